@@ -1,0 +1,157 @@
+// Parameters and index maps of the three operations on a corner-padded convolution A(W):
+//
+//   solve        x = A(W)^-1 y   or  A(W)^-T y        inv_conv_solve.cu
+//   apply        y = A(W) x      or  A(W)^T x         inv_conv_apply.cu
+//   weight_grad  G = d<u, A(W) x> / dW                inv_conv_weight_grad.cu
+//
+// Layout. Images are contiguous [B, C, H, W], the weight is contiguous [C, C/g, k, k]. The C channels are g groups of
+// n = C/g consecutive ones, each with a corner of its own. Nothing is copied to turn one corner into another, or the
+// operator into its adjoint: every kernel computes in the coordinates of the walk,
+//
+//   p = 0..n-1   position of a channel in the order in which the channels are solved
+//   h, w         row and column counted from the corner at which the walk starts
+//   a, b         offset of a tap, so that it multiplies x[h-a, w-b]
+//
+// in which the operator always reads
+//
+//   y[p,h,w] = sum_{q,a,b} W[p,q,a,b] x[q,h-a,w-b],   W[p,q,0,0] = 0 for q > p,
+//
+// and InvConvGroup turns walk coordinates into memory with a start and signed strides:
+//
+//                    top_left        top_right       bottom_left     bottom_right
+//   pixel (0, 0)     0               W-1             (H-1)W          (H-1)W + W-1
+//   row stride       +W              +W              -W              -W
+//   column stride    +1              -1              +1              -1
+//   tap (0, 0)       (k-1)k + k-1    (k-1)k          k-1             0
+//   tap row stride   -k              -k              +k              +k
+//   tap col. stride  -1              +1              -1              +1
+//
+// The adjoint swaps in- and out-channels and reaches forward where the operator reaches back: it walks from the
+// opposite corner, while its taps stay where the group's own corner put them. W[p,q] then stands for W[in = p, out =
+// q], whose anchor is upper triangular, so positions count the channels from the last: p is channel n-1-p.
+//
+// Index limits. Offsets within one image and within the weight are 32-bit: C*H*W and C*n*k*k stay below 2^31 (checked
+// in src/cuda/launch.rs). Offsets between images, and between partial sums, are 64-bit.
+#pragma once
+
+#include <cstddef>
+
+#include "common.cuh"
+
+// Groups whose corners fit into the parameters, two bits each.
+constexpr int kMaxGroups = 1024;
+
+// Sizes of one call. Twin: Shape in src/cuda/params.rs.
+struct InvConvShape {
+  int batch;
+  int channels;  // C, of all groups
+  int groups;    // g
+  int height;
+  int width;
+  int kernel;  // k
+  // corner of group i in bits 2(i % 16) and up of word i / 16: bit 0 mirrors the columns, bit 1 the rows
+  unsigned int corners[kMaxGroups / 16];
+};
+static_assert(sizeof(InvConvShape) == 280, "twin: Shape in src/cuda/params.rs");
+static_assert(offsetof(InvConvShape, corners) == 24, "twin: Shape in src/cuda/params.rs");
+
+// Twin: SolveParams in src/cuda/params.rs.
+struct InvConvSolveParams {
+  const void* y;       // [B, C, H, W]
+  const void* weight;  // [C, C/g, k, k]
+  void* x;             // [B, C, H, W], does not overlap y
+  InvConvShape shape;
+  int adjoint;
+  int inverse_in_shared;  // the anchor's inverse and a diagonal's residuals fit into shared memory
+  int image_in_shared;    // a group's planes of one image fit beside them
+  int reserved;
+};
+static_assert(sizeof(InvConvSolveParams) == 320, "twin: SolveParams in src/cuda/params.rs");
+static_assert(offsetof(InvConvSolveParams, shape) == 24, "twin: SolveParams in src/cuda/params.rs");
+static_assert(offsetof(InvConvSolveParams, adjoint) == 304, "twin: SolveParams in src/cuda/params.rs");
+static_assert(offsetof(InvConvSolveParams, image_in_shared) == 312, "twin: SolveParams in src/cuda/params.rs");
+
+// Twin: ApplyParams in src/cuda/params.rs.
+struct InvConvApplyParams {
+  const void* x;       // [B, C, H, W]
+  const void* weight;  // [C, C/g, k, k]
+  void* y;             // [B, C, H, W], does not overlap x
+  InvConvShape shape;
+  int adjoint;
+  int reserved;
+};
+static_assert(sizeof(InvConvApplyParams) == 312, "twin: ApplyParams in src/cuda/params.rs");
+static_assert(offsetof(InvConvApplyParams, shape) == 24, "twin: ApplyParams in src/cuda/params.rs");
+static_assert(offsetof(InvConvApplyParams, adjoint) == 304, "twin: ApplyParams in src/cuda/params.rs");
+
+// Twin: WeightGradParams in src/cuda/params.rs.
+struct InvConvWeightGradParams {
+  const void* x;   // [B, C, H, W]
+  const void* u;   // [B, C, H, W]
+  void* partials;  // [chunks, C, C/g, k, k]
+  void* grad;      // [C, C/g, k, k]
+  InvConvShape shape;
+  int chunks;            // the batch is cut into this many runs of images ...
+  int images_per_chunk;  // ... of this length, the last one possibly shorter
+  int tile_channels;     // a block owns tile_channels x tile_channels (out, in) pairs
+  int tile_rows;         // pixels staged in shared memory at a time
+  int tile_columns;
+  int slices;  // threads that share one pair, each with every slices-th row of the tile
+};
+static_assert(sizeof(InvConvWeightGradParams) == 336, "twin: WeightGradParams in src/cuda/params.rs");
+static_assert(offsetof(InvConvWeightGradParams, shape) == 32, "twin: WeightGradParams in src/cuda/params.rs");
+static_assert(offsetof(InvConvWeightGradParams, chunks) == 312, "twin: WeightGradParams in src/cuda/params.rs");
+static_assert(offsetof(InvConvWeightGradParams, slices) == 332, "twin: WeightGradParams in src/cuda/params.rs");
+
+// One group in walk coordinates (see the head of this file).
+struct InvConvGroup {
+  int channels;  // n
+  // element [p, h, w] of the group's planes in one image: pixel(h, w) + p * channel_stride
+  int start;
+  int channel_stride;
+  int row_stride;
+  int column_stride;
+  // element [p, q, a, b] of the weight: anchor + p * out_stride + q * in_stride + a * tap_row_stride + ...
+  int anchor;
+  int out_stride;
+  int in_stride;
+  int tap_row_stride;
+  int tap_column_stride;
+
+  __device__ __forceinline__ InvConvGroup(const InvConvShape& shape, int group, bool adjoint) {
+    const unsigned int corner = shape.corners[group / 16] >> (2 * (group % 16)) & 3u;
+    const unsigned int walk = adjoint ? corner ^ 3u : corner;
+    const int height = shape.height, width = shape.width, k = shape.kernel;
+    const int plane = height * width, taps = k * k;
+    channels = shape.channels / shape.groups;
+    start = (walk & 2u ? (height - 1) * width : 0) + (walk & 1u ? width - 1 : 0);
+    row_stride = walk & 2u ? -width : width;
+    column_stride = walk & 1u ? -1 : 1;
+    channel_stride = plane;
+    anchor = group * channels * channels * taps + (corner & 2u ? 0 : (k - 1) * k) + (corner & 1u ? 0 : k - 1);
+    tap_row_stride = corner & 2u ? k : -k;
+    tap_column_stride = corner & 1u ? 1 : -1;
+    out_stride = channels * taps;
+    in_stride = taps;
+    if (adjoint) {
+      start += (channels - 1) * plane;
+      channel_stride = -plane;
+      anchor += (channels - 1) * (channels + 1) * taps;  // W[n-1, n-1]
+      out_stride = -taps;
+      in_stride = -channels * taps;
+    }
+  }
+
+  // Offset of channel position 0 at pixel (h, w).
+  __device__ __forceinline__ int pixel(int h, int w) const { return start + h * row_stride + w * column_stride; }
+
+  // Offset of the anchor's entry [p, q].
+  __device__ __forceinline__ int anchor_entry(int p, int q) const { return anchor + p * out_stride + q * in_stride; }
+};
+
+// Offset of a group's first plane in image `image` of a [B, C, H, W] tensor.
+__device__ __forceinline__ long long group_offset(const InvConvShape& shape, int image, int group) {
+  const long long plane = static_cast<long long>(shape.height) * shape.width;
+  const int group_channels = shape.channels / shape.groups;
+  return (static_cast<long long>(image) * shape.channels + static_cast<long long>(group) * group_channels) * plane;
+}

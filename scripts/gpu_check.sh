@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Checks the program on a machine with an NVIDIA GPU: the tests called cuda_*, compute-sanitizer over
+# them, doctor, and a short training. Runs from a bundle (scripts/gpu_bundle.sh) without cargo.
+#
+#   scripts/gpu_check.sh [OUT]    collects everything in OUT (gpu-check by default); summary.json sums it up
+#
+# Needs the NVIDIA driver and a python3 that imports torch of the right version; PYTHON names another.
+# compute-sanitizer and ncu are used where they are found.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$root"
+
+case ${1:-} in
+-h | --help)
+  sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+  exit 0
+  ;;
+esac
+out=${1:-gpu-check}
+program=bin/inverse-flow
+[ -x "$program" ] ||
+  fail "$root holds no $program, so it is no bundle" "make one with scripts/gpu_bundle.sh and run gpu-bundle/scripts/gpu_check.sh"
+
+compgen -G '/dev/nvidia[0-9]*' >/dev/null || compgen -G '/dev/dxg' >/dev/null ||
+  fail "this machine has no NVIDIA GPU (no /dev/nvidia0)" "run it on one that has; in a container, start it with --gpus all"
+has nvidia-smi || fail "nvidia-smi is not found, so there is no NVIDIA driver" "install the driver, 580 or newer"
+card=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1) && [ -n "$card" ] ||
+  fail "nvidia-smi does not see a GPU" "see what nvidia-smi says; reboot after a driver update"
+driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -n 1)
+version_ge "$driver" 580 || fail "the driver is $driver, and CUDA $CUDA_VERSION needs 580 or newer" "update the NVIDIA driver"
+
+python=
+for candidate in ${PYTHON:-} .venv/bin/python python3 python; do
+  if "$candidate" -c 'import torch' >/dev/null 2>&1; then
+    python=$candidate
+    break
+  fi
+done
+[ -n "$python" ] || fail "no python3 here imports torch" "python3 -m pip install torch==$TORCH_VERSION"
+torch=$("$python" -c 'import torch; print(torch.__version__)')
+[ "${torch%%+*}" = "$TORCH_VERSION" ] ||
+  fail "torch is $torch, and $TORCH_VERSION is needed" "$python -m pip install torch==$TORCH_VERSION"
+torch_lib=$("$python" -c 'import os, torch; print(os.path.join(os.path.dirname(torch.__file__), "lib"))')
+export LD_LIBRARY_PATH=$torch_lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+export LIBTORCH=${torch_lib%/lib}
+# a GPU test that finds no GPU must fail here, not skip itself
+export INVERSE_FLOW_REQUIRE_CUDA=1
+
+mkdir -p "$out"
+: >"$out/results.tsv"
+failures=0
+
+# check NAME LOG COMMAND...: runs it, keeps its output, notes its result.
+check() {
+  local name=$1 log=$out/$2 start=$SECONDS result=ok
+  shift 2
+  "$@" >"$log" 2>&1 || result=failed
+  [ "$result" = ok ] || failures=$((failures + 1))
+  printf '%s\t%s\t%s\t%d\n' "$name" "$result" "$(basename "$log")" $((SECONDS - start)) >>"$out/results.tsv"
+  printf '%-28s %-7s %4d s\n' "$name" "$result" $((SECONDS - start))
+  [ "$result" = ok ] || tail -n 15 "$log"
+}
+
+skip() {
+  printf '%s\tskipped: %s\t\t0\n' "$1" "$2" >>"$out/results.tsv"
+  printf '%-28s skipped: %s\n' "$1" "$2"
+}
+
+# doctor's JSON on standard output must stay free of what else is printed
+doctor() { "$program" doctor --json >"$out/doctor.json"; }
+check doctor doctor.log doctor
+
+for test in tests/*; do
+  [ -x "$test" ] || continue
+  check "$(basename "$test")" "test-$(basename "$test").log" "$test" cuda_ --test-threads=1
+done
+
+# the sanitizer slows kernels down a hundredfold, so only the comparison with the reference runs under it
+parity=$(find tests -type f -name '*parity*' 2>/dev/null | sort | head -n 1)
+[ -n "$parity" ] || parity=$(find tests -type f 2>/dev/null | sort | head -n 1)
+sanitizer=$(command -v compute-sanitizer || compgen -G '/usr/local/cuda*/bin/compute-sanitizer' | head -n 1 || true)
+for tool in memcheck racecheck; do
+  if [ -z "$parity" ]; then
+    skip "$tool" "the bundle has no GPU tests"
+  elif [ -z "$sanitizer" ]; then
+    skip "$tool" "compute-sanitizer is not found"
+  else
+    check "$tool" "$tool.log" "$sanitizer" --tool "$tool" --error-exitcode 9 "$parity" cuda_ --test-threads=1
+  fi
+done
+
+check train train.log "$program" train --preset quick/inverse-flow --data glyphs --device cuda \
+  --max-steps 50 --seed 1 --overwrite --out "$out/run"
+check eval eval.json "$program" eval "$out/run" --device cuda --limit 500 --roundtrip --json
+
+ncu=$(command -v ncu || true)
+if [ -n "$ncu" ] && [ -n "$parity" ]; then
+  check ncu ncu.csv "$ncu" --csv --launch-count 20 --set basic "$parity" cuda_ --test-threads=1
+else
+  skip ncu "ncu or a GPU test is not found"
+fi
+
+if compgen -G 'python/test_*.py' >/dev/null; then
+  INVERSE_FLOW_LIBRARY=$root/bin/libinverse_flow.so \
+    check python python.log "$python" -m unittest discover --start-directory python --verbose
+fi
+
+"$python" - "$out" "$card" "$driver" "$torch" "$(cat commit 2>/dev/null || echo unknown)" <<'PY'
+import json
+import pathlib
+import sys
+
+out, card, driver, torch, commit = pathlib.Path(sys.argv[1]), *sys.argv[2:]
+rows = [line.split("\t") for line in (out / "results.tsv").read_text().splitlines()]
+checks = [{"name": n, "result": r, "log": log or None, "seconds": int(s)} for n, r, log, s in rows]
+summary = {"card": card, "driver": driver, "torch": torch, "commit": commit, "checks": checks}
+(out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+PY
+rm "$out/results.tsv"
+printf '%s, driver %s: %d failed; all results in %s\n' "$card" "$driver" "$failures" "$out"
+[ "$failures" -eq 0 ]

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Compiles kernels/*.cu for one architecture and prints what each kernel takes: registers a thread,
+# static shared and constant memory, stack, spills. Needs nvcc, no GPU.
+#
+#   scripts/kernel_resources.sh [sm_90]
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+arch=${1:-sm_90}
+case $arch in
+sm_[0-9]*) ;;
+*) fail "$arch is no architecture" "scripts/kernel_resources.sh sm_90" ;;
+esac
+compgen -G "$root/kernels/*.cu" >/dev/null || fail "$root/kernels holds no .cu file" "run it in a whole checkout"
+
+nvcc=
+for candidate in "${INVERSE_FLOW_NVCC:-}" "$root/.venv/cuda/bin/nvcc" "${CUDA_HOME:+$CUDA_HOME/bin/nvcc}" nvcc; do
+  if [ -n "$candidate" ] && has "$candidate"; then
+    nvcc=$candidate
+    break
+  fi
+done
+[ -n "$nvcc" ] || fail "nvcc is not found" "scripts/setup.sh"
+
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+for source in "$root"/kernels/*.cu; do
+  "$nvcc" -cubin -arch="$arch" -std=c++17 -O3 -Xptxas -v -o "$out/kernel.cubin" "$source" 2>>"$out/log" || {
+    cat "$out/log" >&2
+    fail "$nvcc does not compile $source" "mend the source, or choose an architecture this nvcc knows"
+  }
+done
+
+# c++filt turns template instances into readable names where it is there
+demangle='cat'
+if has c++filt; then demangle='c++filt'; fi
+
+printf '%s, nvcc %s\n' "$arch" "$(nvcc_version "$nvcc")"
+awk '
+  function number_before(unit,    words) {
+    if (!match($0, "[0-9]+ " unit)) return 0
+    split(substr($0, RSTART, RLENGTH), words, " ")
+    return words[1]
+  }
+  /Compiling entry function/ { split($0, quoted, "\047"); name = quoted[2]; stack = stores = loads = 0 }
+  /bytes stack frame/ {
+    stack = number_before("bytes stack frame")
+    stores = number_before("bytes spill stores")
+    loads = number_before("bytes spill loads")
+  }
+  /Used [0-9]+ registers/ && name != "" {
+    printf "%d\t%d\t%d\t%d\t%d\t%d\t%s\n", number_before("registers"), number_before("bytes smem"),
+      number_before("bytes cmem"), stack, stores, loads, name
+    name = ""
+  }' "$out/log" | sort -k7 | "$demangle" |
+  awk -F '\t' '
+    BEGIN { printf "%9s %9s %9s %7s %12s %12s  %s\n", "registers", "shared B", "const B", "stack B", "spill store B", "spill load B", "kernel" }
+    { printf "%9s %9s %9s %7s %13s %12s  %s\n", $1, $2, $3, $4, $5, $6, $7; spills += $5 + $6; kernels++ }
+    END { printf "%d kernels, %d bytes of spills\n", kernels, spills }'

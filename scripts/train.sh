@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Sets the machine up, builds the release profile and trains. The first command for a fresh checkout.
+#
+#   scripts/train.sh                      Inverse-Flow on the built-in glyphs; minutes on two CPU cores
+#   scripts/train.sh --preset P --out RUN whatever `inverse-flow train` understands is passed on
+#   scripts/train.sh --help               the help of `inverse-flow train`
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+"$root/scripts/setup.sh"
+(cd "$root" && cargo build --release)
+program=$(target_dir)/release/inverse-flow
+
+# value_of FLAG ARGS...: the value given to a flag, as `--flag value` or `--flag=value`.
+value_of() {
+  local flag=$1
+  shift
+  while [ $# -gt 0 ]; do
+    case $1 in
+    "$flag")
+      printf '%s' "${2:-}"
+      return
+      ;;
+    "$flag="*)
+      printf '%s' "${1#*=}"
+      return
+      ;;
+    esac
+    shift
+  done
+  return 1
+}
+
+for arg in "$@"; do
+  case $arg in
+  -h | --help) exec "$program" train --help ;;
+  esac
+done
+
+args=("$@")
+if run=$(value_of --resume "$@"); then
+  :
+else
+  if ! preset=$(value_of --preset "$@") && ! preset=$(value_of --config "$@"); then
+    preset=quick/$(value_of --model "$@" || echo inverse-flow)
+    args=(--preset "$preset" ${args[@]+"${args[@]}"})
+  fi
+  if ! run=$(value_of --out "$@"); then
+    # runs/quick-inverse-flow, then runs/quick-inverse-flow-2, ...: a finished run is never overwritten
+    name=$(basename "${preset//\//-}" .json)
+    run=$root/runs/$name
+    for ((n = 2; ; n++)); do
+      [ -e "$run" ] || break
+      run=$root/runs/$name-$n
+    done
+    args+=(--out "$run")
+  fi
+fi
+
+"$program" train "${args[@]}"
+
+# exactly what there is to look at, newest samples last
+samples=$(find "$run/samples" -name '*.png' 2>/dev/null | sort | tail -n 1)
+printf '\n'
+[ -z "$samples" ] || printf 'samples:  %s\n' "$samples"
+[ ! -e "$run/curves.png" ] || printf 'curves:   %s\n' "$run/curves.png"
+printf 'more:     %s sample %s --count 64 --out samples.png\n' "$program" "$run"

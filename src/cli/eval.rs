@@ -1,0 +1,116 @@
+//! `inverse-flow eval`
+
+use super::common::{self, Compute, Images};
+use crate::train::{say, Dequantize, Evaluation, Likelihood, RoundTrip};
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Measures the likelihood of a model on a data set, and how exactly it inverts
+#[derive(Debug, Args)]
+#[command(after_help = "Example: inverse-flow eval runs/first --roundtrip
+A run folder stands for its best checkpoint, or its last one if none was validated.
+NLL is in nats per image, bpd in bits per dimension; lower is better.")]
+pub struct EvalArgs {
+    /// Run folder or checkpoint file
+    #[arg(value_name = "RUN|FILE")]
+    path: PathBuf,
+    #[command(flatten)]
+    images: Images,
+    /// Only the first N images [default: all]
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Added to the integer pixels: uniform noise from the seed, or midpoint (0.5)
+    #[arg(long, default_value = "uniform")]
+    dequantize: Dequantize,
+    /// Also measure max |decode(encode(x)) - x| / 256, on the data and on samples of the model
+    #[arg(long)]
+    roundtrip: bool,
+    /// Images at a time [default: that of the run]
+    #[arg(long, value_name = "B")]
+    batch_size: Option<usize>,
+    /// Seed of the noise [default: that of the run]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+impl EvalArgs {
+    /// Runs the command.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let device = self.compute.start()?;
+        let loaded = common::load(&self.path, device)?;
+        let config = &loaded.config;
+        let data = self.images.load(config, self.limit)?;
+        let evaluation = Evaluation {
+            batch_size: self.batch_size.unwrap_or(config.train.batch_size),
+            dequantize: self.dequantize,
+            seed: self.seed.unwrap_or(config.seed),
+            device,
+        };
+        let model = loaded.model.as_ref();
+        let likelihood = evaluation.likelihood(model, &data)?;
+        let round_trip = match self.roundtrip {
+            true => Some(evaluation.round_trip(model, &data)?),
+            false => None,
+        };
+        if self.json {
+            self.print_json(&loaded, likelihood, round_trip)
+        } else {
+            self.print(&loaded, likelihood, round_trip);
+            Ok(())
+        }
+    }
+
+    fn print_json(
+        &self,
+        loaded: &common::Loaded,
+        likelihood: Likelihood,
+        round_trip: Option<RoundTrip>,
+    ) -> anyhow::Result<()> {
+        let object = json!({
+            "model": loaded.config.model.model,
+            "params": common::scalars(&loaded.vs).0,
+            "data": self.images.name(&loaded.config).to_string(),
+            "split": self.images.split,
+            "images": likelihood.images,
+            "nll_nats": likelihood.nll_nats,
+            "bpd": likelihood.bpd,
+            "roundtrip_max_abs": round_trip.map(|error| error.data_max_abs),
+            "dequantize": self.dequantize,
+        });
+        say(&serde_json::to_string(&object)?);
+        Ok(())
+    }
+
+    fn print(
+        &self,
+        loaded: &common::Loaded,
+        likelihood: Likelihood,
+        round_trip: Option<RoundTrip>,
+    ) {
+        say(&format!(
+            "{} ({} parameters) on {} {}, {} images, {} dequantisation",
+            loaded.config.model.model,
+            common::scalars(&loaded.vs).0,
+            self.images.name(&loaded.config),
+            self.images.split,
+            likelihood.images,
+            self.dequantize
+        ));
+        say(&format!(
+            "NLL {:.3} nats per image, {:.4} bits per dimension",
+            likelihood.nll_nats, likelihood.bpd
+        ));
+        if let Some(error) = round_trip {
+            say(&format!(
+                "largest round-trip error: {:.3e} of the pixel range on data, {:.3e} on samples",
+                error.data_max_abs, error.samples_max_abs
+            ));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The command line: one file per subcommand.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage. Results go to standard output, errors to standard error as
+//! `error: ...` in one or two lines.
+
+mod common;
+mod data;
+mod doctor;
+mod eval;
+mod inspect;
+mod plot;
+mod reconstruct;
+mod sample;
+mod train;
+
+use crate::Error;
+use clap::{Parser, Subcommand};
+use std::panic::{catch_unwind, AssertUnwindSafe, PanicHookInfo};
+use std::process::ExitCode;
+
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+
+/// Normalizing flows with exact inverse convolutions: train, evaluate, sample.
+#[derive(Debug, Parser)]
+#[command(name = "inverse-flow", version, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage.
+First run: inverse-flow train --out runs/first")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(Box<train::TrainArgs>),
+    Eval(eval::EvalArgs),
+    Sample(sample::SampleArgs),
+    Reconstruct(reconstruct::ReconstructArgs),
+    Inspect(inspect::InspectArgs),
+    Plot(plot::PlotArgs),
+    Data(data::DataArgs),
+    Doctor(doctor::DoctorArgs),
+}
+
+impl Command {
+    fn run(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Train(args) => args.run(),
+            Self::Eval(args) => args.run(),
+            Self::Sample(args) => args.run(),
+            Self::Reconstruct(args) => args.run(),
+            Self::Inspect(args) => args.run(),
+            Self::Plot(args) => args.run(),
+            Self::Data(args) => args.run(),
+            Self::Doctor(args) => args.run(),
+        }
+    }
+}
+
+/// Entry point of the program.
+pub fn main() -> ExitCode {
+    // before the first tensor: the setting holds for memory that is allocated later
+    crate::ffi::keep_freed_memory();
+    // before the first tensor; whoever needs CUDA asks `cuda::availability`, which repeats why it failed
+    let _ = crate::cuda::libtorch::load();
+    std::panic::set_hook(Box::new(report_panic));
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            let _ = usage.print();
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(WRONG_USAGE));
+        }
+    };
+    match catch_unwind(AssertUnwindSafe(|| cli.command.run())) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(err)) => {
+            eprintln!("error: {err:#}");
+            ExitCode::from(exit_code(&err))
+        }
+        // the hook has said what there is to say
+        Err(_) => ExitCode::from(FAILED),
+    }
+}
+
+/// A configuration that cannot be is the caller's; everything else went wrong here.
+fn exit_code(err: &anyhow::Error) -> u8 {
+    match err.downcast_ref::<Error>() {
+        Some(Error::Config(_)) => WRONG_USAGE,
+        _ => FAILED,
+    }
+}
+
+/// A panic is a bug of this program: one line that helps to find it, without a backtrace.
+fn report_panic(info: &PanicHookInfo<'_>) {
+    let payload = info.payload();
+    let text = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("panic");
+    let text = crate::error::without_backtrace(text).replace('\n', " ");
+    let place = info
+        .location()
+        .map(|at| format!(" at {at}"))
+        .unwrap_or_default();
+    eprintln!("error: bug in inverse-flow{place}, please report it: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_configurations_are_wrong_usage() {
+        assert_eq!(exit_code(&Error::config("x").into()), WRONG_USAGE);
+        assert_eq!(exit_code(&Error::Cuda("x".into()).into()), FAILED);
+    }
+}

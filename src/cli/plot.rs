@@ -1,0 +1,24 @@
+//! `inverse-flow plot`
+
+use crate::train::{draw_curves, say, RunDir};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Redraws curves.png of a run from its metrics.jsonl
+#[derive(Debug, Args)]
+#[command(after_help = "Example: inverse-flow plot runs/first")]
+pub struct PlotArgs {
+    /// Run folder
+    #[arg(value_name = "RUN")]
+    path: PathBuf,
+}
+
+impl PlotArgs {
+    /// Runs the command.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let run = RunDir::open(&self.path)?;
+        draw_curves(&run)?;
+        say(&run.curves().display().to_string());
+        Ok(())
+    }
+}

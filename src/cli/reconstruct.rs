@@ -1,0 +1,57 @@
+//! `inverse-flow reconstruct`
+
+use super::common::{self, Compute, Images};
+use crate::plot::save_pairs;
+use crate::train::{say, Dequantize, Evaluation};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Encodes images and decodes them again, and saves originals above reconstructions
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: inverse-flow reconstruct runs/first --out pairs.png
+A flow is a bijection: the two rows must look the same, and the printed error shows by how much they do not."
+)]
+pub struct ReconstructArgs {
+    /// Run folder or checkpoint file
+    #[arg(value_name = "RUN|FILE")]
+    path: PathBuf,
+    /// Number of images, the first of the split
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+    #[command(flatten)]
+    images: Images,
+    /// PNG file to write
+    #[arg(long, value_name = "FILE.png")]
+    out: PathBuf,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+impl ReconstructArgs {
+    /// Runs the command.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let device = self.compute.start()?;
+        let loaded = common::load(&self.path, device)?;
+        let data = self
+            .images
+            .load(&loaded.config, Some(self.count as usize))?;
+        let evaluation = Evaluation {
+            batch_size: loaded.config.train.batch_size,
+            dequantize: Dequantize::Midpoint,
+            seed: loaded.config.seed,
+            device,
+        };
+        let pairs = evaluation.reconstruct(loaded.model.as_ref(), &data)?;
+        let columns = (data.len() as f64).sqrt().ceil() as usize;
+        save_pairs(&pairs.originals, &pairs.decoded, columns, 3, &self.out)?;
+        say(&format!(
+            "largest error {:.3e} of the pixel range, {} of {} 8-bit pixels differ; {}",
+            pairs.max_abs,
+            pairs.pixels_that_differ,
+            pairs.originals.numel(),
+            self.out.display()
+        ));
+        Ok(())
+    }
+}

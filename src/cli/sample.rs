@@ -1,0 +1,58 @@
+//! `inverse-flow sample`
+
+use super::common::{self, Compute};
+use crate::plot::save_grid;
+use crate::train::{sample, say};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Draws images from a model and saves them as a grid
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: inverse-flow sample runs/first --count 100 --out samples.png
+The same seed gives the same latents, whatever the model and the count."
+)]
+pub struct SampleArgs {
+    /// Run folder or checkpoint file
+    #[arg(value_name = "RUN|FILE")]
+    path: PathBuf,
+    /// Number of images
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+    /// Standard deviation of the latents; 1 is the model's own distribution, lower is nearer its mode
+    #[arg(long, value_name = "T", default_value_t = 0.7)]
+    temperature: f64,
+    /// Seed of the latents
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// PNG file to write
+    #[arg(long, value_name = "FILE.png")]
+    out: PathBuf,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+impl SampleArgs {
+    /// Runs the command.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let device = self.compute.start()?;
+        let loaded = common::load(&self.path, device)?;
+        let images = sample(
+            loaded.model.as_ref(),
+            i64::from(self.count),
+            self.temperature,
+            self.seed,
+            device,
+            loaded.config.train.batch_size as i64,
+        )?;
+        let columns = f64::from(self.count).sqrt().ceil() as usize;
+        save_grid(&images, columns, 2, &self.out)?;
+        say(&format!(
+            "{} images at temperature {} in {}",
+            self.count,
+            self.temperature,
+            self.out.display()
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+//! libtorch's CUDA half, loaded at run time: one binary serves machines with and without a GPU.
+
+use super::probe::{driver, load_globally};
+use crate::{Error, Result};
+use std::path::Path;
+use std::sync::OnceLock;
+
+const LIBRARY: &str = "libtorch_cuda.so";
+/// Where libtorch was when this crate was built.
+const BUILD_TIME_LIB: &str = env!("INVERSE_FLOW_LIBTORCH_LIB");
+
+/// Loads `libtorch_cuda.so` where an NVIDIA driver is present, once. The program calls it before its first tensor:
+/// libtorch looks for its CUDA half once only, and never again.
+///
+/// # Errors
+/// [`Error::Cuda`] with the cause and the way out: no driver, or a libtorch without (or with a broken) CUDA half.
+pub fn load() -> Result<()> {
+    static OUTCOME: OnceLock<Result<(), String>> = OnceLock::new();
+    OUTCOME.get_or_init(try_load).clone().map_err(Error::Cuda)
+}
+
+fn try_load() -> Result<(), String> {
+    if let Some(problem) = driver().problem(Path::new("/dev/nvidia0").exists()) {
+        return Err(format!("{}: {}", problem.what, problem.fix));
+    }
+    // by name first: Python has loaded it already, and LD_LIBRARY_PATH may point at it
+    load_globally(Path::new(LIBRARY))
+        .or_else(|_| load_globally(&Path::new(BUILD_TIME_LIB).join(LIBRARY)))
+        .map_err(|why| {
+            format!(
+                "libtorch's CUDA half cannot be loaded ({why}): put the `lib` folder of libtorch 2.11.0 for CUDA 13.0 on \
+                 LD_LIBRARY_PATH"
+            )
+        })
+}
+
+/// Whether kernels can run: driver and libtorch's CUDA half are loaded, libtorch sees a GPU, and this build has kernels.
+///
+/// # Errors
+/// [`Error::Cuda`] with the cause and the way out.
+pub fn availability() -> Result<()> {
+    load()?;
+    if !tch::Cuda::is_available() {
+        return Err(Error::Cuda(
+            "libtorch finds no usable GPU although the driver works: see `nvidia-smi` and CUDA_VISIBLE_DEVICES, and \
+             load libtorch's CUDA half (`inverse_flow::cuda::libtorch::load`) before the first tensor"
+                .into(),
+        ));
+    }
+    if super::module::IMAGES.is_empty() {
+        return Err(Error::Cuda(
+            "this build has no kernels: build again with nvcc 13.0 (scripts/setup.sh installs it) and without \
+             INVERSE_FLOW_CUDA=0"
+                .into(),
+        ));
+    }
+    Ok(())
+}

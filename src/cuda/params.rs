@@ -1,0 +1,235 @@
+//! The kernels' parameter structs: field for field the twins of `kernels/inv_conv.cuh`, which explains them.
+//!
+//! Sizes and offsets are asserted on both sides. Pointers are device addresses as `u64`, 0 until the caller of the
+//! launch plan fills them in: the memory belongs to libtorch's tensors.
+
+use std::mem::{offset_of, size_of};
+
+use crate::ops::{Corner, Geometry};
+use crate::{Error, Result};
+
+/// Groups whose corners fit into the parameters, two bits each.
+pub const MAX_GROUPS: usize = 1024;
+
+/// Sizes of one call. Offsets within an image and within the weight are 32-bit in the kernels.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Images B.
+    pub batch: i32,
+    /// Channels C of all groups.
+    pub channels: i32,
+    /// Groups g.
+    pub groups: i32,
+    /// Rows H.
+    pub height: i32,
+    /// Columns W.
+    pub width: i32,
+    /// Filter side k.
+    pub kernel: i32,
+    /// Corner of group i in bits 2(i % 16) and up of word i / 16, as the number of the [`Corner`].
+    pub corners: [u32; MAX_GROUPS / 16],
+}
+
+impl Shape {
+    /// The kernels' form of a checked geometry.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where an image, the weight or the batch exceeds 32-bit indexing, or there are more than
+    /// [`MAX_GROUPS`] groups.
+    pub fn new(op: &'static str, geometry: &Geometry, corners: &[Corner]) -> Result<Self> {
+        let plane_limit = i64::from(i32::MAX);
+        let fits = |sizes: &[i64]| {
+            sizes
+                .iter()
+                .try_fold(1_i64, |product, &size| product.checked_mul(size))
+                .is_some_and(|product| product <= plane_limit)
+        };
+        let [batch, channels, height, width] = geometry.image_size();
+        if !fits(&[channels, height, width]) || !fits(&[batch]) {
+            return Err(Error::argument(
+                op,
+                "input",
+                format!(
+                    "must have at most 2^31 - 1 elements in an image, and as many images, on CUDA, got {:?}",
+                    geometry.image_size()
+                ),
+            ));
+        }
+        if !fits(&geometry.weight_size()) {
+            return Err(Error::argument(
+                op,
+                "weight",
+                format!(
+                    "must have at most 2^31 - 1 elements on CUDA, got {:?}",
+                    geometry.weight_size()
+                ),
+            ));
+        }
+        if corners.len() > MAX_GROUPS {
+            return Err(Error::argument(
+                op,
+                "corners",
+                format!(
+                    "must be at most {MAX_GROUPS} on CUDA, got {}: split the channels into several calls",
+                    corners.len()
+                ),
+            ));
+        }
+        let mut words = [0; MAX_GROUPS / 16];
+        for (group, &corner) in corners.iter().enumerate() {
+            words[group / 16] |= (corner as u32) << (2 * (group % 16));
+        }
+        // each size divides a product that fits
+        Ok(Self {
+            batch: batch as i32,
+            channels: channels as i32,
+            groups: geometry.groups as i32,
+            height: height as i32,
+            width: width as i32,
+            kernel: geometry.kernel as i32,
+            corners: words,
+        })
+    }
+}
+
+/// Parameters of `inv_conv_solve_*`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SolveParams {
+    /// Right-hand side `[B, C, H, W]`.
+    pub y: u64,
+    /// Weight `[C, C/g, k, k]`.
+    pub weight: u64,
+    /// Solution `[B, C, H, W]`; does not overlap `y`.
+    pub x: u64,
+    /// Sizes.
+    pub shape: Shape,
+    /// 1 for A^-T.
+    pub adjoint: i32,
+    /// 1 where the anchor's inverse and a diagonal's residuals are kept in shared memory.
+    pub inverse_in_shared: i32,
+    /// 1 where a group's planes of one image are kept in shared memory.
+    pub image_in_shared: i32,
+    /// 0.
+    pub reserved: i32,
+}
+
+/// Parameters of `inv_conv_apply_*`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApplyParams {
+    /// Input `[B, C, H, W]`.
+    pub x: u64,
+    /// Weight `[C, C/g, k, k]`.
+    pub weight: u64,
+    /// Result `[B, C, H, W]`; does not overlap `x`.
+    pub y: u64,
+    /// Sizes.
+    pub shape: Shape,
+    /// 1 for A^T.
+    pub adjoint: i32,
+    /// 0.
+    pub reserved: i32,
+}
+
+/// Parameters of `inv_conv_weight_grad_*` and `inv_conv_weight_grad_sum_*`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WeightGradParams {
+    /// Input of A `[B, C, H, W]`.
+    pub x: u64,
+    /// Gradient of A's result `[B, C, H, W]`.
+    pub u: u64,
+    /// Workspace `[chunks, C, C/g, k, k]`.
+    pub partials: u64,
+    /// Result `[C, C/g, k, k]`.
+    pub grad: u64,
+    /// Sizes.
+    pub shape: Shape,
+    /// Runs of images that the batch is cut into.
+    pub chunks: i32,
+    /// Their length, the last one possibly shorter.
+    pub images_per_chunk: i32,
+    /// A block owns `tile_channels` x `tile_channels` pairs of channels.
+    pub tile_channels: i32,
+    /// Rows of pixels in shared memory at a time.
+    pub tile_rows: i32,
+    /// Columns of pixels in shared memory at a time.
+    pub tile_columns: i32,
+    /// Threads that share one pair of channels.
+    pub slices: i32,
+}
+
+const _: () = {
+    assert!(size_of::<Shape>() == 280 && offset_of!(Shape, corners) == 24);
+    assert!(size_of::<SolveParams>() == 320 && offset_of!(SolveParams, shape) == 24);
+    assert!(offset_of!(SolveParams, adjoint) == 304);
+    assert!(offset_of!(SolveParams, image_in_shared) == 312);
+    assert!(size_of::<ApplyParams>() == 312 && offset_of!(ApplyParams, shape) == 24);
+    assert!(offset_of!(ApplyParams, adjoint) == 304);
+    assert!(size_of::<WeightGradParams>() == 336 && offset_of!(WeightGradParams, shape) == 32);
+    assert!(offset_of!(WeightGradParams, chunks) == 312);
+    assert!(offset_of!(WeightGradParams, slices) == 332);
+};
+
+// SAFETY: a `#[repr(C)]` struct of plain integers without padding or references, passed by value to kernels whose only
+// parameter is its C++ twin (equal size and offsets asserted on both sides).
+unsafe impl cudarc::driver::DeviceRepr for SolveParams {}
+// SAFETY: as for `SolveParams`.
+unsafe impl cudarc::driver::DeviceRepr for ApplyParams {}
+// SAFETY: as for `SolveParams`.
+unsafe impl cudarc::driver::DeviceRepr for WeightGradParams {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn geometry([batch, channels, height, width]: [i64; 4], groups: i64, kernel: i64) -> Geometry {
+        Geometry {
+            batch,
+            channels,
+            groups,
+            height,
+            width,
+            kernel,
+        }
+    }
+
+    #[test]
+    fn corners_are_packed_two_bits_each() {
+        let corners: Vec<_> = (0..18).map(|i| Corner::ALL[(i + 1) % 4]).collect();
+        let shape = Shape::new("test", &geometry([2, 36, 5, 7], 18, 3), &corners).unwrap();
+        for (group, corner) in corners.iter().enumerate() {
+            let bits = shape.corners[group / 16] >> (2 * (group % 16)) & 3;
+            assert_eq!(bits & 1 != 0, corner.mirrors_columns());
+            assert_eq!(bits & 2 != 0, corner.mirrors_rows());
+        }
+        assert_eq!(
+            (shape.batch, shape.channels, shape.height, shape.width),
+            (2, 36, 5, 7)
+        );
+    }
+
+    #[test]
+    fn sizes_beyond_32_bit_indexing_are_errors() {
+        let one = [Corner::TopLeft];
+        let largest = geometry([1 << 20, 1, 1, i64::from(i32::MAX)], 1, 1);
+        assert!(Shape::new("test", &largest, &one).is_ok());
+        let cases = [
+            (geometry([1, 2, 1 << 15, 1 << 15], 1, 1), "`input`"),
+            (geometry([1, 1 << 31, 1 << 31, 1 << 31], 1, 1), "`input`"),
+            (geometry([1 << 31, 1, 1, 1], 1, 1), "`input`"),
+            (geometry([1, 1 << 14, 1, 1], 1, 3), "`weight`"),
+        ];
+        for (geometry, arg) in cases {
+            let err = Shape::new("test", &geometry, &one).unwrap_err().to_string();
+            assert!(err.contains(arg) && err.contains("2^31 - 1"), "{err}");
+        }
+        let many = vec![Corner::TopLeft; MAX_GROUPS + 1];
+        let err = Shape::new("test", &geometry([1, 1025, 1, 1], 1025, 1), &many)
+            .unwrap_err()
+            .to_string();
+        assert!(err.contains("`corners` must be at most 1024"), "{err}");
+    }
+}

@@ -1,0 +1,61 @@
+//! The operators on the GPU: plan, fill in the tensors' addresses, launch.
+
+use super::kernels::Operation;
+use super::launch::{apply_plan, solve_plan, weight_grad_plan};
+use super::module::Device;
+use crate::ffi::operator::Op;
+use crate::ops::{Corner, Geometry};
+use crate::{Error, Result};
+use tch::Tensor;
+
+/// Runs the kernels of `op` on torch's current stream, without waiting for them. `a` and `b` are contiguous and checked
+/// against `geometry`; `out` is new, and contiguous.
+pub(crate) fn run(
+    op: Op,
+    geometry: &Geometry,
+    a: &Tensor,
+    b: &Tensor,
+    corners: &[Corner],
+    out: &mut Tensor,
+) -> Result<()> {
+    let tch::Device::Cuda(index) = a.device() else {
+        return Err(Error::Cuda("expected tensors on a GPU".into()));
+    };
+    let device = Device::get(index)?;
+    let adjoint = matches!(op, Op::SolveAdjoint | Op::ConvAdjoint);
+    match op {
+        Op::Solve | Op::SolveAdjoint => {
+            let mut plan = solve_plan(geometry, a.kind(), corners, adjoint, device.shared_limit())?;
+            (plan.params.y, plan.params.weight, plan.params.x) =
+                (address(a), address(b), address(out));
+            // SAFETY: the parameters of this kernel, with tensors of the sizes that `geometry` was checked for; torch's
+            // allocator hands their memory on in the order of this very stream, so it outlives the kernel.
+            unsafe { device.launch(Operation::Solve.module(), &plan.launch, &plan.params) }
+        }
+        Op::Conv | Op::ConvAdjoint => {
+            let mut plan = apply_plan(geometry, a.kind(), corners, adjoint)?;
+            (plan.params.x, plan.params.weight, plan.params.y) =
+                (address(a), address(b), address(out));
+            // SAFETY: as above.
+            unsafe { device.launch(Operation::Apply.module(), &plan.launch, &plan.params) }
+        }
+        Op::WeightGrad => {
+            let mut plan = weight_grad_plan(geometry, a.kind(), corners, device.shared_limit())?;
+            let partials =
+                Tensor::f_empty([plan.workspace_elements as i64], (a.kind(), a.device()))?;
+            let params = &mut plan.params;
+            (params.x, params.u, params.partials, params.grad) =
+                (address(a), address(b), address(&partials), address(out));
+            // SAFETY: as above; the workspace is as large as the plan asks for, and its memory is handed on only after
+            // both kernels in the order of the stream, though the tensor is dropped before they run.
+            unsafe {
+                device.launch(Operation::WeightGrad.module(), &plan.partial, &plan.params)?;
+                device.launch(Operation::WeightGradSum.module(), &plan.sum, &plan.params)
+            }
+        }
+    }
+}
+
+fn address(tensor: &Tensor) -> u64 {
+    tensor.data_ptr() as u64
+}

@@ -1,0 +1,90 @@
+//! Random shifts and flips of training images, in place.
+
+use super::{uniform_below, DataName};
+use crate::{Error, Result};
+use rand_chacha::rand_core::RngCore;
+
+/// How pixels that come from beyond the border are filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Border {
+    /// Mirror image without repeating the border pixel.
+    Reflect,
+    /// The border pixel itself.
+    Edge,
+}
+
+/// A family of random changes that leave what an image shows unchanged; for training images only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Augmentation {
+    flip: bool,
+    shift: u64,
+    border: Border,
+}
+
+impl Augmentation {
+    /// What is customary for a data set (Keller et al., Self Normalizing Flows, 2021,
+    /// <https://arxiv.org/abs/2011.07248>, and its published code):
+    ///
+    /// - digits: padding by 1 with reflection, then a random crop of the original size, which is a shift by up
+    ///   to one pixel;
+    /// - CIFAR-10: a horizontal flip with probability 1/2, and a shift by up to two pixels with
+    ///   repeated border pixels.
+    pub fn of(name: DataName) -> Self {
+        match name {
+            DataName::Glyphs | DataName::Mnist => Self {
+                flip: false,
+                shift: 1,
+                border: Border::Reflect,
+            },
+            DataName::Cifar10 => Self {
+                flip: true,
+                shift: 2,
+                border: Border::Edge,
+            },
+        }
+    }
+
+    /// Changes one `[C, H, W]` image; all channels alike.
+    ///
+    /// # Errors
+    /// A number of bytes other than `C * H * W`.
+    pub fn apply(self, image: &mut [u8], chw: [i64; 3], rng: &mut impl RngCore) -> Result<()> {
+        let [c, h, w] = chw.map(|size| usize::try_from(size).unwrap_or(0));
+        if image.len() != c * h * w || image.is_empty() {
+            let problem = format!("has {} bytes, which is not {chw:?}", image.len());
+            return Err(Error::argument("Augmentation::apply", "image", problem));
+        }
+        let flip = self.flip && uniform_below(rng, 2) == 1;
+        let mut offset = || uniform_below(rng, 2 * self.shift + 1) as i64 - self.shift as i64;
+        let (dy, dx) = (offset(), offset());
+        let rows: Vec<usize> = (0..h).map(|y| self.source(y, dy, h)).collect();
+        let columns: Vec<usize> = (0..w)
+            .map(|x| self.source(if flip { w - 1 - x } else { x }, dx, w))
+            .collect();
+        let mut plane = Vec::with_capacity(h * w);
+        for pixels in image.chunks_exact_mut(h * w) {
+            plane.clear();
+            plane.extend_from_slice(pixels);
+            for (row, &y) in pixels.chunks_exact_mut(w).zip(&rows) {
+                let from = &plane[y * w..(y + 1) * w];
+                for (pixel, &x) in row.iter_mut().zip(&columns) {
+                    *pixel = from[x];
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The coordinate in `0..size` that the pixel at `at` takes its value from.
+    fn source(self, at: usize, offset: i64, size: usize) -> usize {
+        let (last, from) = (size as i64 - 1, at as i64 + offset);
+        let inside = match self.border {
+            Border::Edge => from,
+            Border::Reflect if from < 0 => -from,
+            Border::Reflect if from > last => 2 * last - from,
+            Border::Reflect => from,
+        };
+        // an image smaller than the shift has no mirror image to take: its border pixel stands in
+        inside.clamp(0, last) as usize
+    }
+}

@@ -1,0 +1,79 @@
+//! Half of the channels leaves the flow at the end of a level.
+
+use crate::flows::{Coupling, Cx, Mapped, Transform};
+use crate::nn::{CouplingConfig, CouplingNet};
+use crate::{Error, Result};
+use tch::{nn, Tensor};
+
+/// What becomes of an image at a split.
+#[derive(Debug)]
+pub struct Split {
+    /// `[N, C/2, H, W]`, goes on to the next level.
+    pub kept: Tensor,
+    /// `[N, C/2, H, W]`, a latent under `N(0, I)`.
+    pub latent: Tensor,
+    /// `[N]`, nats.
+    pub log_det: Tensor,
+}
+
+/// A coupling on all channels, after which the second half is a latent.
+///
+/// As a density it is `p(x2 | x1)`, normal with a mean and a scale that the net computes from `x1`, written as the
+/// coupling that standardises it; so the half that leaves is a latent like any other, and carrying it along makes
+/// `merge` the exact inverse of `split`.
+///
+/// Variables: those of the coupling, under `coupling`.
+///
+/// Source: Dinh, Sohl-Dickstein, Bengio, *Density estimation using Real NVP*, 2017, <https://arxiv.org/abs/1605.08803>.
+#[derive(Debug)]
+pub struct SplitPrior {
+    channels: i64,
+    coupling: Coupling,
+}
+
+impl SplitPrior {
+    /// A split of `channels` channels with the net of `config`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an odd number of channels or a bad width.
+    pub fn new(vs: &nn::Path, channels: i64, config: &CouplingConfig) -> Result<Self> {
+        let coupling = Coupling::new(&(vs / "coupling"), channels, |vs, inputs, outputs| {
+            CouplingNet::new(vs, inputs, outputs, config)
+        })?;
+        Ok(Self { channels, coupling })
+    }
+
+    /// `x: [N, C, H, W]` to the half that stays and the latent that leaves.
+    ///
+    /// # Errors
+    /// A shape, kind or device that the parameters do not fit.
+    pub fn split(&self, x: &Tensor) -> Result<Split> {
+        let Mapped { value, log_det } = self.coupling.forward(x, Cx::default())?;
+        let half = self.channels / 2;
+        Ok(Split {
+            kept: value.f_narrow(1, 0, half)?,
+            latent: value.f_narrow(1, half, half)?,
+            log_det,
+        })
+    }
+
+    /// The exact inverse of [`split`](SplitPrior::split); its `log_det` is that of this map.
+    ///
+    /// # Errors
+    /// As `split`.
+    pub fn merge(&self, kept: &Tensor, latent: &Tensor) -> Result<Mapped> {
+        if kept.size() != latent.size() {
+            return Err(Error::argument(
+                "split_prior",
+                "latent",
+                format!(
+                    "must have the size {:?} of the half that was kept, got {:?}",
+                    kept.size(),
+                    latent.size()
+                ),
+            ));
+        }
+        let z = Tensor::f_cat(&[kept, latent], 1)?;
+        self.coupling.inverse(&z, Cx::default())
+    }
+}

@@ -1,0 +1,104 @@
+//! The one error type of the crate: every variant says what is wrong, where, and what to do.
+
+use std::path::{Path, PathBuf};
+
+/// Result of this crate's fallible functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong. Messages are one or two lines, without a backtrace.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An argument has the wrong rank, size, dtype, device or value.
+    #[error("{op}: `{arg}` {problem}")]
+    Argument {
+        /// Operator or function, as the user calls it.
+        op: &'static str,
+        /// Name of the argument.
+        arg: &'static str,
+        /// What was expected and what was got.
+        problem: String,
+    },
+    /// A data-dependent layer was used before its first batch.
+    #[error(
+        "{layer} is not initialised: call `initialize` with a first batch, or load a checkpoint"
+    )]
+    NotInitialized {
+        /// The layer's kind.
+        layer: &'static str,
+    },
+    /// A configuration that no model, data set or run can be built from.
+    #[error("{0}")]
+    Config(String),
+    /// A file that is missing, unreadable or not what it should be.
+    #[error("{}: {problem}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it and what to do.
+        problem: String,
+    },
+    /// Training cannot go on.
+    #[error("training stopped: {0}")]
+    Diverged(String),
+    /// An error that libtorch reported.
+    #[error("libtorch: {0}")]
+    Torch(String),
+    /// The CUDA driver, a kernel module or a launch failed.
+    #[error("CUDA: {0}")]
+    Cuda(String),
+}
+
+impl Error {
+    /// An [`Error::Argument`].
+    pub fn argument(op: &'static str, arg: &'static str, problem: impl Into<String>) -> Self {
+        Self::Argument {
+            op,
+            arg,
+            problem: problem.into(),
+        }
+    }
+
+    /// An [`Error::Config`].
+    pub fn config(problem: impl Into<String>) -> Self {
+        Self::Config(problem.into())
+    }
+
+    /// An [`Error::File`].
+    pub fn file(path: impl AsRef<Path>, problem: impl ToString) -> Self {
+        Self::File {
+            path: path.as_ref().to_path_buf(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+impl From<tch::TchError> for Error {
+    fn from(err: tch::TchError) -> Self {
+        let text = match err {
+            tch::TchError::Torch(text) => text,
+            other => other.to_string(),
+        };
+        Self::Torch(without_backtrace(&text).to_owned())
+    }
+}
+
+/// The part of a c10 error message before its C++ stack trace.
+pub(crate) fn without_backtrace(text: &str) -> &str {
+    text.split("\nException raised from")
+        .next()
+        .unwrap_or(text)
+        .trim_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn torch_errors_lose_their_cpp_backtrace() {
+        let x = tch::Tensor::zeros([2, 3], (tch::Kind::Float, tch::Device::Cpu));
+        let err = Error::from(x.f_view([5]).unwrap_err()).to_string();
+        assert!(err.contains("shape '[5]' is invalid"), "{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+    }
+}

@@ -1,0 +1,80 @@
+// The C surface between this crate and libtorch's C++ API. Everything that crosses is a plain pointer or number.
+//
+// Conventions
+//  * Status: every fallible function returns 0 for success; otherwise it has stored a message in `*error`
+//    (malloc'ed, NUL-terminated UTF-8) that the receiver frees with `free`.
+//  * Tensors: `ivf_tensor` is `at::Tensor*`. Arguments are borrowed for the call. Results are new handles owned by
+//    the receiver (Rust drops them through tch, C++ deletes them). NULL stands for an undefined tensor.
+//  * Callbacks are Rust functions; they never unwind: a panic has become a status before it reaches C++.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+extern "C" {
+
+typedef void* ivf_tensor;
+
+// Receives tensors from the other side: `push(list, handle)` takes ownership of the handle.
+typedef struct {
+  void* list;
+  void (*push)(void* list, ivf_tensor tensor);
+} ivf_sink;
+
+// A custom autograd function implemented in Rust. `state` is shared by forward and backward, and may be used from
+// any thread; `drop` is called once, when neither the graph nor the call needs it any more.
+typedef struct {
+  void* state;
+  int (*forward)(void* state, const ivf_tensor* inputs, size_t n_inputs, ivf_sink outputs, ivf_sink saved, char** error);
+  int (*backward)(void* state, const ivf_tensor* saved, size_t n_saved, const ivf_tensor* grads, size_t n_grads,
+                  const uint8_t* needs, size_t n_inputs, ivf_sink input_grads, char** error);
+  void (*drop)(void* state);
+} ivf_function;
+
+// Runs `function.forward` on the inputs and records it in the autograd graph. Takes ownership of `function.state`.
+int ivf_apply(ivf_function function, const ivf_tensor* inputs, size_t n_inputs, ivf_sink outputs, char** error);
+
+// The operators in torch's dispatcher. `kind` is one of ivf_op.
+enum ivf_op {
+  IVF_SOLVE = 0,          // inv_conv2d
+  IVF_SOLVE_ADJOINT = 1,  // _inv_conv2d_adjoint
+  IVF_CONV = 2,           // masked_conv2d
+  IVF_CONV_ADJOINT = 3,   // _masked_conv2d_adjoint
+  IVF_WEIGHT_GRAD = 4,    // _conv2d_weight_grad
+};
+
+// Calls an operator through torch's dispatcher. `c` is NULL but for IVF_WEIGHT_GRAD, whose third tensor gives the
+// shape of the weight. With `below_autograd` the Autograd and ADInplaceOrView keys are skipped.
+int ivf_call_op(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8_t* corners, size_t n_corners,
+                int below_autograd, ivf_tensor* out, char** error);
+
+// Implemented in Rust (src/ops/dispatch.rs): the CPU and CUDA kernels, and the recording of the operator.
+int ivf_op_compute(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8_t* corners, size_t n_corners,
+                   ivf_tensor* out, char** error);
+int ivf_op_record(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8_t* corners, size_t n_corners,
+                  ivf_tensor* out, char** error);
+
+// torch's current stream (cudaStream_t) of CUDA device `index` on this thread.
+int ivf_current_cuda_stream(int index, void** stream, char** error);
+
+// Splits [0, jobs) over libtorch's own threads; `run(context, begin, end)` must not unwind.
+void ivf_parallel_for(int64_t jobs, void (*run)(void* context, int64_t begin, int64_t end), void* context);
+
+// Euclidean norm of all the tensors together, as a 0-d tensor on their device (torch's _foreach_norm).
+int ivf_global_norm(const ivf_tensor* tensors, size_t n, ivf_tensor* out, char** error);
+
+// One Adam step over all parameters (torch's _fused_adam_), in place. Lists hold n tensors each; `step` (0-d float32)
+// is counted up first. Gradients are divided by `grad_scale` (0-d float32, may be NULL).
+typedef struct {
+  const ivf_tensor* params;
+  const ivf_tensor* grads;
+  const ivf_tensor* exp_avg;
+  const ivf_tensor* exp_avg_sq;
+  size_t n;
+  ivf_tensor step;
+  ivf_tensor grad_scale;
+  double lr, beta1, beta2, weight_decay, eps;
+} ivf_adam;
+int ivf_fused_adam(const ivf_adam* adam, char** error);
+
+}  // extern "C"

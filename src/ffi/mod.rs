@@ -1,0 +1,37 @@
+//! The C++ border: custom autograd functions in Rust, the operators in torch's dispatcher, and the few things of
+//! libtorch that tch does not offer.
+//!
+//! | module | what crosses |
+//! |---|---|
+//! | [`autograd`] | [`CustomFn`]: a differentiable function whose forward and backward are Rust |
+//! | [`operator`] | calls into torch's dispatcher, and the kernels that it calls back |
+//! | [`memory`] | CPU tensors as slices, work split over libtorch's threads, the allocator's thresholds |
+//! | [`optim`] | torch's fused Adam and global gradient norm |
+//!
+//! `unsafe` code lives here and in [`crate::cuda`] only. The C surface is documented in `bridge.h`.
+#![allow(unsafe_code)]
+
+pub mod autograd;
+pub mod memory;
+pub mod operator;
+pub mod optim;
+mod status;
+mod sys;
+
+pub use autograd::{apply, CustomFn, Saved};
+pub use memory::keep_freed_memory;
+
+/// torch's current stream (a `cudaStream_t`) on CUDA device `index` for this thread.
+///
+/// # Errors
+/// libtorch's CUDA half is not loaded, or there is no such device.
+pub(crate) fn current_cuda_stream(index: usize) -> crate::Result<*mut std::ffi::c_void> {
+    let index =
+        i32::try_from(index).map_err(|_| crate::Error::Cuda(format!("no CUDA device {index}")))?;
+    let mut stream = std::ptr::null_mut();
+    status::checked(|error| {
+        // SAFETY: both out-pointers live for the call; the callee stores into them and keeps neither.
+        unsafe { sys::ivf_current_cuda_stream(index, &mut stream, error) }
+    })?;
+    Ok(stream)
+}

@@ -1,0 +1,100 @@
+//! Declarations of `bridge.h`, in its order; ownership rules are written there.
+
+use std::ffi::{c_char, c_int, c_void};
+use torch_sys::C_tensor;
+
+/// `ivf_tensor`: `at::Tensor*`, the very handle that tch wraps.
+pub type Handle = *mut C_tensor;
+
+#[repr(C)]
+pub struct Sink {
+    pub list: *mut c_void,
+    pub push: unsafe extern "C" fn(list: *mut c_void, tensor: Handle),
+}
+
+#[repr(C)]
+pub struct Function {
+    pub state: *mut c_void,
+    #[allow(clippy::type_complexity)] // mirrors the C declaration word for word
+    pub forward: unsafe extern "C" fn(
+        *mut c_void,
+        *const Handle,
+        usize,
+        Sink,
+        Sink,
+        *mut *mut c_char,
+    ) -> c_int,
+    #[allow(clippy::type_complexity)]
+    pub backward: unsafe extern "C" fn(
+        *mut c_void,
+        *const Handle,
+        usize,
+        *const Handle,
+        usize,
+        *const u8,
+        usize,
+        Sink,
+        *mut *mut c_char,
+    ) -> c_int,
+    pub drop: unsafe extern "C" fn(*mut c_void),
+}
+
+#[repr(C)]
+pub struct Adam {
+    pub params: *const Handle,
+    pub grads: *const Handle,
+    pub exp_avg: *const Handle,
+    pub exp_avg_sq: *const Handle,
+    pub n: usize,
+    pub step: Handle,
+    pub grad_scale: Handle,
+    pub lr: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub weight_decay: f64,
+    pub eps: f64,
+}
+
+extern "C" {
+    pub fn ivf_apply(
+        function: Function,
+        inputs: *const Handle,
+        n_inputs: usize,
+        outputs: Sink,
+        error: *mut *mut c_char,
+    ) -> c_int;
+
+    #[allow(clippy::too_many_arguments)] // a C signature
+    pub fn ivf_call_op(
+        op: c_int,
+        a: Handle,
+        b: Handle,
+        c: Handle,
+        corners: *const u8,
+        n_corners: usize,
+        below_autograd: c_int,
+        out: *mut Handle,
+        error: *mut *mut c_char,
+    ) -> c_int;
+
+    pub fn ivf_current_cuda_stream(
+        index: c_int,
+        stream: *mut *mut c_void,
+        error: *mut *mut c_char,
+    ) -> c_int;
+
+    pub fn ivf_parallel_for(
+        jobs: i64,
+        run: unsafe extern "C" fn(context: *mut c_void, begin: i64, end: i64),
+        context: *mut c_void,
+    );
+
+    pub fn ivf_global_norm(
+        tensors: *const Handle,
+        n: usize,
+        out: *mut Handle,
+        error: *mut *mut c_char,
+    ) -> c_int;
+
+    pub fn ivf_fused_adam(adam: *const Adam, error: *mut *mut c_char) -> c_int;
+}

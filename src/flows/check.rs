@@ -1,0 +1,92 @@
+//! The checks at the head of every layer, so that a wrong input is an error that names the layer.
+
+use crate::{Error, Result};
+use tch::{nn, Device, Kind, Tensor};
+
+/// Kind and device of a layer's parameters, remembered because asking a tensor costs a call into libtorch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placement {
+    kind: Kind,
+    device: Device,
+}
+
+impl Placement {
+    fn of(tensor: &Tensor) -> Self {
+        Self {
+            kind: tensor.kind(),
+            device: tensor.device(),
+        }
+    }
+
+    /// Where the variables made in `vs` are and what they are made of.
+    pub(crate) fn in_path(vs: &nn::Path) -> Self {
+        Self {
+            kind: vs.kind(),
+            device: vs.device(),
+        }
+    }
+
+    /// `[N, C, H, W]` of `x` if it has `channels` channels and lies with the layer's parameters.
+    pub(crate) fn check_channels(
+        self,
+        layer: &'static str,
+        channels: i64,
+        x: &Tensor,
+    ) -> Result<[i64; 4]> {
+        let nchw = self.check(layer, x)?;
+        if nchw[1] == channels {
+            return Ok(nchw);
+        }
+        Err(Error::argument(
+            layer,
+            "x",
+            format!("must have {channels} channels, got size {nchw:?}"),
+        ))
+    }
+
+    /// `[N, C, H, W]` of `x` if it lies with the layer's parameters.
+    pub(crate) fn check(self, layer: &'static str, x: &Tensor) -> Result<[i64; 4]> {
+        let nchw = image_size(layer, x)?;
+        let got = Self::of(x);
+        if got != self {
+            return Err(Error::argument(
+                layer,
+                "x",
+                format!(
+                    "must be {:?} on {:?} like the layer's parameters, got {:?} on {:?}",
+                    self.kind, self.device, got.kind, got.device
+                ),
+            ));
+        }
+        Ok(nchw)
+    }
+}
+
+/// `[N, C, H, W]` of `x` if it has four dimensions and a floating-point kind.
+pub(crate) fn image_size(layer: &'static str, x: &Tensor) -> Result<[i64; 4]> {
+    let size = x.size();
+    if !matches!(x.kind(), Kind::Float | Kind::Double) {
+        return Err(Error::argument(
+            layer,
+            "x",
+            format!("must be Float or Double, got {:?}", x.kind()),
+        ));
+    }
+    <[i64; 4]>::try_from(size.as_slice()).map_err(|_| {
+        Error::argument(
+            layer,
+            "x",
+            format!("must have 4 dimensions [N, C, H, W], got size {size:?}"),
+        )
+    })
+}
+
+/// `channels` of a layer's configuration against those of the shape it is asked about.
+pub(crate) fn same_channels(layer: &'static str, channels: i64, chw: [i64; 3]) -> Result<[i64; 3]> {
+    if chw[0] == channels {
+        return Ok(chw);
+    }
+    Err(Error::config(format!(
+        "{layer} was built for {channels} channels and cannot take an image of shape {chw:?}"
+    )))
+}

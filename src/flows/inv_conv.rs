@@ -1,0 +1,205 @@
+//! The inverse of a convolution as a flow layer: Inverse-Flow's own.
+
+use super::check::{same_channels, Placement};
+use super::{zero_log_det, Cx, Mapped, Transform};
+use crate::ops::{inv_conv2d, masked_conv2d, Corner};
+use crate::{Error, Result};
+use tch::{nn, nn::Init, Kind, Tensor};
+
+/// What stands on the diagonal of the anchor, the tap that multiplies the current pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Diagonal {
+    /// Ones: the log-det is 0.
+    Unit,
+    /// `exp(theta[c,c])`: positive whatever the optimiser does to theta, so the layer cannot become singular.
+    Learnable,
+}
+
+/// Configuration of an [`InvConv`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct InvConvConfig {
+    /// Channels C.
+    pub channels: i64,
+    /// Side k of the square filters.
+    pub kernel: i64,
+    /// One corner for each group of consecutive channels; their number must divide C.
+    pub corners: Vec<Corner>,
+    /// The diagonal of the anchor.
+    pub diagonal: Diagonal,
+    /// Standard deviation of the initial taps; small, so that the layer starts near the identity and its recursion
+    /// is damped.
+    pub init_std: f64,
+}
+
+impl InvConvConfig {
+    /// Inverse-Flow's layer: one group from the top left corner, unit diagonal, initial taps of deviation 0.01.
+    pub fn new(channels: i64, kernel: i64) -> Self {
+        Self {
+            channels,
+            kernel,
+            corners: vec![Corner::TopLeft],
+            diagonal: Diagonal::Unit,
+            init_std: 0.01,
+        }
+    }
+}
+
+/// Inverse convolution: data to latent is a triangular solve, latent to data a masked convolution.
+///
+/// ```text
+/// W = I0 + M * theta,   z = A(W)^-1 x,   x = A(W) z,   log-det = -H W sum_c log W[c,c,anchor]
+/// ```
+///
+/// Where: A(W) is the convolution that is zero-padded on its corner's side only (see [`masked_conv2d`]); M is 1 on
+/// every tap but the anchor, and there 1 strictly below the diagonal; I0 is the diagonal, 1 or `exp(theta)` by
+/// [`Diagonal`]. The constraint is part of W, so no optimiser, weight decay or checkpoint can break it, and with
+/// [`Diagonal::Unit`] the log-det is exactly 0.
+///
+/// Variables: `weight` = theta `[C, C/g, k, k]`, `g` groups. Entries that M and I0 leave out have gradient 0.
+///
+/// # Shapes
+/// `[N, C, H, W]` → `[N, C, H, W]`. Cost: a solve of depth `H + W - 1` forward, a convolution backward.
+///
+/// Source: Nagar, Kallappa, Varma, *Inverse-Flow*, AISTATS 2025.
+#[derive(Debug)]
+pub struct InvConv {
+    channels: i64,
+    corners: Vec<Corner>,
+    diagonal: Diagonal,
+    theta: Tensor,
+    /// M, constant.
+    mask: Tensor,
+    /// 1 on the diagonal of every anchor, constant.
+    identity: Tensor,
+    placement: Placement,
+}
+
+impl InvConv {
+    /// A layer with taps drawn from `N(0, init_std^2)`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for corners that do not divide the channels, and for a kernel or a deviation out of range.
+    pub fn new(vs: &nn::Path, config: &InvConvConfig) -> Result<Self> {
+        config.check()?;
+        let InvConvConfig {
+            channels, kernel, ..
+        } = *config;
+        let group = channels / config.corners.len() as i64;
+        let theta = vs.f_var(
+            "weight",
+            &[channels, group, kernel, kernel],
+            Init::Randn {
+                mean: 0.0,
+                stdev: config.init_std,
+            },
+        )?;
+        let mask = theta.f_ones_like()?;
+        let identity = theta.f_zeros_like()?;
+        for (index, corner) in (0..).zip(&config.corners) {
+            let (row, column) = corner.anchor_index(kernel);
+            let anchor = |of: &Tensor| {
+                of.f_narrow(0, index * group, group)?
+                    .f_select(3, column)?
+                    .f_select(2, row)
+            };
+            // views of tensors that nobody else has seen yet: in place is safe
+            let _ = anchor(&mask)?.f_tril_(-1)?;
+            anchor(&identity)?.f_copy_(&Tensor::f_eye(group, (theta.kind(), theta.device()))?)?;
+        }
+        Ok(Self {
+            channels,
+            corners: config.corners.clone(),
+            diagonal: config.diagonal,
+            placement: Placement::in_path(vs),
+            theta,
+            mask,
+            identity,
+        })
+    }
+
+    /// The effective filter W `[C, C/g, k, k]`.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn weight(&self) -> Result<Tensor> {
+        let diagonal = match self.diagonal {
+            Diagonal::Unit => self.identity.shallow_clone(),
+            // exp only sees the diagonal: a large tap elsewhere must not become inf * 0
+            Diagonal::Learnable => self.log_diagonal()?.f_exp()?.f_mul(&self.identity)?,
+        };
+        Ok(diagonal.f_addcmul(&self.mask, &self.theta)?)
+    }
+
+    /// log of the diagonal of W where it stands in `[C, C/g, k, k]`, 0 elsewhere.
+    fn log_diagonal(&self) -> Result<Tensor> {
+        Ok(self.theta.f_mul(&self.identity)?)
+    }
+
+    /// `log|det ∂Az/∂z| * sign`, for a batch like `x`.
+    fn log_det(&self, x: &Tensor, sign: f64) -> Result<Tensor> {
+        match self.diagonal {
+            Diagonal::Unit => Ok(zero_log_det(x)),
+            Diagonal::Learnable => {
+                let size = x.size();
+                let pixels = (size[2] * size[3]) as f64;
+                let sum = self.log_diagonal()?.f_sum(None::<Kind>)?;
+                Ok(sum
+                    .f_mul_scalar(sign * pixels)?
+                    .f_expand([size[0]], false)?)
+            }
+        }
+    }
+}
+
+impl Transform for InvConv {
+    fn name(&self) -> &'static str {
+        "inv_conv"
+    }
+
+    fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+        self.placement
+            .check_channels("inv_conv", self.channels, x)?;
+        Ok(Mapped {
+            value: inv_conv2d(x, &self.weight()?, &self.corners)?,
+            log_det: self.log_det(x, -1.0)?,
+        })
+    }
+
+    fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+        self.placement
+            .check_channels("inv_conv", self.channels, z)?;
+        Ok(Mapped {
+            value: masked_conv2d(z, &self.weight()?, &self.corners)?,
+            log_det: self.log_det(z, 1.0)?,
+        })
+    }
+
+    fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
+        same_channels("inv_conv", self.channels, chw)
+    }
+}
+
+impl InvConvConfig {
+    fn check(&self) -> Result<()> {
+        let groups = self.corners.len() as i64;
+        if groups == 0 || self.channels < 1 || self.channels % groups != 0 {
+            return Err(Error::config(format!(
+                "inv_conv needs corners that divide its channels into equal groups, got {groups} corners for {} channels",
+                self.channels
+            )));
+        }
+        if self.kernel < 1 {
+            return Err(Error::config(format!(
+                "`kernel`, the side of the convolution's filters, must be 1 or more, got {}",
+                self.kernel
+            )));
+        }
+        if !(self.init_std >= 0.0 && self.init_std.is_finite()) {
+            return Err(Error::config(format!(
+                "`init_std`, the deviation of the initial taps, must be a number from 0 on, got {}",
+                self.init_std
+            )));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! From 8-bit pixels to the whole real line, every step with its log-det.
+//!
+//! ```text
+//! pixel 0..=255  --Dequantize-->  [0, 256)  --Scale-->  [0, 1)  --LogitMap-->  R
+//! ```
+//!
+//! Bits per dimension come out right only because these are layers like all others.
+
+use super::check::image_size;
+use super::{sum_per_sample, Cx, Mapped, Transform};
+use crate::{Error, Result};
+use std::f64::consts::LN_2;
+use tch::{Kind, Tensor};
+
+/// The number of values of an 8-bit pixel.
+pub const PIXEL_LEVELS: f64 = 256.0;
+
+/// Adds the noise of [`Cx`] to integer pixels: `z = x + u`, `u` in `[0, 1)`; log-det 0.
+///
+/// With uniform noise the expected log-likelihood of `z` is a lower bound on that of the pixels. Without noise `u` is
+/// 0.5 everywhere, which makes an evaluation reproducible. The inverse is the identity on continuous images;
+/// [`to_pixels`] rounds them down to the pixels they came from.
+///
+/// Source: Theis, van den Oord, Bethge, *A note on the evaluation of generative models*, 2016,
+/// <https://arxiv.org/abs/1511.01844>.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dequantize;
+
+impl Transform for Dequantize {
+    fn name(&self) -> &'static str {
+        "dequantize"
+    }
+
+    fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
+        image_size("dequantize", x)?;
+        let value = match cx.noise {
+            None => x.f_add_scalar(0.5)?,
+            Some(noise) => {
+                if noise.size() != x.size()
+                    || noise.kind() != x.kind()
+                    || noise.device() != x.device()
+                {
+                    return Err(Error::argument(
+                        "dequantize",
+                        "noise",
+                        format!(
+                            "must be like the images {:?} {:?} on {:?}, got {:?} {:?} on {:?}",
+                            x.size(),
+                            x.kind(),
+                            x.device(),
+                            noise.size(),
+                            noise.kind(),
+                            noise.device()
+                        ),
+                    ));
+                }
+                x.f_add(noise)?
+            }
+        };
+        Ok(with_constant(value, 0.0))
+    }
+
+    fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+        image_size("dequantize", z)?;
+        Ok(with_constant(z.shallow_clone(), 0.0))
+    }
+
+    fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
+        Ok(chw)
+    }
+}
+
+/// Divides by 256: `[0, 256)` → `[0, 1)`, log-det `-D ln 256` for `D = C H W` dimensions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scale;
+
+impl Scale {
+    fn log_det(dims: i64) -> f64 {
+        -(dims as f64) * 8.0 * LN_2
+    }
+}
+
+impl Transform for Scale {
+    fn name(&self) -> &'static str {
+        "scale"
+    }
+
+    fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+        let [_, c, h, w] = image_size("scale", x)?;
+        Ok(with_constant(
+            x.f_mul_scalar(1.0 / PIXEL_LEVELS)?,
+            Self::log_det(c * h * w),
+        ))
+    }
+
+    fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+        let [_, c, h, w] = image_size("scale", z)?;
+        Ok(with_constant(
+            z.f_mul_scalar(PIXEL_LEVELS)?,
+            -Self::log_det(c * h * w),
+        ))
+    }
+
+    fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
+        Ok(chw)
+    }
+}
+
+/// Logit with a margin: `[0, 1]` → R.
+///
+/// ```text
+/// y = (x + a)(1 - 2a),   z = ln y - ln(1 - y),   log-det = D ln(1 - 2a) - sum (ln y + ln(1 - y))
+/// ```
+///
+/// Where: `a` is the margin that keeps black and white pixels finite, `D = C H W`. The inverse takes both logarithms
+/// from the log-sigmoid of `z`, so it is finite for every latent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LogitMap {
+    alpha: f64,
+}
+
+impl LogitMap {
+    /// Logit with margin `alpha`; 1e-6 is the usual one, and about the smallest that float32 can tell from 0 at 1.
+    ///
+    /// # Errors
+    /// [`Error::Config`] unless `0 < alpha < 0.5`.
+    pub fn new(alpha: f64) -> Result<Self> {
+        if alpha > 0.0 && alpha < 0.5 {
+            return Ok(Self { alpha });
+        }
+        Err(Error::config(format!(
+            "`alpha`, the margin of the logit, must lie between 0 and 0.5, got {alpha}; 1e-6 is usual"
+        )))
+    }
+
+    fn log_slope(&self, dims: i64) -> f64 {
+        dims as f64 * (-2.0 * self.alpha).ln_1p()
+    }
+}
+
+impl Transform for LogitMap {
+    fn name(&self) -> &'static str {
+        "logit"
+    }
+
+    fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+        let [_, c, h, w] = image_size("logit", x)?;
+        let slope = 1.0 - 2.0 * self.alpha;
+        let y = x.f_mul_scalar(slope)?.f_add_scalar(self.alpha * slope)?;
+        let (log_y, log_rest) = (y.f_log()?, y.f_neg()?.f_log1p()?);
+        let log_det = sum_per_sample(&log_y.f_add(&log_rest)?).f_neg()?;
+        Ok(Mapped {
+            value: log_y.f_sub(&log_rest)?,
+            log_det: log_det.f_add_scalar(self.log_slope(c * h * w))?,
+        })
+    }
+
+    fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+        let [_, c, h, w] = image_size("logit", z)?;
+        let log_y = z.f_log_sigmoid()?;
+        let log_rest = log_y.f_sub(z)?; // ln(1 - y) = ln y - z
+        let slope = 1.0 - 2.0 * self.alpha;
+        let x = z
+            .f_sigmoid()?
+            .f_mul_scalar(1.0 / slope)?
+            .f_add_scalar(-self.alpha)?;
+        let log_det = sum_per_sample(&log_y.f_add(&log_rest)?);
+        Ok(Mapped {
+            value: x,
+            log_det: log_det.f_add_scalar(-self.log_slope(c * h * w))?,
+        })
+    }
+
+    fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
+        Ok(chw)
+    }
+}
+
+/// 8-bit pixels of continuous images: rounded down, clamped to 0..=255, NaN to 0; `Kind::Uint8`.
+///
+/// # Errors
+/// What libtorch reports for a tensor that is not of floating-point numbers.
+pub fn to_pixels(images: &Tensor) -> Result<Tensor> {
+    let pixels = images
+        .f_nan_to_num(0.0, 255.0, 0.0)?
+        .f_floor()?
+        .f_clamp(0.0, 255.0)?;
+    Ok(pixels.f_to_kind(Kind::Uint8)?)
+}
+
+fn with_constant(value: Tensor, log_det: f64) -> Mapped {
+    let log_det = Tensor::full([value.size()[0]], log_det, (value.kind(), value.device()));
+    Mapped { value, log_det }
+}

@@ -1,0 +1,132 @@
+//! Transforms made of transforms.
+
+use super::{zero_log_det, Cx, Mapped, Transform};
+use crate::Result;
+use tch::Tensor;
+
+/// Named transforms, one after the other; log-dets add up.
+#[derive(Debug, Default)]
+pub struct Sequential {
+    children: Vec<(String, Box<dyn Transform>)>,
+}
+
+impl Sequential {
+    /// The identity, to be extended by [`push`](Sequential::push).
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends `child` at the latent end.
+    #[must_use]
+    pub fn push(mut self, name: impl Into<String>, child: impl Transform + 'static) -> Self {
+        self.children.push((name.into(), Box::new(child)));
+        self
+    }
+
+    /// The children with their names, from data to latent.
+    pub fn children(&self) -> &[(String, Box<dyn Transform>)] {
+        &self.children
+    }
+
+    /// Takes the sequence apart.
+    pub fn into_children(self) -> Vec<(String, Box<dyn Transform>)> {
+        self.children
+    }
+}
+
+impl Transform for Sequential {
+    fn name(&self) -> &'static str {
+        "sequential"
+    }
+
+    fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
+        compose(x, self.children.iter(), |child, x| child.forward(x, cx))
+    }
+
+    fn inverse(&self, z: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
+        compose(z, self.children.iter().rev(), |child, z| {
+            child.inverse(z, cx)
+        })
+    }
+
+    fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
+        self.children
+            .iter()
+            .try_fold(chw, |chw, (_, child)| child.out_shape(chw))
+    }
+
+    fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {
+        let mut value = x.shallow_clone();
+        for (_, child) in &mut self.children {
+            child.initialize(&value, cx)?;
+            value = tch::no_grad(|| child.forward(&value, cx))?.value;
+        }
+        Ok(())
+    }
+}
+
+fn compose<'a>(
+    x: &Tensor,
+    children: impl Iterator<Item = &'a (String, Box<dyn Transform>)>,
+    map: impl Fn(&dyn Transform, &Tensor) -> Result<Mapped>,
+) -> Result<Mapped> {
+    let mut so_far: Option<Mapped> = None;
+    for (_, child) in children {
+        so_far = Some(match so_far {
+            None => map(child.as_ref(), x)?,
+            Some(Mapped { value, log_det }) => {
+                let next = map(child.as_ref(), &value)?;
+                Mapped {
+                    value: next.value,
+                    log_det: log_det.f_add(&next.log_det)?,
+                }
+            }
+        });
+    }
+    Ok(so_far.unwrap_or_else(|| Mapped {
+        value: x.shallow_clone(),
+        log_det: zero_log_det(x),
+    }))
+}
+
+/// A transform read backwards: its `forward` is the other's `inverse`.
+///
+/// `Inverted<InvConv>` is a convolution in the training direction and a solve when sampling. A layer that needs a
+/// first batch at its *input* cannot be initialised from its output, so initialising an inverted one is
+/// [`NotInitialized`](crate::Error::NotInitialized).
+#[derive(Debug)]
+pub struct Inverted<T>(
+    /// The transform that is read backwards.
+    pub T,
+);
+
+impl<T: Transform> Transform for Inverted<T> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
+        self.0.inverse(x, cx)
+    }
+
+    fn inverse(&self, z: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
+        self.0.forward(z, cx)
+    }
+
+    /// Only shape-preserving transforms have a known shape backwards; others are a configuration error.
+    fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
+        let shape = self.0.out_shape(chw)?;
+        if shape == chw {
+            return Ok(chw);
+        }
+        Err(crate::Error::config(format!(
+            "{} changes the shape {chw:?} to {shape:?} and cannot be used backwards",
+            self.0.name()
+        )))
+    }
+
+    fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {
+        let z = tch::no_grad(|| self.0.inverse(x, cx))?.value;
+        self.0.initialize(&z, cx)
+    }
+}

@@ -1,0 +1,55 @@
+//! Normalizing flows made of the exact inverse of a convolution, on libtorch.
+//!
+//! A convolution that is zero-padded on one corner's side only is triangular, so it can be inverted exactly, pixel by
+//! pixel from that corner. Inverse-Flow (Nagar and Varma, AISTATS 2025, <https://arxiv.org/abs/2410.14634>) uses this
+//! inverse as the training direction of a flow, so that sampling needs ordinary convolutions only. Here are the operator
+//! with its gradients, kernels for CPUs and NVIDIA GPUs, and the flow, trained from the command line.
+//!
+//! | module | what it holds | start reading at |
+//! |---|---|---|
+//! | [`ops`] | the differentiable operators | [`ops::inv_conv2d`] |
+//! | [`ffi`] | autograd functions written in Rust; torch's dispatcher | [`ffi::CustomFn`] |
+//! | [`cuda`] | kernel images, launch plans, launches on torch's stream | [`cuda::launch`] |
+//! | [`flows`] | bijections with their log-determinants | [`flows::Transform`] |
+//! | [`distributions`] | base density, split prior, bits per dimension | [`distributions::bits_per_dim`] |
+//! | [`nn`] | the nets inside couplings | [`nn::CouplingNet`] |
+//! | [`models`] | density models over images, built from a configuration | [`models::Flow`] |
+//! | [`data`] | image data sets and all randomness of training | [`data::load`] |
+//! | [`train`] | runs: optimiser, checkpoints, metrics, evaluation | [`train::Trainer`] |
+//! | [`plot`] | image grids and curves as PNG | [`plot::save_grid`] |
+//! | [`cli`] | the `inverse-flow` program | [`cli::main`] |
+//!
+//! Words: **forward** is data to latent (the solve), **inverse** is latent to data (the convolution); log-determinants and
+//! log-likelihoods are in nats unless they are called bits per dimension.
+//!
+//! # In ten lines
+//! ```
+//! use inverse_flow::ops::{inv_conv2d, Corner};
+//! use tch::{nn, Device, Kind, Tensor};
+//!
+//! tch::manual_seed(0);
+//! let vs = nn::VarStore::new(Device::Cpu);
+//! let weight = vs.root().randn("weight", &[4, 4, 3, 3], 0.0, 0.01);
+//! tch::no_grad(|| weight.select(3, 2).select(2, 2).copy_(&Tensor::eye(4, (Kind::Float, Device::Cpu))));
+//! let image = Tensor::randn([2, 4, 8, 8], (Kind::Float, Device::Cpu));
+//! let latent = inv_conv2d(&image, &weight, &[Corner::TopLeft])?; // solves A(weight) latent = image
+//! latent.square().sum(Kind::Float).backward(); // exact gradients of both arguments
+//! assert_eq!(weight.grad().size(), [4, 4, 3, 3]);
+//! # Ok::<(), inverse_flow::Error>(())
+//! ```
+#![deny(unsafe_code)]
+
+pub mod cli;
+pub mod cuda;
+pub mod data;
+pub mod distributions;
+mod error;
+pub mod ffi;
+pub mod flows;
+pub mod models;
+pub mod nn;
+pub mod ops;
+pub mod plot;
+pub mod train;
+
+pub use error::{Error, Result};

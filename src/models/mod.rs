@@ -1,0 +1,99 @@
+//! Assemblies: density models over images, built from a configuration.
+
+mod build;
+mod config;
+mod glow;
+
+pub use build::{build, parameter_count, MODELS};
+pub use config::{CouplingConfig, ModelConfig, Net, SplineConfig};
+pub use glow::Glow;
+
+use crate::flows::{Cx, Mapped};
+use crate::Result;
+use tch::Tensor;
+
+/// What an image becomes: one latent per level (the part that was split off, last the top), each
+/// `[N, C, H, W]` under a standard normal prior.
+#[derive(Debug)]
+pub struct Latents(pub Vec<Tensor>);
+
+/// Latents and the log-det of the map that made them.
+#[derive(Debug)]
+pub struct Encoded {
+    /// Latents, level by level.
+    pub latents: Latents,
+    /// `[N]`, nats: `log|det ∂latents/∂image|` over all layers, preprocessing included.
+    pub log_det: Tensor,
+}
+
+/// A density model over 8-bit images.
+///
+/// `x` is `[N, C, H, W]` with pixel values 0..=255 in the model's floating-point kind; the dequantisation
+/// noise comes in through [`Cx`].
+pub trait Flow: std::fmt::Debug + Send {
+    /// `[C, H, W]` of an image.
+    fn image_shape(&self) -> [i64; 3];
+
+    /// `[C, H, W]` of each latent, in the order of [`Latents`].
+    fn latent_shapes(&self) -> Vec<[i64; 3]>;
+
+    /// Data-dependent initialisation of every layer from a first batch. Idempotent.
+    ///
+    /// # Errors
+    /// A wrong shape.
+    fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()>;
+
+    /// Images to latents.
+    ///
+    /// # Errors
+    /// A wrong shape, or not initialised.
+    fn encode(&self, x: &Tensor, cx: Cx<'_>) -> Result<Encoded>;
+
+    /// Latents to images (continuous, in `[0, 256)`; floor them for 8-bit pixels), the exact inverse of `encode`;
+    /// `log_det` is `log|det ∂image/∂latents|`.
+    ///
+    /// # Errors
+    /// A wrong shape, or not initialised.
+    fn decode(&self, latents: &Latents) -> Result<Mapped>;
+
+    /// Exact `log p(x)` of the dequantised images, nats, `[N]`.
+    ///
+    /// # Errors
+    /// As [`encode`](Flow::encode).
+    fn log_prob(&self, x: &Tensor, cx: Cx<'_>) -> Result<Tensor>;
+
+    /// Kind and hierarchical name of every layer in order (`levels.0.steps.3.inv_conv`), for `inspect`.
+    fn layers(&self) -> Vec<(String, &'static str)>;
+
+    /// Runs `encode` layer by layer and names the first layer whose value or log-det is not finite.
+    ///
+    /// # Errors
+    /// As [`encode`](Flow::encode).
+    fn first_non_finite(&self, x: &Tensor, cx: Cx<'_>) -> Result<Option<String>>;
+}
+
+/// Images from latents drawn from the prior: `decode(temperature * eps)`.
+///
+/// Drawing `eps` from `N(0, I)` in the shapes of [`Flow::latent_shapes`] is the caller's, with the caller's seed. A
+/// temperature below 1 narrows the prior, which gives smoother images.
+///
+/// # Shapes
+/// One tensor `[N, C, H, W]` for each latent → `[N, C, H, W]` of the images, continuous in `[0, 256)`.
+///
+/// # Errors
+/// As [`Flow::decode`]; and [`Error::Argument`](crate::Error::Argument) for a temperature below 0.
+pub fn sample(flow: &dyn Flow, eps: &Latents, temperature: f64) -> Result<Tensor> {
+    if !(temperature >= 0.0 && temperature.is_finite()) {
+        return Err(crate::Error::argument(
+            "sample",
+            "temperature",
+            format!("must be a number from 0 on, got {temperature}"),
+        ));
+    }
+    let scaled = eps
+        .0
+        .iter()
+        .map(|eps| Ok(eps.f_mul_scalar(temperature)?))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(flow.decode(&Latents(scaled))?.value)
+}

@@ -1,0 +1,153 @@
+//! Adam with its state in the open, so that a checkpoint can hold it.
+
+use super::TrainConfig;
+use crate::ffi::optim::{fused_adam_step, AdamHyper};
+use crate::Result;
+use tch::{nn::VarStore, Kind, Tensor};
+
+/// Adam (Kingma and Ba, Adam: A Method for Stochastic Optimization, 2015, <https://arxiv.org/abs/1412.6980>) over
+/// the trainable variables of a store, in the order of their names:
+///
+/// ```text
+/// m <- b1 m + (1 - b1) g            v <- b2 v + (1 - b2) g^2
+/// p <- p - lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)
+/// ```
+///
+/// Where `g` is the gradient plus `weight_decay * p`. The steps are torch's fused ones: a few launches for all
+/// parameters together.
+#[derive(Debug)]
+pub struct Adam {
+    names: Vec<String>,
+    params: Vec<Tensor>,
+    exp_avg: Vec<Tensor>,
+    exp_avg_sq: Vec<Tensor>,
+    /// 0-d; one count for all parameters, since every step moves all of them.
+    count: Tensor,
+    hyper: AdamHyper,
+}
+
+impl Adam {
+    /// State of zeros for the variables of `vs` that require a gradient.
+    ///
+    /// # Errors
+    /// Not enough memory on the device.
+    pub fn new(vs: &VarStore, config: &TrainConfig) -> Result<Self> {
+        let mut variables: Vec<_> = vs
+            .variables()
+            .into_iter()
+            .filter(|(_, tensor)| tensor.requires_grad())
+            .collect();
+        // the store is a hash map: sorting makes sums over all parameters the same in every run
+        variables.sort_by(|a, b| a.0.cmp(&b.0));
+        let (names, params): (Vec<_>, Vec<_>) = variables.into_iter().unzip();
+        let zeros = |params: &[Tensor]| -> Result<Vec<Tensor>> {
+            Ok(params
+                .iter()
+                .map(|p| p.detach().f_zeros_like())
+                .collect::<std::result::Result<_, _>>()?)
+        };
+        Ok(Self {
+            exp_avg: zeros(&params)?,
+            exp_avg_sq: zeros(&params)?,
+            count: Tensor::f_zeros([0i64; 0], (Kind::Float, vs.device()))?,
+            names,
+            params,
+            hyper: AdamHyper {
+                lr: config.lr,
+                beta1: config.betas[0],
+                beta2: config.betas[1],
+                eps: config.eps,
+                weight_decay: config.weight_decay,
+            },
+        })
+    }
+
+    /// Names of the parameters, sorted.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The parameters, in the order of their names.
+    pub fn params(&self) -> &[Tensor] {
+        &self.params
+    }
+
+    /// One step with gradients in the order of [`params`](Self::params), each divided by the 0-d tensor
+    /// `grad_scale`.
+    ///
+    /// # Errors
+    /// Gradients of other shapes or kinds than the parameters.
+    pub fn step(&mut self, grads: &[Tensor], lr: f64, grad_scale: Option<&Tensor>) -> Result<()> {
+        let hyper = AdamHyper { lr, ..self.hyper };
+        fused_adam_step(
+            &self.params,
+            grads,
+            &self.exp_avg,
+            &self.exp_avg_sq,
+            &self.count,
+            hyper,
+            grad_scale,
+        )
+    }
+
+    /// The whole state by name (`exp_avg.NAME`, `exp_avg_sq.NAME`, `step`); the tensors share their storage
+    /// with the optimiser's.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let part = |kind: &'static str, tensors: &'_ [Tensor]| -> Vec<(String, Tensor)> {
+            let named = self.names.iter().zip(tensors);
+            named
+                .map(|(name, tensor)| (format!("{kind}.{name}"), tensor.shallow_clone()))
+                .collect()
+        };
+        let mut state = part("exp_avg", &self.exp_avg);
+        state.extend(part("exp_avg_sq", &self.exp_avg_sq));
+        state.push(("step".to_owned(), self.count.shallow_clone()));
+        state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{nn::Init, Device};
+
+    /// The equations of the type's documentation, number by number.
+    fn by_definition(start: f64, grads: &[f64], lr: f64, scale: f64, decay: f64) -> f64 {
+        let (mut p, mut m, mut v) = (start, 0.0, 0.0);
+        for (i, grad) in grads.iter().enumerate() {
+            let g = grad / scale + decay * p;
+            m = 0.9 * m + 0.1 * g;
+            v = 0.999 * v + 0.001 * g * g;
+            let t = i as i32 + 1;
+            let (m_hat, v_hat) = (m / (1.0 - 0.9f64.powi(t)), v / (1.0 - 0.999f64.powi(t)));
+            p -= lr * m_hat / (v_hat.sqrt() + 1e-8);
+        }
+        p
+    }
+
+    #[test]
+    fn steps_follow_the_definition_for_every_parameter() {
+        let vs = VarStore::new(Device::Cpu);
+        let starts = [("b", 0.5), ("a", -1.5)];
+        let vars = starts.map(|(name, value)| vs.root().var(name, &[3, 2], Init::Const(value)));
+        let config = TrainConfig {
+            weight_decay: 0.1,
+            ..TrainConfig::default()
+        };
+        let mut adam = Adam::new(&vs, &config).unwrap();
+        assert_eq!(adam.names(), ["a", "b"]);
+        let grads = [2.0, -3.0, 0.25, 1.0];
+        let scale = Tensor::from(4.0f32);
+        for grad in grads {
+            let grads =
+                [grad, 2.0 * grad].map(|g| Tensor::full([3, 2], g, (Kind::Float, Device::Cpu)));
+            adam.step(&grads, 0.02, Some(&scale)).unwrap();
+        }
+        let doubled = grads.map(|grad| 2.0 * grad);
+        for (var, (start, grads)) in vars.iter().zip([(0.5, doubled), (-1.5, grads)]) {
+            let expected = by_definition(start, &grads, 0.02, 4.0, 0.1);
+            let error = (var - expected).abs().max().double_value(&[]);
+            assert!(error < 1e-6, "{error}");
+        }
+    }
+}

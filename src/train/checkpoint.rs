@@ -1,0 +1,149 @@
+//! Checkpoints: one safetensors file with the model, the optimiser, the configuration and the place in the run.
+//!
+//! | key | content |
+//! |---|---|
+//! | `NAME` | every variable and buffer of the model |
+//! | `optim.exp_avg.NAME`, `optim.exp_avg_sq.NAME`, `optim.step` | Adam's state |
+//! | metadata `format`, `config`, `progress` | version, [`RunConfig`] and [`Progress`] as JSON |
+//!
+//! A file is written beside its place, flushed to the disk and renamed, so that there is a whole checkpoint at any
+//! time, whatever happens to the process.
+
+use super::archive::{self, Archive};
+use super::{Adam, RunConfig};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use tch::{nn::VarStore, Tensor};
+
+/// Version of the layout above.
+const FORMAT: &str = "inverse-flow checkpoint 1";
+const OPTIM: &str = "optim.";
+
+/// Where a run is; all that resuming needs besides the tensors, since every random number is a function of the
+/// seed and of these counters.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// Optimiser steps done, skipped ones included.
+    pub step: u64,
+    /// The epoch in progress, counted from 1.
+    pub epoch: u64,
+    /// Batches of that epoch done.
+    pub batch: u64,
+    /// Lowest validation bits per dimension so far.
+    pub best_bpd: Option<f64>,
+    /// Steps skipped because loss or gradient were not finite.
+    pub skipped: u64,
+    /// How many of them are the latest ones in a row.
+    pub skipped_in_row: u64,
+    /// Time spent in all sessions, seconds.
+    pub seconds: f64,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            step: 0,
+            epoch: 1,
+            batch: 0,
+            best_bpd: None,
+            skipped: 0,
+            skipped_in_row: 0,
+            seconds: 0.0,
+        }
+    }
+}
+
+/// Writes a checkpoint that [`Checkpoint::open`] reads back.
+///
+/// # Errors
+/// The file cannot be written; an older one in its place is left as it was.
+pub fn save(
+    path: &Path,
+    vs: &VarStore,
+    adam: &Adam,
+    config: &RunConfig,
+    progress: &Progress,
+) -> Result<()> {
+    let mut tensors: Vec<_> = vs.variables().into_iter().collect();
+    tensors.extend(optimizer_state(adam));
+    let progress = serde_json::to_string(progress).map_err(|err| Error::file(path, err))?;
+    let metadata = HashMap::from([
+        ("format".to_owned(), FORMAT.to_owned()),
+        ("config".to_owned(), config.to_json()?),
+        ("progress".to_owned(), progress),
+    ]);
+    archive::write(path, tensors, metadata)
+}
+
+/// An opened checkpoint: checked as a file, not yet against a model.
+#[derive(Debug)]
+pub struct Checkpoint {
+    archive: Archive,
+    /// What the run was made of.
+    pub config: RunConfig,
+    /// How far it had come.
+    pub progress: Progress,
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint and its metadata.
+    ///
+    /// # Errors
+    /// The file is missing, cut off, not safetensors, not a checkpoint, or one of another version.
+    pub fn open(path: &Path) -> Result<Self> {
+        let archive = Archive::open(path)?;
+        let metadata = |key: &str| {
+            archive.metadata(key).ok_or_else(|| {
+                let problem =
+                    format!("not a checkpoint of inverse-flow: no `{key}` in the file's metadata");
+                Error::file(path, problem)
+            })
+        };
+        let format = metadata("format")?;
+        if format != FORMAT {
+            let problem = format!("is a `{format}`; this program reads `{FORMAT}`");
+            return Err(Error::file(path, problem));
+        }
+        let config =
+            RunConfig::from_json(metadata("config")?).map_err(|err| Error::file(path, err))?;
+        let progress = serde_json::from_str(metadata("progress")?)
+            .map_err(|err| Error::file(path, format!("progress: {err}")))?;
+        Ok(Self {
+            config,
+            progress,
+            archive,
+        })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &PathBuf {
+        self.archive.path()
+    }
+
+    /// Fills the variables and buffers of a model.
+    ///
+    /// # Errors
+    /// Keys that are missing, unexpected or of another shape or kind, all of them listed; then nothing is changed.
+    pub fn load_model(&self, vs: &VarStore) -> Result<()> {
+        let targets = vs.variables().into_iter().collect();
+        self.archive.load(targets, |key| key.starts_with(OPTIM))
+    }
+
+    /// Fills a model and its optimiser.
+    ///
+    /// # Errors
+    /// As [`load_model`](Self::load_model).
+    pub fn load(&self, vs: &VarStore, adam: &Adam) -> Result<()> {
+        let mut targets: Vec<_> = vs.variables().into_iter().collect();
+        targets.extend(optimizer_state(adam));
+        self.archive.load(targets, |_| false)
+    }
+}
+
+fn optimizer_state(adam: &Adam) -> impl Iterator<Item = (String, Tensor)> {
+    let state = adam.state().into_iter();
+    state.map(|(name, tensor)| (format!("{OPTIM}{name}"), tensor))
+}

@@ -1,0 +1,236 @@
+//! Everything a run is made of, resolved from defaults, a preset, a file and flags.
+
+use super::{presets, Decay};
+use crate::data::DataConfig;
+use crate::models::ModelConfig;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::Path;
+
+/// How the parameters are fitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training images.
+    pub epochs: u64,
+    /// Stop after this many steps of the run, if that comes first.
+    pub max_steps: Option<u64>,
+    /// Stop after this many minutes of the run (all sessions together), if that comes first.
+    pub max_minutes: Option<f64>,
+    /// Images per step.
+    pub batch_size: usize,
+    /// Adam's learning rate at the end of the warm-up.
+    pub lr: f64,
+    /// Adam's decay rates of the first and second moment.
+    pub betas: [f64; 2],
+    /// Adam's `eps`.
+    pub eps: f64,
+    /// L2 penalty added to the gradient.
+    pub weight_decay: f64,
+    /// Epochs of linear warm-up; fractions are allowed.
+    pub warmup_epochs: f64,
+    /// Steps of linear warm-up; replaces `warmup_epochs` when given.
+    pub warmup_steps: Option<u64>,
+    /// How the rate falls after the warm-up.
+    pub decay: Decay,
+    /// Largest norm of the gradient of all parameters together; longer ones are scaled down to it.
+    pub clip_norm: Option<f64>,
+    /// `auto`, `cpu`, `cuda` or `cuda:i`.
+    pub device: String,
+    /// Epochs between two validations.
+    pub eval_every: u64,
+    /// Steps between two lines of `metrics.jsonl`, which hold means over them.
+    pub log_every: u64,
+    /// Minutes between two checkpoints inside an epoch.
+    pub checkpoint_minutes: f64,
+    /// Images in the sample grid of every validated epoch; 0 for none.
+    pub samples: usize,
+    /// Standard deviation of the latents of the sample grid; 1 samples the model's own distribution.
+    pub sample_temperature: f64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            max_steps: None,
+            max_minutes: None,
+            batch_size: 100,
+            lr: 1e-3,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            weight_decay: 0.0,
+            warmup_epochs: 1.0,
+            warmup_steps: None,
+            decay: Decay::Constant,
+            clip_norm: Some(1.0),
+            device: "auto".into(),
+            eval_every: 1,
+            log_every: 10,
+            checkpoint_minutes: 5.0,
+            samples: 64,
+            sample_temperature: 0.7,
+        }
+    }
+}
+
+/// One training run; saved resolved as `config.json` and inside every checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The preset that the rest started from.
+    pub preset: Option<String>,
+    /// Where all randomness comes from: initial parameters, order, noise, augmentation, samples.
+    pub seed: u64,
+    /// The density model.
+    pub model: ModelConfig,
+    /// The images.
+    pub data: DataConfig,
+    /// The optimisation.
+    pub train: TrainConfig,
+}
+
+impl RunConfig {
+    /// Defaults, overlaid by a preset, overlaid by a JSON file that may hold any subset of the keys. The
+    /// preset is the argument, else the file's `preset`, else [`presets::DEFAULT`].
+    ///
+    /// # Errors
+    /// An unknown preset, a file that cannot be read, an unknown key or a value of the wrong type.
+    pub fn resolve(preset: Option<&str>, file: Option<&Path>) -> Result<Self> {
+        let overlay = file.map(read_json).transpose()?;
+        let named = overlay
+            .as_ref()
+            .and_then(|o| o.get("preset"))
+            .and_then(Value::as_str);
+        let mut config = presets::by_name(preset.or(named).unwrap_or(presets::DEFAULT))?;
+        if let (Some(path), Some(mut overlay)) = (file, overlay) {
+            if let (Some(name), Some(key)) = (preset, overlay.get_mut("preset")) {
+                *key = name.into();
+            }
+            config = config
+                .overlaid(overlay)
+                .map_err(|problem| Error::file(path, problem))?;
+        }
+        Ok(config)
+    }
+
+    /// This configuration with the values of `overlay` in place of its own.
+    fn overlaid(&self, overlay: Value) -> std::result::Result<Self, String> {
+        let mut value = serde_json::to_value(self).map_err(|err| err.to_string())?;
+        merge(&mut value, overlay, "")?;
+        serde_json::from_value(value).map_err(|err| err.to_string())
+    }
+
+    /// Reads back what [`to_json`](Self::to_json) wrote.
+    ///
+    /// # Errors
+    /// Not JSON, or a missing or unknown key.
+    pub fn from_json(text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|err| Error::config(format!("configuration: {err}")))
+    }
+
+    /// The text of `config.json`.
+    ///
+    /// # Errors
+    /// A number that JSON cannot hold.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string_pretty(self)
+            .map_err(|err| Error::config(format!("configuration: {err}")))
+    }
+
+    /// Checks the numbers of the optimisation; the model and the data check their own.
+    ///
+    /// # Errors
+    /// The first value that makes no sense, with the range that does.
+    pub fn validate(&self) -> Result<()> {
+        let t = &self.train;
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let not_negative = |value: f64| value.is_finite() && value >= 0.0;
+        let checks = [
+            (t.epochs > 0, "epochs", "at least 1"),
+            (t.max_steps != Some(0), "max_steps", "at least 1"),
+            (
+                t.max_minutes.is_none_or(positive),
+                "max_minutes",
+                "more than 0",
+            ),
+            (t.batch_size > 0, "batch_size", "at least 1"),
+            (positive(t.lr), "lr", "more than 0"),
+            (
+                t.betas.iter().all(|b| (0.0..1.0).contains(b)),
+                "betas",
+                "in [0, 1)",
+            ),
+            (positive(t.eps), "eps", "more than 0"),
+            (not_negative(t.weight_decay), "weight_decay", "0 or more"),
+            (not_negative(t.warmup_epochs), "warmup_epochs", "0 or more"),
+            (
+                match &t.decay {
+                    Decay::Constant => true,
+                    Decay::Exponential { factor } | Decay::Milestones { factor, .. } => {
+                        *factor > 0.0 && *factor <= 1.0
+                    }
+                },
+                "decay",
+                "a factor in (0, 1]",
+            ),
+            (t.clip_norm.is_none_or(positive), "clip_norm", "more than 0"),
+            (t.eval_every > 0, "eval_every", "at least 1"),
+            (t.log_every > 0, "log_every", "at least 1"),
+            (
+                not_negative(t.checkpoint_minutes),
+                "checkpoint_minutes",
+                "0 or more",
+            ),
+            (
+                not_negative(t.sample_temperature),
+                "sample_temperature",
+                "0 or more",
+            ),
+        ];
+        match checks.iter().find(|(fine, ..)| !fine) {
+            Some((_, key, range)) => Err(Error::config(format!("`train.{key}` must be {range}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn read_json(path: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).map_err(|err| Error::file(path, err))?;
+    let value: Value = serde_json::from_str(&text)
+        .map_err(|err| Error::file(path, format!("not a JSON configuration: {err}")))?;
+    if !value.is_object() {
+        let problem = "not a configuration: expected a JSON object like a run's config.json";
+        return Err(Error::file(path, problem));
+    }
+    Ok(value)
+}
+
+/// Puts the values of `overlay` into `base`, object by object; a key that `base` does not have is an error.
+fn merge(base: &mut Value, overlay: Value, path: &str) -> std::result::Result<(), String> {
+    match (base, overlay) {
+        // a decay of another kind has other keys, so it replaces the old one as a whole
+        (Value::Object(base), Value::Object(overlay)) if !overlay.contains_key("kind") => {
+            for (key, value) in overlay {
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
+                match base.get_mut(&key) {
+                    Some(slot) => merge(slot, value, &path)?,
+                    None => {
+                        let known: Vec<_> = base.keys().map(String::as_str).collect();
+                        return Err(format!(
+                            "unknown key `{path}`; known here: {}",
+                            known.join(", ")
+                        ));
+                    }
+                }
+            }
+        }
+        (base, overlay) => *base = overlay,
+    }
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! Likelihood and invertibility of a model on a data set.
+
+use super::{bits_per_dim, prior_latents, sampling::narrow_latents};
+use crate::data::{stream, uniform_noise, Dataset, Epoch, Purpose};
+use crate::flows::Cx;
+use crate::models::Flow;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use tch::{Device, Kind, Tensor};
+
+/// Errors of pixels are given as a part of their range.
+const PIXEL_RANGE: f64 = 256.0;
+
+/// The largest float32 number below the end of the pixel range.
+const LARGEST_PIXEL: f64 = 256.0 - 1.0 / 65_536.0;
+
+/// What is added to the integer pixels before they are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dequantize {
+    /// Uniform noise from the seed, one sample per pixel: the bound on the likelihood of 8-bit images that is
+    /// customary in the field.
+    Uniform,
+    /// One half: the same number in every implementation.
+    Midpoint,
+}
+
+impl fmt::Display for Dequantize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uniform => "uniform",
+            Self::Midpoint => "midpoint",
+        })
+    }
+}
+
+impl FromStr for Dequantize {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "uniform" => Ok(Self::Uniform),
+            "midpoint" => Ok(Self::Midpoint),
+            _ => Err(Error::config(format!(
+                "unknown dequantisation `{text}`: choose uniform or midpoint"
+            ))),
+        }
+    }
+}
+
+/// How to evaluate.
+#[derive(Debug, Clone, Copy)]
+pub struct Evaluation {
+    /// Images at a time; part of what uniform noise depends on.
+    pub batch_size: usize,
+    /// What is added to the pixels.
+    pub dequantize: Dequantize,
+    /// Where uniform noise comes from.
+    pub seed: u64,
+    /// Where the model is.
+    pub device: Device,
+}
+
+/// Mean likelihood over a data set.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Likelihood {
+    /// Number of images.
+    pub images: usize,
+    /// Mean of `-log p(x)`, nats per image.
+    pub nll_nats: f64,
+    /// The same in bits per dimension.
+    pub bpd: f64,
+}
+
+/// Largest `|decode(encode(x)) - x|` as a part of the pixel range.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RoundTrip {
+    /// Over the pixels of the data.
+    pub data_max_abs: f64,
+    /// Over those of as many images that the model draws itself, which need not look like data. (Their latents are
+    /// no measure: where a pixel saturates, no float32 image tells which latent it came from.)
+    pub samples_max_abs: f64,
+}
+
+/// Images and what becomes of them by encoding and decoding.
+#[derive(Debug)]
+pub struct Reconstruction {
+    /// `[N, C, H, W]`, the dequantised images.
+    pub originals: Tensor,
+    /// `[N, C, H, W]`, decoded.
+    pub decoded: Tensor,
+    /// Largest absolute difference, as a part of the pixel range.
+    pub max_abs: f64,
+    /// Pixels whose 8-bit values differ.
+    pub pixels_that_differ: i64,
+}
+
+impl Evaluation {
+    /// Mean negative log-likelihood of all images.
+    ///
+    /// # Errors
+    /// No images, images of another shape than the model's, or what the model reports.
+    pub fn likelihood(&self, model: &dyn Flow, data: &Dataset) -> Result<Likelihood> {
+        let mut nll = 0.0;
+        self.each_batch(model, data, |x, cx| {
+            let log_prob = model.log_prob(x, cx)?;
+            nll -= log_prob.f_sum(Kind::Double)?.f_double_value(&[])?;
+            Ok(())
+        })?;
+        let nll_nats = nll / data.len() as f64;
+        Ok(Likelihood {
+            images: data.len(),
+            nll_nats,
+            bpd: bits_per_dim(nll_nats, data.chw),
+        })
+    }
+
+    /// Decoded latents of all images, on the CPU.
+    ///
+    /// # Errors
+    /// As [`likelihood`](Self::likelihood).
+    pub fn reconstruct(&self, model: &dyn Flow, data: &Dataset) -> Result<Reconstruction> {
+        let (mut originals, mut decoded) = (Vec::new(), Vec::new());
+        self.each_batch(model, data, |x, cx| {
+            originals.push(dequantised(x, cx)?.f_to_device(Device::Cpu)?);
+            let value = model.decode(&model.encode(x, cx)?.latents)?.value;
+            decoded.push(value.f_to_device(Device::Cpu)?);
+            Ok(())
+        })?;
+        let (originals, decoded) = (Tensor::f_cat(&originals, 0)?, Tensor::f_cat(&decoded, 0)?);
+        let differ = originals.f_floor()?.f_ne_tensor(&decoded.f_floor()?)?;
+        Ok(Reconstruction {
+            max_abs: max_abs(0.0, &decoded, &originals)? / PIXEL_RANGE,
+            pixels_that_differ: differ.f_sum(Kind::Int64)?.f_int64_value(&[])?,
+            originals,
+            decoded,
+        })
+    }
+
+    /// How far decoding is from undoing encoding. Errors that are not finite count as infinite.
+    ///
+    /// # Errors
+    /// As [`likelihood`](Self::likelihood).
+    pub fn round_trip(&self, model: &dyn Flow, data: &Dataset) -> Result<RoundTrip> {
+        let mut worst = 0.0;
+        self.each_batch(model, data, |x, cx| {
+            let decoded = model.decode(&model.encode(x, cx)?.latents)?.value;
+            worst = max_abs(worst, &decoded, &dequantised(x, cx)?)?;
+            Ok(())
+        })?;
+        Ok(RoundTrip {
+            data_max_abs: worst / PIXEL_RANGE,
+            samples_max_abs: self.samples_round_trip(model, data.len())? / PIXEL_RANGE,
+        })
+    }
+
+    fn samples_round_trip(&self, model: &dyn Flow, count: usize) -> Result<f64> {
+        let _guard = tch::no_grad_guard();
+        let latents = prior_latents(model, count as i64, self.seed, self.device)?;
+        let mut worst = 0.0;
+        for start in (0..count).step_by(self.batch_size) {
+            let length = self.batch_size.min(count - start);
+            let part = narrow_latents(&latents, start as i64, length as i64)?;
+            // rounding may put a saturated pixel on or beyond the ends of the range
+            let image = model.decode(&part)?.value.f_clamp(0.0, LARGEST_PIXEL)?;
+            // a continuous image is its own integer part and noise
+            let floor = image.f_floor()?;
+            let noise = image.f_sub(&floor)?;
+            let cx = Cx {
+                noise: Some(&noise),
+            };
+            let again = model.decode(&model.encode(&floor, cx)?.latents)?.value;
+            worst = max_abs(worst, &again, &image)?;
+        }
+        Ok(worst)
+    }
+
+    /// Calls `f` with every batch as floating point on the device, without recording gradients.
+    fn each_batch(
+        &self,
+        model: &dyn Flow,
+        data: &Dataset,
+        mut f: impl FnMut(&Tensor, Cx<'_>) -> Result<()>,
+    ) -> Result<()> {
+        if data.is_empty() {
+            return Err(Error::config(format!("{} has no images", data.name)));
+        }
+        if data.chw != model.image_shape() {
+            return Err(Error::config(format!(
+                "{} has images of {:?}, the model is for {:?}: choose other --data",
+                data.name,
+                data.chw,
+                model.image_shape()
+            )));
+        }
+        let _guard = tch::no_grad_guard();
+        let order = Epoch::eval(data.len(), self.batch_size)?;
+        for (index, indices) in order.batches().enumerate() {
+            let x = to_float(&data.batch(indices)?, self.device)?;
+            let noise = match self.dequantize {
+                Dequantize::Midpoint => None,
+                Dequantize::Uniform => {
+                    let mut rng = stream(self.seed, Purpose::EvalNoise, index as u64);
+                    Some(uniform_noise(
+                        &mut rng,
+                        &x.size(),
+                        Kind::Float,
+                        self.device,
+                    )?)
+                }
+            };
+            let cx = Cx {
+                noise: noise.as_ref(),
+            };
+            f(&x, cx)?;
+        }
+        Ok(())
+    }
+}
+
+/// A batch of bytes as float32 on `device`.
+///
+/// # Errors
+/// A device that is not there.
+pub fn to_float(bytes: &Tensor, device: Device) -> Result<Tensor> {
+    Ok(bytes.f_to_device(device)?.f_to_kind(Kind::Float)?)
+}
+
+/// What `encode` makes of integer pixels before anything else.
+fn dequantised(x: &Tensor, cx: Cx<'_>) -> Result<Tensor> {
+    Ok(match cx.noise {
+        Some(noise) => x.f_add(noise)?,
+        None => x.f_add_scalar(0.5)?,
+    })
+}
+
+fn max_abs(worst: f64, a: &Tensor, b: &Tensor) -> Result<f64> {
+    let error = a.f_sub(b)?.f_abs()?.f_max()?.f_double_value(&[])?;
+    // `max` of torch passes a NaN on, that of f64 would drop it
+    Ok(if error.is_nan() {
+        f64::INFINITY
+    } else {
+        worst.max(error)
+    })
+}

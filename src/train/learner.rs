@@ -1,0 +1,153 @@
+//! One optimisation step: loss, gradient, clipping, and what to do when they are not finite.
+
+use super::{Adam, TrainConfig};
+use crate::ffi::optim::grad_norm;
+use crate::flows::Cx;
+use crate::models::Flow;
+use crate::{Error, Result};
+use tch::{nn::VarStore, Kind, Tensor};
+
+/// Skipped steps in a row after which training stops.
+pub const MAX_SKIPPED_IN_ROW: u64 = 10;
+
+/// A model, its variables and their optimiser.
+#[derive(Debug)]
+pub struct Learner {
+    /// The density model.
+    pub model: Box<dyn Flow>,
+    /// Its parameters and buffers.
+    pub vs: VarStore,
+    /// The optimiser of its parameters.
+    pub adam: Adam,
+    clip_norm: Option<f64>,
+    skipped: u64,
+    skipped_in_row: u64,
+}
+
+/// What one step measured before it changed the parameters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// Mean negative log-likelihood of the batch, nats per image.
+    pub nll: f64,
+    /// Euclidean norm of the gradient of all parameters, before clipping.
+    pub grad_norm: f64,
+    /// The loss or the gradient was not finite, and nothing was changed.
+    pub skipped: bool,
+}
+
+impl Learner {
+    /// Puts an optimiser beside an initialised model whose variables are in `vs`.
+    ///
+    /// # Errors
+    /// A model without trainable parameters, or not enough memory for the optimiser.
+    pub fn new(model: Box<dyn Flow>, vs: VarStore, config: &TrainConfig) -> Result<Self> {
+        let adam = Adam::new(&vs, config)?;
+        if adam.params().is_empty() {
+            return Err(Error::config("the model has no trainable parameters"));
+        }
+        Ok(Self {
+            model,
+            vs,
+            adam,
+            clip_norm: config.clip_norm,
+            skipped: 0,
+            skipped_in_row: 0,
+        })
+    }
+
+    /// Steps skipped so far, and how many of them are the latest ones in a row.
+    pub fn skipped(&self) -> (u64, u64) {
+        (self.skipped, self.skipped_in_row)
+    }
+
+    /// Goes on counting where a checkpoint stopped.
+    pub fn set_skipped(&mut self, (total, in_row): (u64, u64)) {
+        (self.skipped, self.skipped_in_row) = (total, in_row);
+    }
+
+    /// One step of Adam on the mean of `-log p` over the images `x: [N, C, H, W]` with dequantisation `noise`.
+    ///
+    /// The gradient is divided by `max(1, norm / clip_norm)`. A step whose loss or gradient norm is not finite
+    /// changes nothing and is counted.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] after [`MAX_SKIPPED_IN_ROW`] skipped steps in a row; what the model reports.
+    pub fn step(&mut self, x: &Tensor, noise: &Tensor, lr: f64) -> Result<Step> {
+        let cx = Cx { noise: Some(noise) };
+        let loss = -self.model.log_prob(x, cx)?.f_mean(None::<Kind>)?;
+        let grads = self.gradients(&loss)?;
+        let norm = grad_norm(&grads)?;
+        let step = self.measured(&loss, &norm)?;
+        if step.skipped {
+            self.skipped += 1;
+            self.skipped_in_row += 1;
+            if self.skipped_in_row >= MAX_SKIPPED_IN_ROW {
+                return Err(self.diverged(x, cx, &grads)?);
+            }
+            return Ok(step);
+        }
+        self.skipped_in_row = 0;
+        let scale = match self.clip_norm {
+            Some(limit) => Some((norm / limit).f_clamp_min(1.0)?),
+            None => None,
+        };
+        self.adam.step(&grads, lr, scale.as_ref())?;
+        Ok(step)
+    }
+
+    /// Gradients in the order of the optimiser's parameters. They are returned by the engine instead of being
+    /// summed into the variables, so that none outlives its step.
+    fn gradients(&self, loss: &Tensor) -> Result<Vec<Tensor>> {
+        let params = self.adam.params();
+        let grads = Tensor::f_run_backward(&[loss], params, false, false)?;
+        let mut used = Vec::with_capacity(grads.len());
+        for (grad, param) in grads.into_iter().zip(params) {
+            // a parameter that took no part in the loss comes back undefined
+            used.push(if grad.defined() {
+                grad
+            } else {
+                param.detach().f_zeros_like()?
+            });
+        }
+        Ok(used)
+    }
+
+    /// Loss and norm in one transfer from the device, the only wait of a step.
+    fn measured(&self, loss: &Tensor, norm: &Tensor) -> Result<Step> {
+        let both = Tensor::f_stack(
+            &[
+                loss.detach().f_to_kind(Kind::Double)?,
+                norm.detach().f_to_kind(Kind::Double)?,
+            ],
+            0,
+        )?;
+        let values = Vec::<f64>::try_from(&both.f_to_device(tch::Device::Cpu)?)?;
+        let (nll, grad_norm) = (values[0], values[1]);
+        Ok(Step {
+            nll,
+            grad_norm,
+            skipped: !(nll.is_finite() && grad_norm.is_finite()),
+        })
+    }
+
+    /// The error that ends a run, with where the first number that is not finite comes from.
+    fn diverged(&self, x: &Tensor, cx: Cx<'_>, grads: &[Tensor]) -> Result<Error> {
+        let layer = tch::no_grad(|| self.model.first_non_finite(x, cx))?;
+        let place = match layer {
+            Some(layer) => format!("the first bad values are in `{layer}`"),
+            None => match self.first_bad_gradient(grads) {
+                Some(name) => format!("the first bad gradient is that of `{name}`"),
+                None => "the gradient is finite, but its norm is too large for its kind".into(),
+            },
+        };
+        Ok(Error::Diverged(format!(
+            "loss or gradient not finite in {MAX_SKIPPED_IN_ROW} steps in a row; {place}.\nResume or start again with a lower --lr, a longer --warmup-epochs or a smaller --clip-norm"
+        )))
+    }
+
+    fn first_bad_gradient(&self, grads: &[Tensor]) -> Option<&str> {
+        let finite = |grad: &Tensor| grad.isfinite().all().int64_value(&[]) != 0;
+        let at = grads.iter().position(|grad| !finite(grad))?;
+        self.adam.names().get(at).map(String::as_str)
+    }
+}

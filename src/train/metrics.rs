@@ -1,0 +1,213 @@
+//! `metrics.jsonl`: what a run measured, one JSON object a line.
+
+use crate::data::Split;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Bits per dimension of images `[C, H, W]` with a negative log-likelihood of `nll_nats` per image:
+/// `nll / (C H W ln 2)`.
+pub fn bits_per_dim(nll_nats: f64, chw: [i64; 3]) -> f64 {
+    nll_nats / (chw.iter().product::<i64>() as f64 * std::f64::consts::LN_2)
+}
+
+/// One line. Values that are not known, or not finite, are `null`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Optimiser steps done.
+    pub step: u64,
+    /// The epoch they are in, counted from 1.
+    pub epoch: u64,
+    /// Images of which part: `train` lines are means over the steps since the one before.
+    pub split: Split,
+    /// Mean negative log-likelihood, nats per image.
+    pub nll_nats: Option<f64>,
+    /// The same in bits per dimension.
+    pub bpd: Option<f64>,
+    /// Learning rate of the latest step.
+    pub lr: f64,
+    /// Mean norm of the gradient before clipping; `train` only.
+    pub grad_norm: Option<f64>,
+    /// Images handled per second.
+    pub images_per_s: Option<f64>,
+    /// Time spent in the run, all sessions together.
+    pub seconds: f64,
+    /// Steps skipped in the run because loss or gradient were not finite.
+    pub skipped: u64,
+}
+
+/// Appends records to a file, flushing each.
+#[derive(Debug)]
+pub struct Metrics {
+    path: PathBuf,
+    file: File,
+}
+
+impl Metrics {
+    /// Opens the file of a run that goes on after `step`: what a stopped session wrote past it, and a last line
+    /// that was cut off, are removed. With `step` 0 it starts empty.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn open(path: &Path, step: u64) -> Result<Self> {
+        let failed = |err: std::io::Error| Error::file(path, err);
+        let mut kept = String::new();
+        if step > 0 && path.exists() {
+            let text = std::fs::read_to_string(path).map_err(failed)?;
+            for line in text.lines() {
+                let record = serde_json::from_str::<Record>(line);
+                if record.is_ok_and(|record| record.step <= step) {
+                    kept.push_str(line);
+                    kept.push('\n');
+                }
+            }
+        }
+        std::fs::write(path, kept).map_err(failed)?;
+        let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+        })
+    }
+
+    /// Appends one line.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&mut self, record: &Record) -> Result<()> {
+        let mut line = serde_json::to_string(record).map_err(|err| Error::file(&self.path, err))?;
+        line.push('\n');
+        // one call per line, so that a reader sees no half of it
+        self.file
+            .write_all(line.as_bytes())
+            .map_err(|err| Error::file(&self.path, err))
+    }
+}
+
+/// All records of a file.
+///
+/// # Errors
+/// The file cannot be read, or a line is not a record.
+pub fn read(path: &Path) -> Result<Vec<Record>> {
+    let text = std::fs::read_to_string(path).map_err(|err| Error::file(path, err))?;
+    let lines = text.lines().enumerate();
+    lines
+        .map(|(i, line)| {
+            serde_json::from_str(line)
+                .map_err(|err| Error::file(path, format!("line {}: {err}", i + 1)))
+        })
+        .collect()
+}
+
+/// Sums over the steps between two lines.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Interval {
+    /// Steps that were taken.
+    pub steps: u64,
+    /// Images of all steps, skipped ones included.
+    pub images: u64,
+    /// Time of all steps, seconds.
+    pub seconds: f64,
+    nll: f64,
+    grad_norm: f64,
+}
+
+impl Interval {
+    /// Adds a step of `images` images that took `seconds`; `None` for one that was skipped.
+    pub fn add(&mut self, measured: Option<(f64, f64)>, images: u64, seconds: f64) {
+        if let Some((nll, grad_norm)) = measured {
+            self.steps += 1;
+            self.nll += nll;
+            self.grad_norm += grad_norm;
+        }
+        self.images += images;
+        self.seconds += seconds;
+    }
+
+    /// Whether nothing has been added.
+    pub fn is_empty(&self) -> bool {
+        self.images == 0
+    }
+
+    /// Mean negative log-likelihood and gradient norm of the steps that were taken.
+    pub fn means(&self) -> Option<(f64, f64)> {
+        let steps = self.steps as f64;
+        (self.steps > 0).then(|| (self.nll / steps, self.grad_norm / steps))
+    }
+
+    /// Images per second.
+    pub fn images_per_s(&self) -> Option<f64> {
+        (self.seconds > 0.0).then(|| self.images as f64 / self.seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(step: u64) -> Record {
+        Record {
+            step,
+            epoch: 1,
+            split: Split::Train,
+            nll_nats: Some(1234.5),
+            bpd: Some(2.25),
+            lr: 1e-3,
+            grad_norm: None,
+            images_per_s: Some(100.0),
+            seconds: 1.5,
+            skipped: 0,
+        }
+    }
+
+    #[test]
+    fn reopening_drops_what_lies_past_the_checkpoint_and_a_torn_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        let mut metrics = Metrics::open(&path, 0).unwrap();
+        for step in [10, 20, 30, 40] {
+            metrics.write(&record(step)).unwrap();
+        }
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text.push_str("{\"step\": 50, \"epo");
+        std::fs::write(&path, text).unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("line 5"));
+
+        Metrics::open(&path, 30)
+            .unwrap()
+            .write(&record(35))
+            .unwrap();
+        let steps: Vec<_> = read(&path).unwrap().iter().map(|r| r.step).collect();
+        assert_eq!(steps, [10, 20, 30, 35]);
+
+        Metrics::open(&path, 0).unwrap();
+        assert!(read(&path).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_line_has_the_documented_keys() {
+        let value = serde_json::to_value(record(1)).unwrap();
+        let keys: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
+        let documented = "step epoch split nll_nats bpd lr grad_norm images_per_s seconds skipped";
+        assert_eq!(keys.join(" "), documented);
+        assert!(value["grad_norm"].is_null());
+    }
+
+    #[test]
+    fn bits_per_dim_of_uniform_pixels_is_eight() {
+        let nll = 3.0 * 5.0 * 7.0 * 256f64.ln();
+        assert!((bits_per_dim(nll, [3, 5, 7]) - 8.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn means_leave_out_skipped_steps_but_their_time_counts() {
+        let mut interval = Interval::default();
+        interval.add(Some((2.0, 1.0)), 5, 0.5);
+        interval.add(None, 5, 0.5);
+        interval.add(Some((4.0, 3.0)), 5, 1.0);
+        assert_eq!(interval.means(), Some((3.0, 2.0)));
+        assert_eq!(interval.images_per_s(), Some(7.5));
+    }
+}

@@ -1,0 +1,123 @@
+//! The folder of a run.
+
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Paths inside a run folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDir(PathBuf);
+
+impl RunDir {
+    /// Checks that a new run may be made in `root`, without changing anything.
+    ///
+    /// # Errors
+    /// There is a run in it and `overwrite` is not set; it holds something else; it cannot be read.
+    pub fn check_free(root: &Path, overwrite: bool) -> Result<()> {
+        if !root.exists() {
+            return Ok(());
+        }
+        let mut content = std::fs::read_dir(root).map_err(|err| Error::file(root, err))?;
+        if content.next().is_none() {
+            return Ok(());
+        }
+        if Self::open(root).is_err() {
+            let problem = "is not empty and holds no run: choose another folder for --out";
+            return Err(Error::file(root, problem));
+        }
+        if !overwrite {
+            let problem = "already holds a run: continue it with --resume, replace it with --overwrite, or choose another --out";
+            return Err(Error::file(root, problem));
+        }
+        Ok(())
+    }
+
+    /// Makes the folder of a new run, without the files of an older one.
+    ///
+    /// # Errors
+    /// As [`check_free`](Self::check_free), or it cannot be written.
+    pub fn create(root: &Path, overwrite: bool) -> Result<Self> {
+        Self::check_free(root, overwrite)?;
+        let run = Self(root.to_path_buf());
+        for folder in [root.join("checkpoints"), root.join("samples")] {
+            let failed = |err: std::io::Error| Error::file(&folder, err);
+            if folder.exists() {
+                std::fs::remove_dir_all(&folder).map_err(failed)?;
+            }
+            std::fs::create_dir_all(&folder).map_err(failed)?;
+        }
+        for file in [run.metrics(), run.curves(), run.config()] {
+            if file.exists() {
+                std::fs::remove_file(&file).map_err(|err| Error::file(&file, err))?;
+            }
+        }
+        Ok(run)
+    }
+
+    /// The folder of a run that exists.
+    ///
+    /// # Errors
+    /// There is no run in `root`.
+    pub fn open(root: &Path) -> Result<Self> {
+        let run = Self(root.to_path_buf());
+        if !run.config().exists() {
+            let problem = "is not a run folder: no config.json in it";
+            return Err(Error::file(root, problem));
+        }
+        Ok(run)
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// `config.json`.
+    pub fn config(&self) -> PathBuf {
+        self.0.join("config.json")
+    }
+
+    /// `metrics.jsonl`.
+    pub fn metrics(&self) -> PathBuf {
+        self.0.join("metrics.jsonl")
+    }
+
+    /// `curves.png`.
+    pub fn curves(&self) -> PathBuf {
+        self.0.join("curves.png")
+    }
+
+    /// `checkpoints/last.safetensors`.
+    pub fn last(&self) -> PathBuf {
+        self.0.join("checkpoints/last.safetensors")
+    }
+
+    /// `checkpoints/best.safetensors`.
+    pub fn best(&self) -> PathBuf {
+        self.0.join("checkpoints/best.safetensors")
+    }
+
+    /// `samples/epoch-0001.png`.
+    pub fn samples(&self, epoch: u64) -> PathBuf {
+        self.0.join(format!("samples/epoch-{epoch:04}.png"))
+    }
+}
+
+/// The checkpoint that a command's `RUN|FILE` means: a file itself; of a run its best one, or its last one as long
+/// as none was validated.
+///
+/// # Errors
+/// There is no such file or folder, or no checkpoint in the folder.
+pub fn find_checkpoint(path: &Path) -> Result<PathBuf> {
+    if !path.exists() {
+        let problem = "no such file or run folder";
+        return Err(Error::file(path, problem));
+    }
+    if path.is_file() {
+        return Ok(path.to_path_buf());
+    }
+    let run = RunDir::open(path)?;
+    [run.best(), run.last()]
+        .into_iter()
+        .find(|file| file.exists())
+        .ok_or_else(|| Error::file(path, "has no checkpoint yet: train it first"))
+}

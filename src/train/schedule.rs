@@ -1,0 +1,128 @@
+//! The learning rate as a pure function of the step.
+
+use serde::{Deserialize, Serialize};
+
+/// How the learning rate falls once the warm-up is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(
+    tag = "kind",
+    rename_all = "snake_case",
+    rename_all_fields = "snake_case",
+    deny_unknown_fields
+)]
+pub enum Decay {
+    /// It does not fall.
+    Constant,
+    /// Multiplied by `factor` after every epoch that follows the warm-up.
+    Exponential {
+        /// In `(0, 1]`.
+        factor: f64,
+    },
+    /// Multiplied by `factor` after each of the named epochs (counted from 1, warm-up included).
+    Milestones {
+        /// In `(0, 1]`.
+        factor: f64,
+        /// Epochs after whose end the rate falls.
+        epochs: Vec<u64>,
+    },
+}
+
+/// Linear warm-up, then decay by epochs:
+///
+/// ```text
+/// lr(s) = base * (s + 1) / W                                  for s < W
+/// lr(s) = base * factor^floor((s - W) / steps_per_epoch)      from there on (exponential)
+/// ```
+///
+/// Where `s` counts steps from 0 and `W` is the number of warm-up steps. Nothing is accumulated, so that a
+/// resumed run needs no state to have the rates of one that was never stopped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// The rate at the end of the warm-up.
+    pub base: f64,
+    /// Steps of linear warm-up, `W`; 0 for none.
+    pub warmup_steps: u64,
+    /// Optimiser steps in one epoch.
+    pub steps_per_epoch: u64,
+    /// What follows the warm-up.
+    pub decay: Decay,
+}
+
+impl Schedule {
+    /// Learning rate of step `step`, counted from 0.
+    pub fn lr(&self, step: u64) -> f64 {
+        if step < self.warmup_steps {
+            return self.base * (step + 1) as f64 / self.warmup_steps as f64;
+        }
+        let per_epoch = self.steps_per_epoch.max(1);
+        let (factor, times) = match &self.decay {
+            Decay::Constant => (1.0, 0),
+            Decay::Exponential { factor } => (*factor, (step - self.warmup_steps) / per_epoch),
+            Decay::Milestones { factor, epochs } => {
+                let finished = step / per_epoch;
+                let passed = epochs.iter().filter(|&&epoch| epoch <= finished).count();
+                (*factor, passed as u64)
+            }
+        };
+        self.base * factor.powi(times.min(i32::MAX as u64) as i32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(decay: Decay) -> Schedule {
+        Schedule {
+            base: 8e-3,
+            warmup_steps: 4,
+            steps_per_epoch: 3,
+            decay,
+        }
+    }
+
+    fn rates(schedule: &Schedule, steps: std::ops::Range<u64>) -> Vec<f64> {
+        steps.map(|step| schedule.lr(step)).collect()
+    }
+
+    fn assert_close(got: &[f64], expected: &[f64]) {
+        assert_eq!(got.len(), expected.len());
+        for (a, b) in got.iter().zip(expected) {
+            assert!((a - b).abs() < 1e-15, "{got:?} is not {expected:?}");
+        }
+    }
+
+    #[test]
+    fn warm_up_is_linear_and_ends_at_the_base_rate() {
+        let rates = rates(&schedule(Decay::Constant), 0..6);
+        assert_close(&rates, &[2e-3, 4e-3, 6e-3, 8e-3, 8e-3, 8e-3]);
+    }
+
+    #[test]
+    fn exponential_decay_starts_one_epoch_after_the_warm_up() {
+        let rates = rates(&schedule(Decay::Exponential { factor: 0.5 }), 3..11);
+        let (a, b, c) = (8e-3, 4e-3, 2e-3);
+        assert_close(&rates, &[a, a, a, a, b, b, b, c]);
+    }
+
+    #[test]
+    fn milestones_count_epochs_from_the_first_step() {
+        let decay = Decay::Milestones {
+            factor: 0.1,
+            epochs: vec![2, 3],
+        };
+        assert_close(
+            &rates(&schedule(decay), 4..10),
+            &[8e-3, 8e-3, 8e-4, 8e-4, 8e-4, 8e-5],
+        );
+    }
+
+    #[test]
+    fn without_warm_up_the_first_step_has_the_base_rate() {
+        let schedule = Schedule {
+            warmup_steps: 0,
+            ..schedule(Decay::Exponential { factor: 0.5 })
+        };
+        assert_close(&rates(&schedule, 0..4), &[8e-3, 8e-3, 8e-3, 4e-3]);
+    }
+}

@@ -1,0 +1,290 @@
+//! The loop over epochs and batches, and when to measure, to save and to stop.
+
+use super::metrics::{Interval, Metrics, Record};
+use super::session::batch;
+use super::{
+    bits_per_dim, draw_curves, sample, signals, Dequantize, Evaluation, Figures, Learner,
+    Likelihood, Progress, Report, RunConfig, RunDir, Schedule,
+};
+use crate::data::{Dataset, Epoch, Split};
+use crate::plot::save_grid;
+use crate::Result;
+use std::time::Instant;
+use tch::Device;
+
+/// Pixels of the picture for one of an image, in sample grids.
+const SCALE: usize = 2;
+
+/// How a session of a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All epochs, or the limit of steps or minutes.
+    Finished,
+    /// A signal: the run can be resumed.
+    Interrupted,
+}
+
+/// A run in progress.
+#[derive(Debug)]
+pub struct Trainer {
+    pub(super) config: RunConfig,
+    pub(super) dir: RunDir,
+    pub(super) device: Device,
+    pub(super) train: Dataset,
+    pub(super) val: Dataset,
+    pub(super) report: Report,
+    pub(super) learner: Learner,
+    pub(super) schedule: Schedule,
+    pub(super) metrics: Metrics,
+    pub(super) progress: Progress,
+    pub(super) interval: Interval,
+    pub(super) clock: Clock,
+}
+
+/// Time of a run over all its sessions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    before: f64,
+    started: Instant,
+    saved: Instant,
+}
+
+impl Clock {
+    /// Goes on from `before` seconds.
+    pub(super) fn starting_at(before: f64) -> Self {
+        let now = Instant::now();
+        Self {
+            before,
+            started: now,
+            saved: now,
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.before + self.started.elapsed().as_secs_f64()
+    }
+}
+
+impl Trainer {
+    /// Trains until the run is complete or a signal asks to stop; in both cases everything is saved.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`](crate::Error::Diverged), a file that cannot be written, or what the model reports.
+    pub fn run(&mut self) -> Result<Outcome> {
+        self.report.start(self.progress.step, self.total_steps());
+        if self.at_limit() || self.progress.epoch > self.config.train.epochs {
+            self.report.finish();
+            self.report.line(
+                "the run is already complete: raise --epochs, --max-steps or --max-minutes to go on",
+            );
+            return Ok(Outcome::Finished);
+        }
+        while self.progress.epoch <= self.config.train.epochs {
+            if self.run_epoch()? == Outcome::Interrupted {
+                self.save(&self.dir.last())?;
+                self.report.finish();
+                let root = self.dir.root().display();
+                self.report.line(&format!(
+                    "stopped and saved at step {}; go on with `inverse-flow train --resume {root}`",
+                    self.progress.step
+                ));
+                return Ok(Outcome::Interrupted);
+            }
+            if self.at_limit() {
+                break;
+            }
+        }
+        self.report.finish();
+        Ok(Outcome::Finished)
+    }
+
+    /// Place in the run, with the counters that others keep.
+    pub fn progress(&self) -> Progress {
+        let (skipped, skipped_in_row) = self.learner.skipped();
+        Progress {
+            skipped,
+            skipped_in_row,
+            seconds: self.clock.seconds(),
+            ..self.progress
+        }
+    }
+
+    fn total_steps(&self) -> u64 {
+        let t = &self.config.train;
+        let all = t.epochs.saturating_mul(self.schedule.steps_per_epoch);
+        t.max_steps.map_or(all, |limit| limit.min(all))
+    }
+
+    fn at_limit(&self) -> bool {
+        let t = &self.config.train;
+        t.max_steps.is_some_and(|limit| self.progress.step >= limit)
+            || t.max_minutes
+                .is_some_and(|limit| self.clock.seconds() >= limit * 60.0)
+    }
+
+    /// The rest of the epoch in progress. One that a limit cuts short is measured all the same, so that the run
+    /// ends with a validation and samples.
+    fn run_epoch(&mut self) -> Result<Outcome> {
+        let (seed, size) = (self.config.seed, self.config.train.batch_size);
+        let order = Epoch::train(self.train.len(), size, seed, self.progress.epoch)?;
+        for indices in order.batches_from(self.progress.batch as usize) {
+            self.run_step(indices)?;
+            let done = self.progress.step;
+            if done.is_multiple_of(self.config.train.log_every) {
+                self.log()?;
+            }
+            if signals::stop_requested() {
+                self.log()?;
+                return Ok(Outcome::Interrupted);
+            }
+            if self.at_limit() {
+                break;
+            }
+            let minutes = self.clock.saved.elapsed().as_secs_f64() / 60.0;
+            let last_of_epoch = self.progress.batch == order.len() as u64;
+            if minutes >= self.config.train.checkpoint_minutes && !last_of_epoch {
+                self.log()?;
+                self.save_last()?;
+            }
+        }
+        self.log()?;
+        let complete = self.progress.batch >= order.len() as u64;
+        let (epoch, t) = (self.progress.epoch, &self.config.train);
+        if epoch.is_multiple_of(t.eval_every) || epoch == t.epochs || self.at_limit() {
+            self.measure()?;
+        }
+        if complete {
+            self.progress.epoch += 1;
+            self.progress.batch = 0;
+        }
+        self.save_last()?;
+        Ok(Outcome::Finished)
+    }
+
+    fn run_step(&mut self, indices: &[usize]) -> Result<()> {
+        let started = Instant::now();
+        let step = self.progress.step;
+        let (x, noise) = batch(&self.config, &self.train, indices, step, self.device)?;
+        let lr = self.schedule.lr(step);
+        let done = self.learner.step(&x, &noise, lr)?;
+        self.progress.step += 1;
+        self.progress.batch += 1;
+        let measured = (!done.skipped).then_some((done.nll, done.grad_norm));
+        let seconds = started.elapsed().as_secs_f64();
+        self.interval.add(measured, indices.len() as u64, seconds);
+        self.report.step(Figures {
+            epoch: self.progress.epoch,
+            step: self.progress.step,
+            bpd: measured.map(|(nll, _)| bits_per_dim(nll, self.train.chw)),
+            lr,
+            images_per_s: self.interval.images_per_s().unwrap_or(0.0),
+        });
+        Ok(())
+    }
+
+    /// Writes the means since the last line, if any step was done.
+    fn log(&mut self) -> Result<()> {
+        if self.interval.is_empty() {
+            return Ok(());
+        }
+        let means = self.interval.means();
+        let record = Record {
+            nll_nats: means.map(|(nll, _)| nll),
+            bpd: means.map(|(nll, _)| bits_per_dim(nll, self.train.chw)),
+            grad_norm: means.map(|(_, norm)| norm),
+            images_per_s: self.interval.images_per_s(),
+            ..self.record(Split::Train)
+        };
+        self.interval = Interval::default();
+        self.metrics.write(&record)
+    }
+
+    /// A line of this moment without measurements.
+    fn record(&self, split: Split) -> Record {
+        let progress = self.progress();
+        Record {
+            step: progress.step,
+            epoch: progress.epoch,
+            split,
+            nll_nats: None,
+            bpd: None,
+            lr: self.schedule.lr(progress.step.saturating_sub(1)),
+            grad_norm: None,
+            images_per_s: None,
+            seconds: progress.seconds,
+            skipped: progress.skipped,
+        }
+    }
+
+    /// Validation, the best checkpoint, samples and curves.
+    fn measure(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let likelihood = self.validate()?;
+        let rate = likelihood.images as f64 / started.elapsed().as_secs_f64();
+        let finite = |value: f64| value.is_finite().then_some(value);
+        let record = Record {
+            nll_nats: finite(likelihood.nll_nats),
+            bpd: finite(likelihood.bpd),
+            images_per_s: Some(rate),
+            ..self.record(Split::Val)
+        };
+        self.metrics.write(&record)?;
+        let best = self.progress.best_bpd.unwrap_or(f64::INFINITY);
+        let improved = likelihood.bpd < best;
+        if improved {
+            self.progress.best_bpd = Some(likelihood.bpd);
+            self.save(&self.dir.best())?;
+        }
+        self.draw_samples()?;
+        draw_curves(&self.dir)?;
+        self.report.line(&format!(
+            "epoch {:>3}  step {}  validation {:.2} nats, {:.4} bits/dim{}  skipped {}  {:.0} s",
+            record.epoch,
+            record.step,
+            likelihood.nll_nats,
+            likelihood.bpd,
+            if improved { " (best)" } else { "" },
+            record.skipped,
+            record.seconds
+        ));
+        Ok(())
+    }
+
+    fn validate(&self) -> Result<Likelihood> {
+        let evaluation = Evaluation {
+            batch_size: self.config.train.batch_size,
+            dequantize: Dequantize::Uniform,
+            seed: self.config.seed,
+            device: self.device,
+        };
+        evaluation.likelihood(self.learner.model.as_ref(), &self.val)
+    }
+
+    /// The same latents every time, so that the grids of a run show one set of images taking shape.
+    fn draw_samples(&self) -> Result<()> {
+        let t = &self.config.train;
+        if t.samples == 0 {
+            return Ok(());
+        }
+        let images = sample(
+            self.learner.model.as_ref(),
+            t.samples as i64,
+            t.sample_temperature,
+            self.config.seed,
+            self.device,
+            t.batch_size as i64,
+        )?;
+        let columns = (t.samples as f64).sqrt().ceil() as usize;
+        save_grid(
+            &images,
+            columns,
+            SCALE,
+            self.dir.samples(self.progress.epoch),
+        )
+    }
+
+    fn save_last(&mut self) -> Result<()> {
+        self.clock.saved = Instant::now();
+        self.save(&self.dir.last())
+    }
+}

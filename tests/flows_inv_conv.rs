@@ -1,0 +1,164 @@
+//! The inverse convolution under training, and where it is hard.
+
+mod common;
+
+use common::*;
+use inverse_flow::flows::*;
+use inverse_flow::ops::Corner;
+use tch::nn::OptimizerConfig;
+use tch::{nn, Kind, Tensor};
+
+fn cx() -> Cx<'static> {
+    Cx::default()
+}
+
+#[test]
+fn fifty_adam_steps_with_weight_decay_leave_the_constraint_exact() {
+    for corners in [vec![Corner::TopLeft], Corner::ALL.to_vec()] {
+        let vs = store(Kind::Double);
+        let config = InvConvConfig {
+            corners: corners.clone(),
+            ..InvConvConfig::new(8, 3)
+        };
+        let layer = InvConv::new(&vs.root(), &config).unwrap();
+        randomize(&vs, 4, 0.3);
+        let start = layer.weight().unwrap().detach();
+        let mut adam = nn::Adam {
+            wd: 0.1,
+            ..Default::default()
+        }
+        .build(&vs, 1e-2)
+        .unwrap();
+        let x = normal(5, &[3, 8, 3, 4]);
+        for _ in 0..50 {
+            let z = layer.forward(&x, cx()).unwrap().value;
+            adam.backward_step(&(z.square().sum(Kind::Double)));
+        }
+        let weight = layer.weight().unwrap().detach();
+        assert!(
+            max_diff(&weight, &start) > 0.1,
+            "the optimiser did not move the layer"
+        );
+        let group = 8 / corners.len() as i64;
+        for (index, corner) in (0..).zip(&corners) {
+            let (row, column) = corner.anchor_index(3);
+            let anchor = weight
+                .narrow(0, index * group, group)
+                .select(3, column)
+                .select(2, row);
+            let expected = anchor.tril(-1) + Tensor::eye(group, (Kind::Double, tch::Device::Cpu));
+            assert!(anchor.equal(&expected), "{corner}: {anchor:?}");
+            assert!(group == 1 || anchor.tril(-1).abs().max().double_value(&[]) > 1e-4);
+        }
+        assert_log_det("after Adam", &layer, &x, 1e-9);
+        assert_bijective("after Adam", &layer, &x, 1e-9);
+    }
+}
+
+#[test]
+fn a_learnable_diagonal_cannot_cross_zero() {
+    let vs = store(Kind::Double);
+    let config = InvConvConfig {
+        diagonal: Diagonal::Learnable,
+        ..InvConvConfig::new(3, 2)
+    };
+    let layer = InvConv::new(&vs.root(), &config).unwrap();
+    randomize(&vs, 1, 0.3);
+    let mut theta = vs.trainable_variables().remove(0);
+    // where a plain diagonal would be negative, and a large tap that must not reach the exponential
+    tch::no_grad(|| {
+        let _ = theta.select(3, 1).select(2, 1).get(0).get(0).fill_(-4.0);
+        let _ = theta.select(3, 0).select(2, 0).get(0).get(0).fill_(1e3);
+        let _ = theta.g_mul_scalar_(1.0);
+    });
+    let weight = layer.weight().unwrap();
+    assert!(weight.isfinite().all().int64_value(&[]) == 1);
+    assert!((weight.double_value(&[0, 0, 1, 1]) - (-4f64).exp()).abs() < 1e-15);
+    let mapped = layer.forward(&normal(1, &[2, 3, 1, 1]), cx()).unwrap();
+    let diagonal = weight
+        .select(3, 1)
+        .select(2, 1)
+        .diagonal(0, 0, 1)
+        .log()
+        .sum(Kind::Double);
+    assert_close(
+        "log-det",
+        &mapped.log_det,
+        &(-diagonal).expand([2], false),
+        1e-12,
+    );
+}
+
+#[test]
+fn large_learned_taps_round_trip_within_the_conditioning_of_the_solve() {
+    // taps this large make the recursion explode: float64 must still invert, and float32 lose no more than the
+    // growth of the solution explains
+    for std in [0.3, 0.5] {
+        let error = |kind: Kind, eps: f64| {
+            let vs = store(kind);
+            let layer = InvConv::new(&vs.root(), &InvConvConfig::new(4, 3)).unwrap();
+            randomize(&vs, 6, std);
+            let x = normal(7, &[3, 4, 14, 11]).to_kind(kind);
+            let z = layer.forward(&x, cx()).unwrap().value;
+            let back = layer.inverse(&z, cx()).unwrap().value;
+            let growth = z.abs().max().double_value(&[]);
+            assert!(growth.is_finite());
+            let error = max_diff(&back.to_kind(Kind::Double), &x.to_kind(Kind::Double));
+            assert!(
+                error <= 100.0 * eps * (1.0 + growth),
+                "std {std} {kind:?}: error {error:e} with a latent of {growth:e}"
+            );
+            growth
+        };
+        let growth = error(Kind::Double, f64::EPSILON);
+        error(Kind::Float, f64::from(f32::EPSILON));
+        assert!(growth > 10.0, "std {std} is not a hard case: {growth}");
+    }
+}
+
+#[test]
+fn impossible_convolutions_are_configuration_errors() {
+    let vs = store(Kind::Double);
+    let good = InvConvConfig::new(6, 3);
+    for (config, part) in [
+        (
+            InvConvConfig {
+                kernel: 0,
+                ..good.clone()
+            },
+            "`kernel`",
+        ),
+        (
+            InvConvConfig {
+                corners: vec![],
+                ..good.clone()
+            },
+            "0 corners for 6 channels",
+        ),
+        (
+            InvConvConfig {
+                corners: Corner::ALL.to_vec(),
+                ..good.clone()
+            },
+            "4 corners for 6 channels",
+        ),
+        (
+            InvConvConfig {
+                init_std: f64::NAN,
+                ..good.clone()
+            },
+            "`init_std`",
+        ),
+        (
+            InvConvConfig {
+                channels: 0,
+                ..good
+            },
+            "0 channels",
+        ),
+    ] {
+        let err = InvConv::new(&vs.root(), &config).unwrap_err().to_string();
+        assert!(err.contains(part), "{err}");
+    }
+    assert!(vs.is_empty());
+}

@@ -1,0 +1,99 @@
+//! Where settings come from, and which are refused.
+
+use inverse_flow::train::{presets, Decay, RunConfig};
+use std::path::PathBuf;
+
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.json");
+    std::fs::write(&path, text).unwrap();
+    (dir, path)
+}
+
+fn error_of(text: &str) -> String {
+    let (_dir, path) = file(text);
+    let message = RunConfig::resolve(None, Some(&path))
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("config.json"), "{message}");
+    message
+}
+
+#[test]
+fn a_file_changes_what_it_names_and_keeps_the_rest_of_the_preset() {
+    let text = r#"{"seed": 7, "model": {"steps": 3, "spline": null, "coupling": {"width": 40}},
+        "train": {"decay": {"kind": "exponential", "factor": 0.5}, "max_minutes": 1.5}}"#;
+    let (_dir, path) = file(text);
+    let preset = presets::by_name("table6/inverse-flow").unwrap();
+    let config = RunConfig::resolve(Some("table6/inverse-flow"), Some(&path)).unwrap();
+    let mut expected = preset;
+    expected.seed = 7;
+    expected.model.steps = 3;
+    expected.model.spline = None;
+    expected.model.coupling.width = 40;
+    expected.train.decay = Decay::Exponential { factor: 0.5 };
+    expected.train.max_minutes = Some(1.5);
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn the_preset_comes_from_the_flag_then_the_file_then_the_default() {
+    let (_dir, path) = file(r#"{"preset": "table6/inverse-flow"}"#);
+    let name = |flag, file: Option<&PathBuf>| {
+        let config = RunConfig::resolve(flag, file.map(PathBuf::as_path)).unwrap();
+        (config.preset.unwrap(), config.model.kernel)
+    };
+    let table3 = Some("table3/inverse-flow");
+    assert_eq!(name(table3, Some(&path)), ("table3/inverse-flow".into(), 2));
+    assert_eq!(name(None, Some(&path)), ("table6/inverse-flow".into(), 3));
+    assert_eq!(name(None, None).0, presets::DEFAULT);
+}
+
+#[test]
+fn a_saved_configuration_is_read_back_as_it_was() {
+    let mut config = presets::by_name("table3/inverse-flow").unwrap();
+    config.train.lr = 0.1 + 0.2;
+    config.train.clip_norm = None;
+    let (_dir, path) = file(&config.to_json().unwrap());
+    assert_eq!(RunConfig::resolve(None, Some(&path)).unwrap(), config);
+}
+
+#[test]
+fn unknown_keys_and_wrong_types_are_errors() {
+    let message = error_of(r#"{"train": {"learning_rate": 1}}"#);
+    assert!(
+        message.contains("unknown key `train.learning_rate`"),
+        "{message}"
+    );
+    assert!(message.contains("batch_size, lr,"), "{message}");
+    assert!(error_of(r#"{"lr": 1}"#).contains("unknown key `lr`"));
+    let decay = r#"{"train": {"decay": {"kind": "exponential", "rate": 1}}}"#;
+    assert!(error_of(decay).contains("rate"));
+    assert!(error_of(r#"{"train": {"lr": "fast"}}"#).contains("fast"));
+    assert!(error_of("{").contains("not a JSON"));
+    assert!(error_of("[1]").contains("JSON object"));
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused_by_name() {
+    type Change = fn(&mut RunConfig);
+    let cases: [(&str, Change); 8] = [
+        ("epochs", |c| c.train.epochs = 0),
+        ("lr", |c| c.train.lr = -1.0),
+        ("lr", |c| c.train.lr = f64::NAN),
+        ("betas", |c| c.train.betas[1] = 1.0),
+        ("warmup_epochs", |c| c.train.warmup_epochs = -0.5),
+        ("decay", |c| {
+            c.train.decay = Decay::Exponential { factor: 1.5 }
+        }),
+        ("clip_norm", |c| c.train.clip_norm = Some(0.0)),
+        ("max_minutes", |c| c.train.max_minutes = Some(0.0)),
+    ];
+    for (key, change) in cases {
+        let mut config = presets::by_name(presets::DEFAULT).unwrap();
+        config.validate().unwrap();
+        change(&mut config);
+        let message = config.validate().unwrap_err().to_string();
+        assert!(message.contains(&format!("`train.{key}`")), "{message}");
+    }
+}

@@ -1,0 +1,127 @@
+//! One optimisation step: what it measures, clips and skips, and how it stops.
+
+mod train_support;
+
+use inverse_flow::train::{Learner, TrainConfig, MAX_SKIPPED_IN_ROW};
+use tch::{nn::VarStore, Device, Kind, Tensor};
+use train_support::{images, ScaleFlow};
+
+const CHW: [i64; 3] = [2, 3, 5];
+
+fn learner(config: &TrainConfig) -> Learner {
+    let vs = VarStore::new(Device::Cpu);
+    let model = ScaleFlow::build(&vs.root(), CHW);
+    Learner::new(Box::new(model), vs, config).unwrap()
+}
+
+fn values(learner: &Learner) -> Vec<(String, Vec<f32>)> {
+    let mut values: Vec<_> = learner
+        .vs
+        .variables()
+        .into_iter()
+        .chain(learner.adam.state())
+        .map(|(name, tensor)| (name, Vec::try_from(tensor.flatten(0, -1)).unwrap()))
+        .collect();
+    values.sort_by(|a, b| a.0.cmp(&b.0));
+    values
+}
+
+fn noise() -> Tensor {
+    Tensor::full([7, 2, 3, 5], 0.25, (Kind::Float, Device::Cpu))
+}
+
+/// Images that make [`ScaleFlow`] return NaN.
+fn poison() -> Tensor {
+    images(7, CHW) * f64::NAN
+}
+
+#[test]
+fn steps_lower_the_loss() {
+    let mut learner = learner(&TrainConfig::default());
+    let x = images(7, CHW);
+    let first = learner.step(&x, &noise(), 0.02).unwrap();
+    let mut last = first;
+    for _ in 0..50 {
+        last = learner.step(&x, &noise(), 0.02).unwrap();
+    }
+    assert!(!first.skipped && first.grad_norm > 0.0);
+    assert!(last.nll < first.nll - 1.0, "{first:?} {last:?}");
+}
+
+#[test]
+fn a_step_with_numbers_that_are_not_finite_changes_nothing_and_is_counted() {
+    let mut learner = learner(&TrainConfig::default());
+    learner.step(&images(7, CHW), &noise(), 0.02).unwrap();
+    let before = values(&learner);
+    let step = learner.step(&poison(), &noise(), 0.02).unwrap();
+    assert!(step.skipped);
+    assert_eq!(values(&learner), before);
+    assert_eq!(learner.skipped(), (1, 1));
+    assert!(
+        !learner
+            .step(&images(7, CHW), &noise(), 0.02)
+            .unwrap()
+            .skipped
+    );
+    assert_ne!(values(&learner), before);
+    assert_eq!(learner.skipped(), (1, 0));
+}
+
+#[test]
+fn ten_skipped_steps_in_a_row_stop_the_run_and_name_the_layer() {
+    let mut learner = learner(&TrainConfig::default());
+    for _ in 1..MAX_SKIPPED_IN_ROW {
+        learner.step(&poison(), &noise(), 0.02).unwrap();
+    }
+    let error = learner.step(&poison(), &noise(), 0.02).unwrap_err();
+    assert!(matches!(error, inverse_flow::Error::Diverged(_)));
+    let message = error.to_string();
+    assert!(message.contains("`levels.0.scale`"), "{message}");
+    assert!(message.contains("10 steps in a row"), "{message}");
+    assert_eq!(learner.skipped(), (10, 10));
+}
+
+#[test]
+fn a_finite_loss_with_a_bad_gradient_names_the_parameter() {
+    let mut learner = learner(&TrainConfig::default());
+    // the root is finite at 0, its derivative is not
+    let mut kink = learner.vs.variables().remove("levels.0.kink").unwrap();
+    tch::no_grad(|| {
+        let _ = kink.fill_(0.0);
+    });
+    let x = images(7, CHW);
+    for _ in 1..MAX_SKIPPED_IN_ROW {
+        let step = learner.step(&x, &noise(), 0.02).unwrap();
+        assert!(step.skipped && step.nll.is_finite());
+    }
+    let message = learner.step(&x, &noise(), 0.02).unwrap_err().to_string();
+    assert!(
+        message.contains("gradient is that of `levels.0.kink`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn clipping_divides_the_gradient_by_its_norm_over_the_limit() {
+    // Adam's first step hides a common factor of the gradient, its first moment shows it
+    let moments = |clip_norm| {
+        let mut learner = learner(&TrainConfig {
+            clip_norm,
+            ..TrainConfig::default()
+        });
+        let step = learner.step(&images(7, CHW), &noise(), 1e-3).unwrap();
+        let state = learner.adam.state();
+        let squares = state
+            .iter()
+            .filter(|(name, _)| name.starts_with("exp_avg."))
+            .map(|(_, m)| (m * 10.0).square().sum(Kind::Double).double_value(&[]));
+        (step.grad_norm, squares.sum::<f64>().sqrt())
+    };
+    let (norm, unclipped) = moments(None);
+    assert!(norm > 1.0);
+    assert!((unclipped / norm - 1.0).abs() < 1e-5, "{unclipped} {norm}");
+    let (_, clipped) = moments(Some(0.5));
+    assert!((clipped - 0.5).abs() < 1e-5, "{clipped}");
+    let (_, below) = moments(Some(2.0 * norm));
+    assert!((below / norm - 1.0).abs() < 1e-5, "{below} {norm}");
+}
