@@ -43,7 +43,7 @@ pub fn slice<T: Element>(tensor: &Tensor) -> Result<&[T]> {
 /// The elements of a contiguous CPU tensor that the caller has just made, for writing.
 ///
 /// # Errors
-/// As [`slice`].
+/// As [`slice()`].
 pub fn slice_mut<T: Element>(tensor: &mut Tensor) -> Result<&mut [T]> {
     let len = check_plain::<T>(tensor)?;
     if len == 0 {

@@ -1,7 +1,7 @@
 //! Differentiable operators: the inverse of a convolution, and the convolution itself.
 //!
 //! Both go through torch's dispatcher (`inverse_flow::inv_conv2d`, `inverse_flow::masked_conv2d`), so Rust, Python and
-//! TorchScript call the same code. [`reference`] is the specification in plain tensor operations.
+//! TorchScript call the same code. [`mod@reference`] is the specification in plain tensor operations.
 
 mod corner;
 mod cpu;

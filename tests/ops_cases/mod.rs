@@ -1,6 +1,6 @@
 //! Shapes that every test of the operators goes through: odd, unequal, degenerate.
 
-use inverse_flow::ops::{Corner, Geometry};
+use inverse_flow::ops::Corner;
 use tch::{Device, Kind, Tensor};
 use Corner::{BottomLeft, BottomRight, TopLeft, TopRight};
 
@@ -61,10 +61,6 @@ impl Case {
         }
     }
 
-    pub fn elements(&self) -> i64 {
-        self.batch * self.channels * self.height * self.width
-    }
-
     fn weight_size(&self) -> [i64; 4] {
         [
             self.channels,
@@ -72,19 +68,6 @@ impl Case {
             self.kernel,
             self.kernel,
         ]
-    }
-
-    /// 1 where the operator reads the weight.
-    pub fn mask(&self) -> Tensor {
-        let image = Tensor::zeros(
-            [1, self.channels, self.height, self.width],
-            (Kind::Double, Device::Cpu),
-        );
-        let weight = Tensor::zeros(self.weight_size(), (Kind::Double, Device::Cpu));
-        let geometry = Geometry::check("test", &image, &weight, &self.corners).unwrap();
-        geometry
-            .anchor_mask(&self.corners, Kind::Double, Device::Cpu)
-            .unwrap()
     }
 
     /// An input and a weight with taps small enough that the recursion stays bounded.
