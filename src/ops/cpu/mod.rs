@@ -1,94 +1,39 @@
 //! CPU kernels: the solve, the convolution and the weight gradient, for all corners and their adjoints.
 //!
-//! One idea carries all three: **images are lanes**. A tile of [`Lanes`] images is transposed once to
-//! `[pixel][channel][image]`, so that a pixel is a matrix-vector product whose vectors hold the same element of
-//! several images; no dependency of the recursion ever crosses a lane. The corner and the adjoint disappear in the
-//! transposition: every tile is walked from its own top left ([`Walk`]), and every filter is repacked to match
-//! ([`taps`]). The loops are plain arrays that the compiler vectorises; `pulp` picks AVX-512, AVX2 or the baseline at
-//! run time.
+//! | module | idea |
+//! |---|---|
+//! | [`simd`] | element types and their vectors; one microkernel for all sums over taps |
+//! | [`filter`] | filters in walking order, premultiplied by the inverse of the anchor, packed for the microkernel |
+//! | [`plan`] | which images are solved how, and in which order |
+//! | [`tile`] | the solve of many images: images are the lanes of a vector |
+//! | [`strip`] | the solve of few images: the pixels of an anti-diagonal are the lanes |
+//! | [`planes`] | images with a border of zeros, for everything that needs no recursion |
+//! | [`conv`], [`weight_grad`] | the convolution and the correlation: neighbouring pixels are the lanes |
 //!
-//! Work is split into tiles, never inside a sum, and partial sums have a fixed order: results do not depend on the
-//! number of threads.
+//! Corners and adjoints cost nothing: the solve turns them into the order in which pixels are loaded ([`Walk`]), the
+//! others into the sign of an offset. Work is split into jobs whose results do not depend on who runs them, and every
+//! sum has an order of its own that no layout changes: results are bit-identical for any number of threads.
 
-mod sweep;
-mod taps;
+mod conv;
+mod filter;
+mod jobs;
+mod plan;
+mod planes;
+mod simd;
+mod strip;
 mod tile;
+mod transpose;
 mod weight_grad;
 
-pub use sweep::{conv, solve};
+
+
+
+pub use conv::conv;
+pub use plan::solve;
+pub use simd::Real;
 pub use weight_grad::weight_grad;
 
-use super::Corner;
-use crate::ffi::memory::Element;
-use std::ops::{Add, AddAssign, Mul};
-
-/// Arithmetic of the kernels' element types.
-pub trait Real: Element + Default + Add<Output = Self> + Mul<Output = Self> + AddAssign {
-    /// `self * a + b` in one rounding.
-    fn fused(self, a: Self, b: Self) -> Self;
-    /// Widened.
-    fn to_f64(self) -> f64;
-    /// Rounded to nearest.
-    fn from_f64(value: f64) -> Self;
-    /// Images per full tile: one 512-bit vector.
-    const LANES: usize;
-}
-
-impl Real for f32 {
-    #[inline(always)]
-    fn fused(self, a: Self, b: Self) -> Self {
-        self.mul_add(a, b)
-    }
-    fn to_f64(self) -> f64 {
-        f64::from(self)
-    }
-    fn from_f64(value: f64) -> Self {
-        value as f32
-    }
-    const LANES: usize = 16;
-}
-
-impl Real for f64 {
-    #[inline(always)]
-    fn fused(self, a: Self, b: Self) -> Self {
-        self.mul_add(a, b)
-    }
-    fn to_f64(self) -> f64 {
-        self
-    }
-    fn from_f64(value: f64) -> Self {
-        value
-    }
-    const LANES: usize = 8;
-}
-
-/// Multiply-add; fused only where the machine has the instruction (`FMA`), since the library function is slow.
-#[inline(always)]
-fn mul_add<T: Real, const FMA: bool>(a: T, b: T, c: T) -> T {
-    if FMA {
-        a.fused(b, c)
-    } else {
-        a * b + c
-    }
-}
-
-/// Images per tile for a batch: full vectors for large batches; small batches trade idle lanes for more tiles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lanes {
-    One,
-    Four,
-    Full,
-}
-
-impl Lanes {
-    fn for_batch(batch: usize) -> Self {
-        match batch {
-            0..=1 => Self::One,
-            2..=8 => Self::Four,
-            _ => Self::Full,
-        }
-    }
-}
+use super::{Corner, Geometry};
 
 /// The direction in which an image is walked, so that the recursion starts at its first pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +51,15 @@ impl Walk {
             mirror_columns: start.mirrors_columns(),
         }
     }
+
+    /// Row of the image that is the walk's row `row` of `height`.
+    fn row(self, row: usize, height: usize) -> usize {
+        if self.mirror_rows {
+            height - 1 - row
+        } else {
+            row
+        }
+    }
 }
 
 /// Sizes of one call as the kernels use them.
@@ -120,7 +74,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn new(geometry: &super::Geometry) -> Self {
+    fn new(geometry: &Geometry) -> Self {
         Self {
             batch: geometry.batch as usize,
             channels: geometry.channels as usize,
@@ -144,4 +98,9 @@ impl Sizes {
     fn group_weight(&self) -> usize {
         self.group_channels * self.group_channels * self.kernel * self.kernel
     }
+}
+
+/// The part of `weight` `[C, C/g, k, k]` that is `group`'s.
+fn group_weight<'a, T>(sizes: &Sizes, weight: &'a [T], group: usize) -> &'a [T] {
+    &weight[group * sizes.group_weight()..(group + 1) * sizes.group_weight()]
 }

@@ -1,136 +1,270 @@
-//! A tile of images, transposed so that images are the lanes of a vector.
+//! The solve of many images at once: up to `LANES` images, transposed so that images are the lanes of a vector.
+//!
+//! No dependency of the recursion crosses a lane, so every pixel is a matrix-vector product at full width, whatever the
+//! shape of the image. Large images are solved in bands of rows, so that the working set stays in the second-level cache.
+//!
+//! Floor: `2 B H W C² k²` flops less the taps that fall outside; images are read and written once.
 
-use super::{Real, Sizes, Walk};
+use super::filter::{for_block_size, Block};
+use super::plan::Group;
+use super::simd::{accumulate, arch, store, zeros, Real};
+use super::transpose::Block as Square;
+use super::Sizes;
+use pulp::{Simd, WithSimd};
 
-/// One group of channels of up to `L` images: `[row][column][channel][lane]`, with `pad` rows of zeros above and `pad`
-/// columns of zeros to the left, so that no sum over taps needs a border case.
-pub struct Tile<T, const L: usize> {
-    data: Vec<T>,
-    pad: usize,
-    channels: usize,
-    row_len: usize,
+/// Elements of a tile's working set, at most, unless one row alone is larger.
+const WORKING_SET: usize = 96 * 1024;
+
+/// What a worker keeps from tile to tile.
+#[derive(Debug)]
+pub struct Scratch<T> {
+    /// `[row][column][channel][lane]`: the band's rows, below the `k-1` rows before it.
+    rows: Vec<T>,
+    /// The current pixel of `y`, `[channel][lane]`.
+    pixel: Vec<T>,
+    square: Square<T>,
+    band: usize,
 }
 
-impl<T: Real, const L: usize> Tile<T, L> {
-    pub fn new(sizes: &Sizes, pad: usize) -> Self {
-        let row_len = (sizes.width + pad) * sizes.group_channels * L;
+impl<T: Real> Scratch<T> {
+    /// For the tiles of one call.
+    pub fn new(sizes: &Sizes) -> Self {
+        let row = sizes.width * sizes.group_channels * T::LANES;
+        let halo = (sizes.kernel - 1).min(sizes.height);
+        let band = (WORKING_SET / row).saturating_sub(halo).clamp(8, sizes.height.max(8));
+        let band = band.min(sizes.height);
         Self {
-            data: vec![T::default(); row_len * (sizes.height + pad)],
-            pad,
-            channels: sizes.group_channels,
-            row_len,
+            rows: vec![T::default(); (halo + band) * row],
+            pixel: vec![T::default(); sizes.group_channels * T::LANES],
+            square: Square::new(),
+            band,
+        }
+    }
+}
+
+/// Solves the images of one tile, `[n][C][H][W]`, for all groups.
+pub fn solve_tile<T: Real>(
+    sizes: &Sizes,
+    groups: &[Group<T>],
+    scratch: &mut Scratch<T>,
+    y: &[T],
+    x: &mut [T],
+) {
+    for group in groups {
+        arch().dispatch(SolveTile {
+            sizes,
+            group,
+            scratch,
+            y,
+            x,
+        });
+    }
+}
+
+struct SolveTile<'a, T> {
+    sizes: &'a Sizes,
+    group: &'a Group<T>,
+    scratch: &'a mut Scratch<T>,
+    y: &'a [T],
+    x: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for SolveTile<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // a vector of the machine may be a part of a tile's lanes
+        match T::LANES / T::lanes::<S>() {
+            1 => self.run::<S, 1>(simd),
+            2 => self.run::<S, 2>(simd),
+            4 => self.run::<S, 4>(simd),
+            8 => self.run::<S, 8>(simd),
+            _ => self.run::<S, 16>(simd),
+        }
+    }
+}
+
+impl<T: Real> SolveTile<'_, T> {
+    #[inline(always)]
+    fn run<S: Simd, const V: usize>(mut self, simd: S) {
+        let (height, width) = (self.sizes.height, self.sizes.width);
+        let row = width * self.sizes.group_channels * T::LANES;
+        let halo = self.scratch.rows.len() / row.max(1) - self.scratch.band;
+        for first in (0..height).step_by(self.scratch.band.max(1)) {
+            let rows = self.scratch.band.min(height - first);
+            if first > 0 {
+                // the last rows of the band before become the ones above this band
+                self.scratch
+                    .rows
+                    .copy_within(self.scratch.band * row..(self.scratch.band + halo) * row, 0);
+            }
+            self.load(simd, first, rows, halo);
+            for h in 0..rows {
+                for w in 0..width {
+                    self.pixel::<S, V>(simd, halo + h, w, (first + h).min(halo));
+                }
+            }
+            self.store(simd, first, rows, halo);
         }
     }
 
-    /// Start of the vectors of pixel (`row`, `column`); both count from the padding's far corner.
+    /// Solves pixel `w` of the buffer's row `row`, above which `above` rows are part of the image.
     #[inline(always)]
-    fn padded_offset(&self, row: usize, column: usize) -> usize {
-        row * self.row_len + column * self.channels * L
+    fn pixel<S: Simd, const V: usize>(&mut self, simd: S, row: usize, w: usize, above: usize) {
+        let vectors = self.sizes.group_channels * T::LANES;
+        let start = (row * self.sizes.width + w) * vectors;
+        let here = start..start + vectors;
+        self.scratch
+            .pixel
+            .copy_from_slice(&self.scratch.rows[here.clone()]);
+        for block in &self.group.blocks {
+            for_block_size!(block.size, OUT => {
+                self.block::<S, OUT, V>(simd, block, row, w, above)
+            });
+        }
     }
 
-    /// All channels of a pixel, for writing.
     #[inline(always)]
-    pub fn pixel_mut(&mut self, row: usize, column: usize) -> &mut [T] {
-        let start = self.padded_offset(row + self.pad, column + self.pad);
-        &mut self.data[start..start + self.channels * L]
-    }
-
-    /// `count` neighbouring pixels, all channels of each, in one run of memory: the leftmost is that at
-    /// (`row` - `up`, `column` - pad).
-    #[inline(always)]
-    pub fn span(&self, row: usize, up: usize, column: usize, count: usize) -> &[T] {
-        let start = self.padded_offset(row + self.pad - up, column);
-        &self.data[start..start + count * self.channels * L]
-    }
-
-    /// Transposes images `[n][all channels][H][W]` in; lanes past `n` stay as they were (zero).
-    pub fn load(&mut self, sizes: &Sizes, images: &[T], first_channel: usize, walk: Walk) {
-        self.for_each_row(
-            sizes,
-            first_channel,
-            walk,
-            images.len(),
-            |data, at, source| {
-                for (column, &value) in source.clone().map(|i| &images[i]).enumerate() {
-                    data[at + column * sizes.group_channels * L] = value;
-                }
-            },
-        );
-    }
-
-    /// Transposes the tile back into images `[n][all channels][H][W]`.
-    pub fn store(&mut self, sizes: &Sizes, images: &mut [T], first_channel: usize, walk: Walk) {
-        self.for_each_row(
-            sizes,
-            first_channel,
-            walk,
-            images.len(),
-            |data, at, target| {
-                for (column, i) in target.enumerate() {
-                    images[i] = data[at + column * sizes.group_channels * L];
-                }
-            },
-        );
-    }
-
-    /// Pairs every row of every channel and image with its place in the tile: `visit(tile, start in the tile, indices in
-    /// the images in walking order)`.
-    fn for_each_row(
+    fn block<S: Simd, const OUT: usize, const V: usize>(
         &mut self,
-        sizes: &Sizes,
-        first_channel: usize,
-        walk: Walk,
-        images_len: usize,
-        mut visit: impl FnMut(&mut [T], usize, RowIndices),
+        simd: S,
+        block: &Block<T>,
+        row: usize,
+        w: usize,
+        above: usize,
     ) {
-        for lane in 0..images_len / sizes.image() {
-            for channel in 0..self.channels {
-                let plane = lane * sizes.image() + (first_channel + channel) * sizes.pixels();
-                for row in 0..sizes.height {
-                    let source = if walk.mirror_rows {
-                        sizes.height - 1 - row
-                    } else {
-                        row
-                    };
-                    let at = self.padded_offset(row + self.pad, self.pad) + channel * L + lane;
-                    let begin = plane + source * sizes.width;
-                    visit(
-                        &mut self.data,
-                        at,
-                        RowIndices {
-                            begin,
-                            end: begin + sizes.width,
-                            mirror: walk.mirror_columns,
-                        },
-                    );
+        let (c, k, width) = (
+            self.sizes.group_channels,
+            self.sizes.kernel,
+            self.sizes.width,
+        );
+        let vectors = c * T::LANES;
+        let mut sums = zeros::<T, S, OUT, V>(simd);
+        let left = w.min(k - 1);
+        let scratch = &*self.scratch;
+        let mut add = |operands: &[T], weights: usize| {
+            let operands = operands.chunks_exact(T::LANES);
+            accumulate::<T, S, OUT, V>(simd, &mut sums, operands, &block.weights[weights * OUT..]);
+        };
+        add(&scratch.pixel, 0);
+        for a in (0..=above.min(k - 1)).rev() {
+            // this row's weights begin with its leftmost tap, which may lie outside the image
+            let first = c + ((k - 1 - a) * k + (k - 1 - left)) * c;
+            let start = ((row - a) * width + w - left) * vectors;
+            let count = if a == 0 { left } else { left + 1 };
+            add(&scratch.rows[start..start + count * vectors], first);
+        }
+        let start = ((row * width + w) * c + block.first) * T::LANES;
+        let out = &mut self.scratch.rows[start..start + OUT * T::LANES];
+        for (out, sums) in out.chunks_exact_mut(T::LANES).zip(&sums) {
+            store::<T, S, V>(out, sums);
+        }
+    }
+
+    /// Brings rows `first..first + rows` of the walk in, all images of the tile.
+    #[inline(always)]
+    fn load<S: Simd>(&mut self, simd: S, first: usize, rows: usize, halo: usize) {
+        let (sizes, lanes) = (self.sizes, T::LANES);
+        let images = self.y.len() / sizes.image();
+        for channel in 0..sizes.group_channels {
+            let plane = (self.group.first_channel + channel) * sizes.pixels();
+            for piece in pieces(sizes, self.group, first, rows, lanes) {
+                let square = &mut self.scratch.square;
+                for lane in 0..images {
+                    let start = lane * sizes.image() + plane + piece.start;
+                    square.row_mut(lane)[..piece.count]
+                        .copy_from_slice(&self.y[start..start + piece.count]);
+                }
+                square.transpose(simd);
+                for i in 0..piece.count {
+                    let at = (halo * sizes.width + piece.position(i)) * sizes.group_channels;
+                    let at = (at + channel) * lanes;
+                    self.scratch.rows[at..at + lanes].copy_from_slice(square.row(i));
+                }
+            }
+        }
+    }
+
+    /// Takes rows `first..first + rows` of the walk out.
+    #[inline(always)]
+    fn store<S: Simd>(&mut self, simd: S, first: usize, rows: usize, halo: usize) {
+        let (sizes, lanes) = (self.sizes, T::LANES);
+        let images = self.x.len() / sizes.image();
+        for channel in 0..sizes.group_channels {
+            let plane = (self.group.first_channel + channel) * sizes.pixels();
+            for piece in pieces(sizes, self.group, first, rows, lanes) {
+                let square = &mut self.scratch.square;
+                for i in 0..piece.count {
+                    let at = (halo * sizes.width + piece.position(i)) * sizes.group_channels;
+                    let at = (at + channel) * lanes;
+                    square
+                        .row_mut(i)
+                        .copy_from_slice(&self.scratch.rows[at..at + lanes]);
+                }
+                square.transpose(simd);
+                for lane in 0..images {
+                    let start = lane * sizes.image() + plane + piece.start;
+                    self.x[start..start + piece.count]
+                        .copy_from_slice(&square.row(lane)[..piece.count]);
                 }
             }
         }
     }
 }
 
-/// Indices of one image row, forwards or backwards.
-#[derive(Clone)]
-struct RowIndices {
-    begin: usize,
-    end: usize,
-    mirror: bool,
+/// Up to `LANES` neighbouring pixels of a plane, and where they stand in the walk.
+struct Piece {
+    /// First pixel, in the plane.
+    start: usize,
+    count: usize,
+    positions: [usize; 16],
 }
 
-impl Iterator for RowIndices {
-    type Item = usize;
-
+impl Piece {
+    /// Place of the piece's pixel `i` in the band, in walking order.
     #[inline(always)]
-    fn next(&mut self) -> Option<usize> {
-        if self.begin == self.end {
-            return None;
-        }
-        if self.mirror {
-            self.end -= 1;
-            Some(self.end)
-        } else {
-            self.begin += 1;
-            Some(self.begin - 1)
-        }
+    fn position(&self, i: usize) -> usize {
+        self.positions[i]
     }
+}
+
+/// The pieces of the walk's rows `first..first + rows`, as they lie in the plane.
+#[inline(always)]
+fn pieces<'a, T>(
+    sizes: &'a Sizes,
+    group: &'a Group<T>,
+    first: usize,
+    rows: usize,
+    lanes: usize,
+) -> impl Iterator<Item = Piece> + 'a {
+    let (walk, width) = (group.walk, sizes.width);
+    let top = if walk.mirror_rows {
+        sizes.height - first - rows
+    } else {
+        first
+    };
+    let (mut row, mut column) = (0, 0);
+    (0..rows * width).step_by(lanes).map(move |begin| {
+        let count = lanes.min(rows * width - begin);
+        let mut positions = [0; 16];
+        for position in &mut positions[..count] {
+            let r = if walk.mirror_rows { rows - 1 - row } else { row };
+            let c = if walk.mirror_columns {
+                width - 1 - column
+            } else {
+                column
+            };
+            *position = r * width + c;
+            column += 1;
+            if column == width {
+                (row, column) = (row + 1, 0);
+            }
+        }
+        Piece {
+            start: top * width + begin,
+            count,
+            positions,
+        }
+    })
 }
