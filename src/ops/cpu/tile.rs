@@ -7,7 +7,7 @@
 
 use super::filter::{for_block_size, Block};
 use super::plan::Group;
-use super::simd::{accumulate, arch, store, zeros, Real};
+use super::simd::{accumulate, arch, store, vectors, zeros, Real};
 use super::transpose::Block as Square;
 use super::Sizes;
 use pulp::{Simd, WithSimd};
@@ -99,25 +99,26 @@ impl<T: Real> SolveTile<'_, T> {
                     .rows
                     .copy_within(self.scratch.band * row..(self.scratch.band + halo) * row, 0);
             }
-            self.load(simd, first, rows, halo);
+            self.load::<S, V>(simd, first, rows, halo);
             for h in 0..rows {
                 for w in 0..width {
                     self.pixel::<S, V>(simd, halo + h, w, (first + h).min(halo));
                 }
             }
-            self.store(simd, first, rows, halo);
+            self.store::<S, V>(simd, first, rows, halo);
         }
     }
 
     /// Solves pixel `w` of the buffer's row `row`, above which `above` rows are part of the image.
     #[inline(always)]
     fn pixel<S: Simd, const V: usize>(&mut self, simd: S, row: usize, w: usize, above: usize) {
-        let vectors = self.sizes.group_channels * T::LANES;
-        let start = (row * self.sizes.width + w) * vectors;
-        let here = start..start + vectors;
-        self.scratch
-            .pixel
-            .copy_from_slice(&self.scratch.rows[here.clone()]);
+        let elements = self.sizes.group_channels * T::LANES;
+        let start = (row * self.sizes.width + w) * elements;
+        let here = start..start + elements;
+        // a single block reads the pixel before it writes it
+        if self.group.blocks.len() > 1 {
+            self.scratch.pixel.copy_from_slice(&self.scratch.rows[here]);
+        }
         for block in &self.group.blocks {
             for_block_size!(block.size, OUT => {
                 self.block::<S, OUT, V>(simd, block, row, w, above)
@@ -139,21 +140,26 @@ impl<T: Real> SolveTile<'_, T> {
             self.sizes.kernel,
             self.sizes.width,
         );
-        let vectors = c * T::LANES;
+        let elements = c * T::LANES;
         let mut sums = zeros::<T, S, OUT, V>(simd);
         let left = w.min(k - 1);
         let scratch = &*self.scratch;
-        let mut add = |operands: &[T], weights: usize| {
-            let operands = operands.chunks_exact(T::LANES);
-            accumulate::<T, S, OUT, V>(simd, &mut sums, operands, &block.weights[weights * OUT..]);
+        // no closure here: the compiler would not compile it for the instruction set
+        let here = (row * width + w) * elements;
+        let pixel = match self.group.blocks.len() {
+            1 => &scratch.rows[here..here + elements],
+            _ => &scratch.pixel,
         };
-        add(&scratch.pixel, 0);
+        let pixel = pixel.chunks_exact(T::LANES);
+        accumulate::<T, S, OUT, V>(simd, &mut sums, pixel, &block.weights);
         for a in (0..=above.min(k - 1)).rev() {
             // this row's weights begin with its leftmost tap, which may lie outside the image
             let first = c + ((k - 1 - a) * k + (k - 1 - left)) * c;
-            let start = ((row - a) * width + w - left) * vectors;
+            let start = ((row - a) * width + w - left) * elements;
             let count = if a == 0 { left } else { left + 1 };
-            add(&scratch.rows[start..start + count * vectors], first);
+            let operands = scratch.rows[start..start + count * elements].chunks_exact(T::LANES);
+            let weights = &block.weights[first * OUT..];
+            accumulate::<T, S, OUT, V>(simd, &mut sums, operands, weights);
         }
         let start = ((row * width + w) * c + block.first) * T::LANES;
         let out = &mut self.scratch.rows[start..start + OUT * T::LANES];
@@ -164,7 +170,7 @@ impl<T: Real> SolveTile<'_, T> {
 
     /// Brings rows `first..first + rows` of the walk in, all images of the tile.
     #[inline(always)]
-    fn load<S: Simd>(&mut self, simd: S, first: usize, rows: usize, halo: usize) {
+    fn load<S: Simd, const V: usize>(&mut self, simd: S, first: usize, rows: usize, halo: usize) {
         let (sizes, lanes) = (self.sizes, T::LANES);
         let images = self.y.len() / sizes.image();
         for channel in 0..sizes.group_channels {
@@ -173,14 +179,14 @@ impl<T: Real> SolveTile<'_, T> {
                 let square = &mut self.scratch.square;
                 for lane in 0..images {
                     let start = lane * sizes.image() + plane + piece.start;
-                    square.row_mut(lane)[..piece.count]
-                        .copy_from_slice(&self.y[start..start + piece.count]);
+                    let y = &self.y[start..start + piece.count];
+                    copy::<T, S, V>(square.row_mut(lane), y);
                 }
                 square.transpose(simd);
                 for i in 0..piece.count {
-                    let at = (halo * sizes.width + piece.position(i)) * sizes.group_channels;
-                    let at = (at + channel) * lanes;
-                    self.scratch.rows[at..at + lanes].copy_from_slice(square.row(i));
+                    let at = (halo * sizes.width + piece.positions[i]) * sizes.group_channels;
+                    let at = &mut self.scratch.rows[(at + channel) * lanes..];
+                    store::<T, S, V>(at, vectors::<T, S, V>(square.row(i)));
                 }
             }
         }
@@ -188,7 +194,7 @@ impl<T: Real> SolveTile<'_, T> {
 
     /// Takes rows `first..first + rows` of the walk out.
     #[inline(always)]
-    fn store<S: Simd>(&mut self, simd: S, first: usize, rows: usize, halo: usize) {
+    fn store<S: Simd, const V: usize>(&mut self, simd: S, first: usize, rows: usize, halo: usize) {
         let (sizes, lanes) = (self.sizes, T::LANES);
         let images = self.x.len() / sizes.image();
         for channel in 0..sizes.group_channels {
@@ -196,17 +202,15 @@ impl<T: Real> SolveTile<'_, T> {
             for piece in pieces(sizes, self.group, first, rows, lanes) {
                 let square = &mut self.scratch.square;
                 for i in 0..piece.count {
-                    let at = (halo * sizes.width + piece.position(i)) * sizes.group_channels;
-                    let at = (at + channel) * lanes;
-                    square
-                        .row_mut(i)
-                        .copy_from_slice(&self.scratch.rows[at..at + lanes]);
+                    let at = (halo * sizes.width + piece.positions[i]) * sizes.group_channels;
+                    let at = &self.scratch.rows[(at + channel) * lanes..];
+                    store::<T, S, V>(square.row_mut(i), vectors::<T, S, V>(at));
                 }
                 square.transpose(simd);
                 for lane in 0..images {
                     let start = lane * sizes.image() + plane + piece.start;
-                    self.x[start..start + piece.count]
-                        .copy_from_slice(&square.row(lane)[..piece.count]);
+                    let x = &mut self.x[start..start + piece.count];
+                    copy::<T, S, V>(x, &square.row(lane)[..piece.count]);
                 }
             }
         }
@@ -218,14 +222,17 @@ struct Piece {
     /// First pixel, in the plane.
     start: usize,
     count: usize,
+    /// Their places in the band, in walking order.
     positions: [usize; 16],
 }
 
-impl Piece {
-    /// Place of the piece's pixel `i` in the band, in walking order.
-    #[inline(always)]
-    fn position(&self, i: usize) -> usize {
-        self.positions[i]
+/// Copies a row of `from.len()` elements, at most `LANES`: whole rows as vectors.
+#[inline(always)]
+fn copy<T: Real, S: Simd, const V: usize>(to: &mut [T], from: &[T]) {
+    if from.len() == T::LANES {
+        store::<T, S, V>(to, vectors::<T, S, V>(from));
+    } else {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
     }
 }
 

@@ -2,6 +2,14 @@
 
 use super::simd::Real;
 use pulp::Simd;
+#[cfg(target_arch = "x86_64")]
+use pulp::{
+    cast,
+    x86::{V3, V4},
+};
+use std::any::Any;
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{__m256, __m512, __m512d};
 
 /// A block of `LANES` rows of `LANES` elements.
 #[derive(Debug, Clone)]
@@ -31,12 +39,195 @@ impl<T: Real> Block<T> {
 
     /// Exchanges rows and columns.
     #[inline(always)]
-    pub fn transpose<S: Simd>(&mut self, _simd: S) {
+    pub fn transpose<S: Simd>(&mut self, simd: S) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let elements: &mut dyn Any = &mut self.elements;
+            // one of these is true for a type known at compile time: nothing is asked at run time
+            if let Some(simd) = same::<S, V4>(simd) {
+                if let Some(f32s) = elements.downcast_mut::<Vec<f32>>() {
+                    return f32_v4(simd, f32s);
+                }
+                if let Some(f64s) = elements.downcast_mut::<Vec<f64>>() {
+                    return f64_v4(simd, f64s);
+                }
+            }
+            if let Some(simd) = same::<S, V3>(simd) {
+                if let Some(f32s) = elements.downcast_mut::<Vec<f32>>() {
+                    return f32_v3(simd, f32s);
+                }
+            }
+        }
         let n = T::LANES;
         for i in 0..n {
             for j in 0..i {
                 self.elements.swap(i * n + j, j * n + i);
             }
         }
+    }
+}
+
+/// `simd` as a `V`, if that is what it is.
+#[inline(always)]
+fn same<S: Simd, V: Simd>(simd: S) -> Option<V> {
+    (&simd as &dyn Any).downcast_ref::<V>().copied()
+}
+
+/// 16 x 16: pairs of rows, then quadruples, then the quarters of registers.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn f32_v4(simd: V4, elements: &mut [f32]) {
+    let avx = simd.avx512f;
+    let rows = V4::as_mut_simd_f32s(elements).0;
+    let mut fours: [__m512; 16] = [cast(rows[0]); 16];
+    for i in (0..16).step_by(4) {
+        let a: __m512 = cast(rows[i]);
+        let b: __m512 = cast(rows[i + 1]);
+        let c: __m512 = cast(rows[i + 2]);
+        let d: __m512 = cast(rows[i + 3]);
+        let ab: __m512d = cast(avx._mm512_unpacklo_ps(a, b));
+        let cd: __m512d = cast(avx._mm512_unpacklo_ps(c, d));
+        let ab_high: __m512d = cast(avx._mm512_unpackhi_ps(a, b));
+        let cd_high: __m512d = cast(avx._mm512_unpackhi_ps(c, d));
+        fours[i] = cast(avx._mm512_unpacklo_pd(ab, cd));
+        fours[i + 1] = cast(avx._mm512_unpackhi_pd(ab, cd));
+        fours[i + 2] = cast(avx._mm512_unpacklo_pd(ab_high, cd_high));
+        fours[i + 3] = cast(avx._mm512_unpackhi_pd(ab_high, cd_high));
+    }
+    // quarter q of fours[4 g + j] holds column 4 q + j of rows 4 g .. 4 g + 3
+    for j in 0..4 {
+        let (a, b, c, d) = (fours[j], fours[4 + j], fours[8 + j], fours[12 + j]);
+        let (even_ab, even_cd) = (
+            avx._mm512_shuffle_f32x4::<0x88>(a, b),
+            avx._mm512_shuffle_f32x4::<0x88>(c, d),
+        );
+        let (odd_ab, odd_cd) = (
+            avx._mm512_shuffle_f32x4::<0xdd>(a, b),
+            avx._mm512_shuffle_f32x4::<0xdd>(c, d),
+        );
+        rows[j] = cast(avx._mm512_shuffle_f32x4::<0x88>(even_ab, even_cd));
+        rows[4 + j] = cast(avx._mm512_shuffle_f32x4::<0x88>(odd_ab, odd_cd));
+        rows[8 + j] = cast(avx._mm512_shuffle_f32x4::<0xdd>(even_ab, even_cd));
+        rows[12 + j] = cast(avx._mm512_shuffle_f32x4::<0xdd>(odd_ab, odd_cd));
+    }
+}
+
+/// 8 x 8: pairs of rows, then the quarters of registers.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn f64_v4(simd: V4, elements: &mut [f64]) {
+    let avx = simd.avx512f;
+    let rows = V4::as_mut_simd_f64s(elements).0;
+    let mut pairs: [__m512d; 8] = [cast(rows[0]); 8];
+    for i in (0..8).step_by(2) {
+        let (a, b): (__m512d, __m512d) = (cast(rows[i]), cast(rows[i + 1]));
+        pairs[i] = avx._mm512_unpacklo_pd(a, b);
+        pairs[i + 1] = avx._mm512_unpackhi_pd(a, b);
+    }
+    for j in 0..2 {
+        let (a, b, c, d) = (pairs[j], pairs[2 + j], pairs[4 + j], pairs[6 + j]);
+        let (even_ab, even_cd) = (
+            avx._mm512_shuffle_f64x2::<0x88>(a, b),
+            avx._mm512_shuffle_f64x2::<0x88>(c, d),
+        );
+        let (odd_ab, odd_cd) = (
+            avx._mm512_shuffle_f64x2::<0xdd>(a, b),
+            avx._mm512_shuffle_f64x2::<0xdd>(c, d),
+        );
+        rows[j] = cast(avx._mm512_shuffle_f64x2::<0x88>(even_ab, even_cd));
+        rows[2 + j] = cast(avx._mm512_shuffle_f64x2::<0x88>(odd_ab, odd_cd));
+        rows[4 + j] = cast(avx._mm512_shuffle_f64x2::<0xdd>(even_ab, even_cd));
+        rows[6 + j] = cast(avx._mm512_shuffle_f64x2::<0xdd>(odd_ab, odd_cd));
+    }
+}
+
+/// 16 x 16 as four blocks of 8 x 8, each in registers of 256 bits.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn f32_v3(simd: V3, elements: &mut [f32]) {
+    let rows = V3::as_mut_simd_f32s(elements).0;
+    let mut turned = [[rows[0]; 8]; 4];
+    for (block, turned) in turned.iter_mut().enumerate() {
+        // block 2 f + h holds rows 8 f .. 8 f + 7, half h of each
+        for (i, row) in turned.iter_mut().enumerate() {
+            *row = rows[2 * (block / 2 * 8 + i) + block % 2];
+        }
+        *turned = f32_eight(simd, *turned);
+    }
+    for (block, turned) in turned.iter().enumerate() {
+        for (i, &row) in turned.iter().enumerate() {
+            rows[2 * (block % 2 * 8 + i) + block / 2] = row;
+        }
+    }
+}
+
+/// 8 x 8: pairs of rows, then quadruples, then the halves of registers.
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn f32_eight(simd: V3, rows: [pulp::f32x8; 8]) -> [pulp::f32x8; 8] {
+    let avx = simd.avx;
+    let mut fours: [__m256; 8] = [cast(rows[0]); 8];
+    for i in (0..8).step_by(4) {
+        let [a, b, c, d]: [__m256; 4] = [
+            cast(rows[i]),
+            cast(rows[i + 1]),
+            cast(rows[i + 2]),
+            cast(rows[i + 3]),
+        ];
+        let (ab, cd) = (avx._mm256_unpacklo_ps(a, b), avx._mm256_unpacklo_ps(c, d));
+        let (ab_high, cd_high) = (avx._mm256_unpackhi_ps(a, b), avx._mm256_unpackhi_ps(c, d));
+        fours[i] = avx._mm256_shuffle_ps::<0x44>(ab, cd);
+        fours[i + 1] = avx._mm256_shuffle_ps::<0xee>(ab, cd);
+        fours[i + 2] = avx._mm256_shuffle_ps::<0x44>(ab_high, cd_high);
+        fours[i + 3] = avx._mm256_shuffle_ps::<0xee>(ab_high, cd_high);
+    }
+    let mut out = rows;
+    for j in 0..4 {
+        out[j] = cast(avx._mm256_permute2f128_ps::<0x20>(fours[j], fours[4 + j]));
+        out[4 + j] = cast(avx._mm256_permute2f128_ps::<0x31>(fours[j], fours[4 + j]));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::cpu::simd::available;
+    use pulp::WithSimd;
+
+    struct Transpose<'a, T>(&'a mut Block<T>);
+
+    impl<T: Real> WithSimd for Transpose<'_, T> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            self.0.transpose(simd);
+        }
+    }
+
+    fn check<T: Real + std::fmt::Debug>() {
+        for (name, arch) in available() {
+            let mut block = Block::<T>::new();
+            let value = |i: usize, j: usize| T::from_f64((100 * i + j) as f64);
+            for i in 0..T::LANES {
+                for j in 0..T::LANES {
+                    block.row_mut(i)[j] = value(i, j);
+                }
+            }
+            arch.dispatch(Transpose(&mut block));
+            for i in 0..T::LANES {
+                for j in 0..T::LANES {
+                    assert_eq!(block.row(i)[j], value(j, i), "{name}, {i}, {j}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_and_columns_change_places_on_every_instruction_set() {
+        check::<f32>();
+        check::<f64>();
     }
 }
