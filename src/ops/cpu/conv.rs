@@ -4,7 +4,7 @@
 
 use super::filter::{for_block_size, Block, Filter};
 use super::jobs::{bands, run_jobs, threads, Band};
-use super::planes::Layout;
+use super::planes::{copy_row, Layout};
 use super::simd::{accumulate, arch, store, zeros, Real};
 use super::{group_weight, Sizes, Walk};
 use crate::ops::{Corner, Geometry};
@@ -12,6 +12,9 @@ use pulp::{Simd, WithSimd};
 
 /// Elements of a band's input planes, at most, unless one row alone has more.
 const WORKING_SET: usize = 64 * 1024;
+
+/// Elements of the most vectors that are computed together.
+const SLACK: usize = 6 * 16;
 
 /// `y = A(W) x`, or `A(W)ᵀ x`.
 pub fn conv<T: Real>(
@@ -34,12 +37,12 @@ pub fn conv<T: Real>(
             let walk = Walk::new(corner, adjoint);
             Group {
                 walk,
-                layout: Layout::new(&sizes, rows, Some(walk)),
+                layout: Layout::new(&sizes, rows, Some(walk), SLACK),
                 blocks: filter.pack(most, taps.clone()),
             }
         })
         .collect();
-    let out = Layout::new(&sizes, rows, None);
+    let out = Layout::new(&sizes, rows, None, SLACK);
     let scratch = || Scratch {
         input: vec![T::default(); groups[0].layout.plane * sizes.group_channels],
         output: vec![T::default(); out.plane * 16],
@@ -167,7 +170,7 @@ impl<T: Real> ConvBand<'_, T> {
         for (plane, line) in planes.iter_mut().zip(lines) {
             let rows = plane.chunks_exact_mut(self.sizes.width);
             for (row, line) in rows.zip(line.chunks(self.out.pitch)) {
-                row.copy_from_slice(&line[..self.sizes.width]);
+                copy_row(row, &line[..self.sizes.width]);
             }
         }
     }

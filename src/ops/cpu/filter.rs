@@ -48,12 +48,13 @@ pub struct Block<T> {
     pub weights: Vec<T>,
 }
 
-/// One group's filter in walking order, in double precision: `at(a, b)[o * C + i]` multiplies `x[i, h-a, w-b]` for output
+/// One group's filter in walking order, in double precision: entry `[a k + b][i][o]` multiplies `x[i, h-a, w-b]` for output
 /// `o`. The anchor is triangular; the adjoint is the transposed filter.
 pub struct Filter {
     channels: usize,
     kernel: usize,
-    taps: Vec<Vec<f64>>,
+    /// `[tap][input][output]`.
+    taps: Vec<f64>,
     adjoint: bool,
 }
 
@@ -61,27 +62,29 @@ impl Filter {
     /// `weight` is the group's part of the weight, `[C/g, C/g, k, k]`.
     pub fn new<T: Real>(sizes: &Sizes, weight: &[T], corner: Corner, adjoint: bool) -> Self {
         let (c, k) = (sizes.group_channels, sizes.kernel);
-        let taps = (0..k * k)
-            .map(|tap| {
-                let (a, b) = (tap / k, tap % k);
-                let (row, column) = corner.tap_index(k as i64, a as i64, b as i64);
-                let index = row as usize * k + column as usize;
-                let mut matrix = vec![0.0; c * c];
-                for out in 0..c {
-                    // entries above the anchor's diagonal are not part of the operator
-                    let inputs = if tap > 0 { c } else { out + 1 };
-                    for input in 0..inputs {
-                        let at = if adjoint {
-                            input * c + out
-                        } else {
-                            out * c + input
-                        };
-                        matrix[at] = weight[(out * c + input) * k * k + index].to_f64();
-                    }
+        let anchor = corner.anchor_index(k as i64);
+        let anchor = anchor.0 as usize * k + anchor.1 as usize;
+        // the tap that stands at each place of the filter
+        let mut tap_at = vec![0; k * k];
+        for tap in 0..k * k {
+            let (row, column) = corner.tap_index(k as i64, (tap / k) as i64, (tap % k) as i64);
+            tap_at[row as usize * k + column as usize] = tap;
+        }
+        let mut taps = vec![0.0; k * k * c * c];
+        for (pair, filter) in weight.chunks_exact(k * k).enumerate() {
+            let (out, input) = (pair / c, pair % c);
+            let at = if adjoint {
+                out * c + input
+            } else {
+                input * c + out
+            };
+            for (place, &value) in filter.iter().enumerate() {
+                // entries above the anchor's diagonal are not part of the operator
+                if place != anchor || input <= out {
+                    taps[tap_at[place] * c * c + at] = value.to_f64();
                 }
-                matrix
-            })
-            .collect();
+            }
+        }
         Self {
             channels: c,
             kernel: k,
@@ -97,7 +100,7 @@ impl Filter {
     /// A zero on the diagonal of the anchor, with its channel.
     pub fn invert(&mut self, op: &'static str, first_channel: usize) -> Result<()> {
         let c = self.channels;
-        if let Some(zero) = (0..c).find(|&i| self.taps[0][i * c + i] == 0.0) {
+        if let Some(zero) = (0..c).find(|&i| self.taps[i * c + i] == 0.0) {
             return Err(Error::argument(
                 op,
                 "weight",
@@ -111,30 +114,6 @@ impl Filter {
         Ok(())
     }
 
-    /// `rows ← D⁻¹ rows` by substitution, in the order of the triangle: downwards, or upwards for the adjoint.
-    #[inline(always)]
-    fn apply_anchor_inverse(anchor: &[f64], c: usize, adjoint: bool, rows: &mut [f64]) {
-        for step in 0..c {
-            let row = if adjoint { c - 1 - step } else { step };
-            for done in 0..step {
-                let earlier = if adjoint { c - 1 - done } else { done };
-                let factor = anchor[row * c + earlier];
-                let (low, high) = rows.split_at_mut(row.max(earlier) * c);
-                let (target, source) = if row > earlier {
-                    (&mut high[..c], &low[earlier * c..][..c])
-                } else {
-                    (&mut low[row * c..][..c], &high[..c])
-                };
-                for (target, source) in target.iter_mut().zip(source) {
-                    *target -= factor * source;
-                }
-            }
-            for value in &mut rows[row * c..(row + 1) * c] {
-                *value /= anchor[row * c + row];
-            }
-        }
-    }
-
     /// The coefficients for operands that are all channels of one tap after the other, in the order of `taps`.
     pub fn pack<T: Real>(
         &self,
@@ -145,10 +124,10 @@ impl Filter {
         let pack = |(first, size)| {
             let mut weights = Vec::with_capacity(k * k * c * size);
             for (a, b) in taps.clone() {
-                let tap = &self.taps[a * k + b];
-                for input in 0..c {
-                    let column = (first..first + size).map(|out| T::from_f64(tap[out * c + input]));
-                    weights.extend(column);
+                let tap = &self.taps[(a * k + b) * c * c..][..c * c];
+                for outputs in tap.chunks_exact(c) {
+                    let outputs = &outputs[first..first + size];
+                    weights.extend(outputs.iter().map(|&value| T::from_f64(value)));
                 }
             }
             Block {
@@ -161,7 +140,7 @@ impl Filter {
     }
 }
 
-/// [`Filter::invert`] for the best instruction set: with many channels it is a matter of milliseconds.
+/// [`Filter::invert`] for the best instruction set: with many channels it would take as long as the solve.
 struct Invert<'a>(&'a mut Filter);
 
 impl WithSimd for Invert<'_> {
@@ -169,25 +148,46 @@ impl WithSimd for Invert<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        let Filter {
-            channels,
-            taps,
-            adjoint,
-            ..
-        } = self.0;
-        let (c, adjoint) = (*channels, *adjoint);
-        let mut inverse = vec![0.0; c * c];
-        for i in 0..c {
-            inverse[i * c + i] = 1.0;
+        let (c, adjoint) = (self.0.channels, self.0.adjoint);
+        let (anchor, others) = self.0.taps.split_at_mut(c * c);
+        let inverse = triangular_inverse(anchor, c, adjoint);
+        let mut column = vec![0.0; c];
+        for column_of_tap in others.chunks_exact_mut(c) {
+            // column ← -D⁻¹ column, as a sum of the inverse's columns, which begin or end at the diagonal
+            column.fill(0.0);
+            for (p, &factor) in column_of_tap.iter().enumerate() {
+                let from = if adjoint { 0..p + 1 } else { p..c };
+                let inverse = &inverse[p * c..][from.clone()];
+                for (sum, &entry) in column[from].iter_mut().zip(inverse) {
+                    *sum -= factor * entry;
+                }
+            }
+            column_of_tap.copy_from_slice(&column);
         }
-        let (anchor, others) = taps.split_at_mut(1);
-        Filter::apply_anchor_inverse(&anchor[0], c, adjoint, &mut inverse);
-        for tap in others {
-            Filter::apply_anchor_inverse(&anchor[0], c, adjoint, tap);
-            tap.iter_mut().for_each(|value| *value = -*value);
-        }
-        anchor[0] = inverse;
+        anchor.copy_from_slice(&inverse);
     }
+}
+
+/// `D⁻¹` of a triangular matrix that is stored by columns: lower triangular, or upper triangular for the adjoint.
+#[inline(always)]
+fn triangular_inverse(matrix: &[f64], c: usize, upper: bool) -> Vec<f64> {
+    let mut inverse = vec![0.0; c * c];
+    for column in 0..c {
+        // substitution from the diagonal to the end of the triangle
+        let x = &mut inverse[column * c..][..c];
+        x[column] = 1.0;
+        let last = if upper { column + 1 } else { c - column };
+        for step in 0..last {
+            let p = if upper { column - step } else { column + step };
+            x[p] /= matrix[p * c + p];
+            let value = x[p];
+            let rest = if upper { 0..p } else { p + 1..c };
+            for (x, entry) in x[rest.clone()].iter_mut().zip(&matrix[p * c..][rest]) {
+                *x -= value * entry;
+            }
+        }
+    }
+    inverse
 }
 
 /// The order in which the solve adds up: the current pixel of `y`, then the rows from the farthest to the current one, and
@@ -217,6 +217,26 @@ mod tests {
             }
         }
         assert_eq!(blocks(24, 12).collect::<Vec<_>>(), [(0, 12), (12, 12)]);
+    }
+
+    #[test]
+    fn a_triangular_inverse_is_one() {
+        let c = 5;
+        for upper in [false, true] {
+            let inside = |p: usize, q: usize| if upper { p <= q } else { p >= q };
+            let mut matrix = vec![0.0; c * c];
+            for (p, q) in (0..c * c).map(|at| (at % c, at / c)) {
+                if inside(p, q) {
+                    matrix[q * c + p] = if p == q { 2.0 } else { 0.3 * p as f64 - 0.5 };
+                }
+            }
+            let inverse = triangular_inverse(&matrix, c, upper);
+            for (p, q) in (0..c * c).map(|at| (at % c, at / c)) {
+                let product: f64 = (0..c).map(|m| matrix[m * c + p] * inverse[q * c + m]).sum();
+                let expected = f64::from(u8::from(p == q));
+                assert!((product - expected).abs() < 1e-14, "{upper} {p} {q}: {product}");
+            }
+        }
     }
 
     #[test]

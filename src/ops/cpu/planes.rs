@@ -7,9 +7,6 @@
 use super::simd::Real;
 use super::{Sizes, Walk};
 
-/// Places that the last vectors of a line may reach beyond it.
-const SLACK: usize = 6 * 16;
-
 /// Where the planes of a band lie.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
@@ -27,8 +24,9 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// For bands of `rows` rows, seen through the taps of `walk`; without a walk nothing but the band is seen.
-    pub fn new(sizes: &Sizes, rows: usize, walk: Option<Walk>) -> Self {
+    /// For bands of `rows` rows, seen through the taps of `walk`; without a walk nothing but the band is seen. The last
+    /// vectors of a line may reach `slack` places beyond it.
+    pub fn new(sizes: &Sizes, rows: usize, walk: Option<Walk>, slack: usize) -> Self {
         let pad = sizes.kernel - 1;
         let (above, below) = match walk {
             None => (0, 0),
@@ -38,7 +36,7 @@ impl Layout {
         let pitch = sizes.width + pad;
         Self {
             pitch,
-            plane: pad + (above + rows + below) * pitch + SLACK,
+            plane: pad + (above + rows + below) * pitch + slack,
             rows,
             origin: pad + above * pitch,
             above,
@@ -76,10 +74,47 @@ impl Layout {
                     .checked_sub(self.above)
                     .filter(|&r| r < sizes.height && row < self.above + rows + self.below);
                 match from {
-                    Some(r) => to.copy_from_slice(&image[r * sizes.width..][..sizes.width]),
+                    Some(r) => copy_row(to, &image[r * sizes.width..][..sizes.width]),
                     None => to.fill(T::default()),
                 }
             }
+        }
+    }
+}
+
+/// `to.copy_from_slice(from)` without a call into the C library, which costs as much as copying a short row.
+#[inline]
+pub fn copy_row<T: Copy>(to: &mut [T], from: &[T]) {
+    const LONG: usize = 8;
+    const SHORT: usize = 3;
+    fn pieces<T: Copy, const N: usize>(to: &mut [T], from: &[T]) {
+        for (to, from) in to.as_chunks_mut::<N>().0.iter_mut().zip(from.as_chunks().0) {
+            *to = *from;
+        }
+        // the rest as one more piece, which may overlap the last one
+        if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk::<N>()) {
+            *to = *from;
+        }
+    }
+    match from.len() {
+        LONG.. => pieces::<T, LONG>(to, from),
+        SHORT.. => pieces::<T, SHORT>(to, from),
+        2 => pieces::<T, 2>(to, from),
+        _ => pieces::<T, 1>(to, from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_every_length_are_copied() {
+        for len in 0..40 {
+            let from: Vec<_> = (1..=len).collect();
+            let mut to = vec![0; len];
+            copy_row(&mut to, &from);
+            assert_eq!(to, from);
         }
     }
 }

@@ -17,7 +17,7 @@ use pulp::{Simd, WithSimd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Columns that are handed on at a time.
-const HANDOVER: usize = 32;
+const HANDOVER: usize = 8;
 
 /// Strips of one group of one image.
 pub fn count<T: Real>(sizes: &Sizes) -> usize {

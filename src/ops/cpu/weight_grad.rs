@@ -1,14 +1,16 @@
 //! The weight gradient: one correlation per tap, summed over pixels and images; neighbouring pixels are the lanes.
 //!
-//! Floor: `2 B H W C² k²` flops, of which `W / (W + k - 1)` of the lanes are used; `OUT x IN` sums in registers need
-//! `OUT + IN` loads.
+//! Floor: `2 B H W C² k²` flops, of which `W / (W + k - 1)` of the lanes are used. The sums of `OUT` outputs,
+//! `IN` inputs and `TAPS` neighbouring taps stay in registers: `OUT + IN TAPS` loads for `OUT IN TAPS` multiply-adds, from
+//! `OUT + IN` lines of memory.
 
 use super::jobs::run_jobs;
 use super::planes::Layout;
-use super::simd::{arch, zeros, Real};
+use super::simd::{arch, zeros, Real, Sums};
 use super::{Sizes, Walk};
 use crate::ops::{Corner, Geometry};
 use pulp::{Simd, WithSimd};
+use std::ops::Range;
 
 /// Partial sums that are kept apart; fixed, so that the order of the sum does not depend on the threads.
 const PARTIALS: usize = 16;
@@ -77,13 +79,15 @@ struct Scratch<T> {
     /// `[unit][channel][line]`; the line's first element is at the same place in both.
     x: Vec<T>,
     u: Vec<T>,
+    /// Where the lines of `x` lie, and those of `u`.
     layout: Layout,
+    bare: Layout,
 }
 
 impl<T: Real> Scratch<T> {
     fn new(sizes: &Sizes, rows: usize) -> Self {
         let walk = Walk::new(Corner::TopLeft, false);
-        let layout = Layout::new(sizes, rows, Some(walk));
+        let layout = Layout::new(sizes, rows, Some(walk), T::LANES);
         let fits = WORKING_SET * 2 / (row_elements(sizes) * (rows + sizes.kernel - 1));
         let exact = LANE_SUM * T::LANES / (rows * layout.pitch);
         let units = fits.min(exact).max(1);
@@ -94,6 +98,7 @@ impl<T: Real> Scratch<T> {
             x: vec![T::default(); len],
             u: vec![T::default(); len],
             layout,
+            bare: Layout::new(sizes, rows, None, T::LANES),
         }
     }
 
@@ -102,15 +107,15 @@ impl<T: Real> Scratch<T> {
         &mut self,
         sizes: &Sizes,
         bands: usize,
-        units: std::ops::Range<usize>,
+        units: Range<usize>,
         group: usize,
         corner: Corner,
         x: &[T],
         u: &[T],
     ) {
         let walk = Walk::new(corner, false);
-        self.layout = Layout::new(sizes, self.rows, Some(walk));
-        let bare = Layout::new(sizes, self.rows, None);
+        self.layout = Layout::new(sizes, self.rows, Some(walk), T::LANES);
+        let bare = self.bare;
         let planes = sizes.group_channels * sizes.pixels();
         let len = sizes.group_channels * self.layout.plane;
         for (unit, (x_planes, u_planes)) in units.zip(
@@ -142,117 +147,162 @@ impl<T: Real> WithSimd for Correlate<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let k = self.sizes.kernel;
-        for tap in 0..k * k {
-            let tap = (tap / k, tap % k);
-            if T::lanes::<S>() == T::LANES {
-                self.tap::<S, 4, 6>(simd, tap); // 32 registers
-            } else {
-                self.tap::<S, 3, 4>(simd, tap); // 16 registers
-            }
+        if T::lanes::<S>() == T::LANES {
+            self.outputs::<S, 4>(simd); // 24 sums in 32 registers
+        } else {
+            self.outputs::<S, 2>(simd); // 12 sums in 16 registers
         }
     }
 }
 
+/// Neighbouring taps of a filter's row that are summed up together, at most.
+const TAPS: usize = 6;
+
 impl<T: Real> Correlate<'_, T> {
-    /// All pairs of channels for one tap, in blocks; the rest in rows and columns.
     #[inline(always)]
-    fn tap<S: Simd, const OUT: usize, const IN: usize>(&mut self, simd: S, tap: (usize, usize)) {
+    fn outputs<S: Simd, const OUT: usize>(&mut self, simd: S) {
         let c = self.sizes.group_channels;
         let whole = c / OUT * OUT;
         for out in (0..whole).step_by(OUT) {
-            self.inputs::<S, OUT, IN>(simd, tap, out);
+            self.tap_rows::<S, OUT>(simd, out);
         }
         for out in whole..c {
-            self.inputs::<S, 1, IN>(simd, tap, out);
+            self.tap_rows::<S, 1>(simd, out);
         }
     }
 
+    /// The filter's rows, in pieces of at most [`TAPS`] taps, as equal as possible.
     #[inline(always)]
-    fn inputs<S: Simd, const OUT: usize, const IN: usize>(
+    fn tap_rows<S: Simd, const OUT: usize>(&mut self, simd: S, out: usize) {
+        let k = self.sizes.kernel;
+        let pieces = k.div_ceil(TAPS);
+        for a in 0..k {
+            for piece in 0..pieces {
+                let taps = k * piece / pieces..k * (piece + 1) / pieces;
+                self.inputs::<S, OUT>(simd, out, a, taps);
+            }
+        }
+    }
+
+    /// All inputs, as many at a time as make [`TAPS`] sums.
+    #[inline(always)]
+    fn inputs<S: Simd, const OUT: usize>(
         &mut self,
         simd: S,
-        tap: (usize, usize),
         out: usize,
+        a: usize,
+        taps: Range<usize>,
     ) {
-        // above the anchor's diagonal the gradient is zero by definition: those blocks are left out
-        let inputs = if tap == (0, 0) {
+        // a piece that is nothing but the anchor has no entries above the diagonal
+        let inputs = if a == 0 && taps == (0..1) {
             out + OUT
         } else {
             self.sizes.group_channels
         };
-        let whole = inputs / IN * IN;
-        for input in (0..whole).step_by(IN) {
-            self.block::<S, OUT, IN>(simd, tap, out, input);
-        }
-        match inputs - whole {
-            0 => {}
-            1 => self.block::<S, OUT, 1>(simd, tap, out, whole),
-            2 => self.block::<S, OUT, 2>(simd, tap, out, whole),
-            3 => self.block::<S, OUT, 3>(simd, tap, out, whole),
-            4 => self.block::<S, OUT, 4>(simd, tap, out, whole),
-            _ => self.block::<S, OUT, 5>(simd, tap, out, whole),
+        let most = TAPS / taps.len();
+        for input in (0..inputs).step_by(most) {
+            let piece = Piece {
+                out,
+                input,
+                inputs: most.min(inputs - input),
+                a,
+                first_tap: taps.start,
+                taps: taps.len(),
+            };
+            match piece.inputs * piece.taps {
+                1 => self.piece::<S, OUT, 1>(simd, piece),
+                2 => self.piece::<S, OUT, 2>(simd, piece),
+                3 => self.piece::<S, OUT, 3>(simd, piece),
+                4 => self.piece::<S, OUT, 4>(simd, piece),
+                5 => self.piece::<S, OUT, 5>(simd, piece),
+                _ => self.piece::<S, OUT, 6>(simd, piece),
+            }
         }
     }
 
+    /// Correlates `OUT` lines of `u` with `N` shifted lines of `x`.
     #[inline(always)]
-    fn block<S: Simd, const OUT: usize, const IN: usize>(
-        &mut self,
-        simd: S,
-        (a, b): (usize, usize),
-        out: usize,
-        input: usize,
-    ) {
+    fn piece<S: Simd, const OUT: usize, const N: usize>(&mut self, simd: S, piece: Piece) {
         let (c, k) = (self.sizes.group_channels, self.sizes.kernel);
-        let layout = &self.scratch.layout;
-        let bare = Layout::new(self.sizes, self.scratch.rows, None);
+        let scratch = self.scratch;
+        let (layout, bare) = (&scratch.layout, &scratch.bare);
         let walk = Walk::new(self.corner, false);
-        let x_start = layout.origin.wrapping_add_signed(layout.offset(walk, a, b));
-        let mut sums = zeros::<T, S, OUT, IN>(simd);
+        let x_starts: [usize; N] = std::array::from_fn(|n| {
+            let offset = layout.offset(walk, piece.a, piece.tap(n));
+            let line = piece.channel(n) * layout.plane;
+            (line + layout.origin).wrapping_add_signed(offset)
+        });
+        let u_start = piece.out * bare.plane + bare.origin;
+        let mut sums = zeros::<T, S, OUT, N>(simd);
         // u is zero between its rows, so whatever x has there does not count
-        let len = (self.scratch.rows - 1) * layout.pitch + self.sizes.width;
-        for unit in 0..self.units {
-            let x = &self.scratch.x[(unit * c + input) * layout.plane + x_start..];
-            let u = &self.scratch.u[(unit * c + out) * bare.plane + bare.origin..];
-            let x: [&[T]; IN] = std::array::from_fn(|i| &x[i * layout.plane..]);
-            let u: [&[T]; OUT] = std::array::from_fn(|o| &u[o * bare.plane..]);
-            correlate::<T, S, OUT, IN>(simd, &mut sums, u, x, len);
+        let len = (scratch.rows - 1) * layout.pitch + self.sizes.width;
+        let count = len.div_ceil(T::lanes::<S>());
+        let x_units = scratch.x.chunks_exact(c * layout.plane).take(self.units);
+        for (x, u) in x_units.zip(scratch.u.chunks_exact(c * bare.plane)) {
+            let x = x_starts.map(|start| &T::vectors::<S>(&x[start..])[..count]);
+            let u: [&[T::Vector<S>]; OUT] = std::array::from_fn(|o| {
+                &T::vectors::<S>(&u[u_start + o * bare.plane..])[..count]
+            });
+            sums = correlate::<T, S, OUT, N>(simd, sums, u, x, count);
         }
-        let (row, column) = self.corner.tap_index(k as i64, a as i64, b as i64);
-        let tap = row as usize * k + column as usize;
         for (o, sums) in sums.iter().enumerate() {
-            for (i, sum) in sums.iter().enumerate() {
-                // entries of a diagonal block that lie above the anchor's diagonal stay exactly zero
-                if (a, b) != (0, 0) || input + i <= out + o {
-                    self.grad[((out + o) * c + input + i) * k * k + tap] +=
-                        T::reduce::<S>(simd, *sum);
+            for (n, sum) in sums.iter().enumerate() {
+                let (out, input) = (piece.out + o, piece.channel(n));
+                let (a, b) = (piece.a, piece.tap(n));
+                let (row, column) = self.corner.tap_index(k as i64, a as i64, b as i64);
+                let place = row as usize * k + column as usize;
+                // entries above the anchor's diagonal stay exactly zero
+                if (a, b) != (0, 0) || input <= out {
+                    self.grad[(out * c + input) * k * k + place] += T::reduce::<S>(simd, *sum);
                 }
             }
         }
     }
 }
 
-/// `sums[o][i] += u[o] * x[i]`, vector by vector over the first `len` elements.
+/// Neighbouring taps of one row of the filter for neighbouring inputs.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    /// First output.
+    out: usize,
+    /// First input, and their number.
+    input: usize,
+    inputs: usize,
+    /// Row of the taps, the first of them, and their number.
+    a: usize,
+    first_tap: usize,
+    taps: usize,
+}
+
+impl Piece {
+    /// Input of the `n`-th sum of an output.
+    fn channel(&self, n: usize) -> usize {
+        self.input + n / self.taps
+    }
+
+    /// Tap of the `n`-th sum of an output.
+    fn tap(&self, n: usize) -> usize {
+        self.first_tap + n % self.taps
+    }
+}
+
+/// `sums[o][n] + Σ u[o] * x[n]`, vector by vector.
 #[inline(always)]
-fn correlate<T: Real, S: Simd, const OUT: usize, const IN: usize>(
+fn correlate<T: Real, S: Simd, const OUT: usize, const N: usize>(
     simd: S,
-    sums: &mut [[T::Vector<S>; IN]; OUT],
-    u: [&[T]; OUT],
-    x: [&[T]; IN],
-    len: usize,
-) {
-    let mut local = *sums;
-    let count = len.div_ceil(T::lanes::<S>());
-    let u = u.map(|u| &T::vectors::<S>(u)[..count]);
-    let x = x.map(|x| &T::vectors::<S>(x)[..count]);
+    mut sums: Sums<T, S, OUT, N>,
+    u: [&[T::Vector<S>]; OUT],
+    x: [&[T::Vector<S>]; N],
+    count: usize,
+) -> Sums<T, S, OUT, N> {
     for at in 0..count {
-        let x: [T::Vector<S>; IN] = std::array::from_fn(|i| x[i][at]);
+        let x: [T::Vector<S>; N] = std::array::from_fn(|n| x[n][at]);
         for o in 0..OUT {
             let u = u[o][at];
-            for i in 0..IN {
-                local[o][i] = T::mul_add(simd, u, x[i], local[o][i]);
+            for n in 0..N {
+                sums[o][n] = T::mul_add(simd, u, x[n], sums[o][n]);
             }
         }
     }
-    *sums = local;
+    sums
 }
