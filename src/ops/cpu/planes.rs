@@ -6,6 +6,7 @@
 
 use super::simd::Real;
 use super::{Sizes, Walk};
+use std::ops::Range;
 
 /// Where the planes of a band lie.
 #[derive(Debug, Clone, Copy)]
@@ -62,19 +63,44 @@ impl Layout {
         rows: usize,
         planes: &mut [T],
     ) {
+        let seen = 0..self.above + rows + self.below;
+        self.load_lines(sizes, images, first, seen, planes);
+    }
+
+    /// As [`load`](Layout::load), but with zeros in the rows beyond the band's own.
+    pub fn load_band<T: Real>(
+        &self,
+        sizes: &Sizes,
+        images: &[T],
+        first: usize,
+        rows: usize,
+        planes: &mut [T],
+    ) {
+        let own = self.above..self.above + rows;
+        self.load_lines(sizes, images, first, own, planes);
+    }
+
+    /// Fills all lines: line `above` is row `first` of the image, and lines that are not in `wanted` are zero.
+    fn load_lines<T: Real>(
+        &self,
+        sizes: &Sizes,
+        images: &[T],
+        first: usize,
+        wanted: Range<usize>,
+        planes: &mut [T],
+    ) {
         let pad = sizes.kernel - 1;
         for (plane, image) in planes
             .chunks_exact_mut(self.plane)
             .zip(images.chunks_exact(sizes.pixels()))
         {
-            for (line, row) in (0..self.above + self.rows + self.below).enumerate() {
+            for line in 0..self.above + self.rows + self.below {
                 let to = &mut plane[pad + line * self.pitch..][..sizes.width];
-                // row `row` of the buffer is this row of the image, if there is one and it belongs to the band's view
-                let from = (first + row)
+                let row = (first + line)
                     .checked_sub(self.above)
-                    .filter(|&r| r < sizes.height && row < self.above + rows + self.below);
-                match from {
-                    Some(r) => copy_row(to, &image[r * sizes.width..][..sizes.width]),
+                    .filter(|&row| row < sizes.height && wanted.contains(&line));
+                match row {
+                    Some(row) => copy_row(to, &image[row * sizes.width..][..sizes.width]),
                     None => to.fill(T::default()),
                 }
             }

@@ -6,7 +6,7 @@
 
 use super::jobs::run_jobs;
 use super::planes::Layout;
-use super::simd::{arch, zeros, Real, Sums};
+use super::simd::{arch, vectors, zeros, Real};
 use super::{Sizes, Walk};
 use crate::ops::{Corner, Geometry};
 use pulp::{Simd, WithSimd};
@@ -76,12 +76,12 @@ struct Scratch<T> {
     rows: usize,
     /// Bands that are correlated together.
     units: usize,
-    /// `[unit][channel][line]`; the line's first element is at the same place in both.
+    /// `[unit][channel][line]`; rows of `u` lie where the same rows of `x` do.
     x: Vec<T>,
     u: Vec<T>,
-    /// Where the lines of `x` lie, and those of `u`.
     layout: Layout,
-    bare: Layout,
+    /// Where the vectors begin that are correlated.
+    places: Vec<usize>,
 }
 
 impl<T: Real> Scratch<T> {
@@ -98,7 +98,7 @@ impl<T: Real> Scratch<T> {
             x: vec![T::default(); len],
             u: vec![T::default(); len],
             layout,
-            bare: Layout::new(sizes, rows, None, T::LANES),
+            places: Vec::new(),
         }
     }
 
@@ -115,20 +115,16 @@ impl<T: Real> Scratch<T> {
     ) {
         let walk = Walk::new(corner, false);
         self.layout = Layout::new(sizes, self.rows, Some(walk), T::LANES);
-        let bare = self.bare;
         let planes = sizes.group_channels * sizes.pixels();
         let len = sizes.group_channels * self.layout.plane;
-        for (unit, (x_planes, u_planes)) in units.zip(
-            self.x
-                .chunks_exact_mut(len)
-                .zip(self.u.chunks_exact_mut(sizes.group_channels * bare.plane)),
-        ) {
+        let lines = self.x.chunks_exact_mut(len).zip(self.u.chunks_exact_mut(len));
+        for (unit, (x_lines, u_lines)) in units.zip(lines) {
             let start = unit / bands * sizes.image() + group * planes;
             let first = unit % bands * self.rows;
             let rows = self.rows.min(sizes.height - first);
-            self.layout
-                .load(sizes, &x[start..start + planes], first, rows, x_planes);
-            bare.load(sizes, &u[start..start + planes], first, rows, u_planes);
+            let (x, u) = (&x[start..start + planes], &u[start..start + planes]);
+            self.layout.load(sizes, x, first, rows, x_lines);
+            self.layout.load_band(sizes, u, first, rows, u_lines);
         }
     }
 }
@@ -138,7 +134,7 @@ struct Correlate<'a, T> {
     sizes: &'a Sizes,
     corner: Corner,
     units: usize,
-    scratch: &'a Scratch<T>,
+    scratch: &'a mut Scratch<T>,
     grad: &'a mut [f64],
 }
 
@@ -147,10 +143,13 @@ impl<T: Real> WithSimd for Correlate<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        if T::lanes::<S>() == T::LANES {
-            self.outputs::<S, 4>(simd); // 24 sums in 32 registers
-        } else {
-            self.outputs::<S, 2>(simd); // 12 sums in 16 registers
+        for a in 0..self.sizes.kernel {
+            self.find_places(a, T::lanes::<S>());
+            if T::lanes::<S>() == T::LANES {
+                self.outputs::<S, 4>(simd, a); // 24 sums in 32 registers
+            } else {
+                self.outputs::<S, 2>(simd, a); // 12 sums in 16 registers
+            }
         }
     }
 }
@@ -159,28 +158,48 @@ impl<T: Real> WithSimd for Correlate<'_, T> {
 const TAPS: usize = 6;
 
 impl<T: Real> Correlate<'_, T> {
+    /// Where the vectors of a line begin whose pixels have something `a` rows before them, in all bands.
     #[inline(always)]
-    fn outputs<S: Simd, const OUT: usize>(&mut self, simd: S) {
-        let c = self.sizes.group_channels;
-        let whole = c / OUT * OUT;
-        for out in (0..whole).step_by(OUT) {
-            self.tap_rows::<S, OUT>(simd, out);
-        }
-        for out in whole..c {
-            self.tap_rows::<S, 1>(simd, out);
+    fn find_places(&mut self, a: usize, lanes: usize) {
+        let scratch = &mut *self.scratch;
+        let (layout, rows) = (&scratch.layout, scratch.rows);
+        // a band has rows of other bands before it; a whole image has nothing
+        let hidden = if rows == self.sizes.height { a.min(rows) } else { 0 };
+        let (first, last) = match self.corner.mirrors_rows() {
+            false => (hidden, rows),
+            true => (0, rows - hidden),
+        };
+        scratch.places.clear();
+        if first < last {
+            let end = (last - 1) * layout.pitch + self.sizes.width;
+            for unit in 0..self.units {
+                let unit = unit * self.sizes.group_channels * layout.plane;
+                let places = (first * layout.pitch..end).step_by(lanes);
+                scratch.places.extend(places.map(|place| unit + place));
+            }
         }
     }
 
-    /// The filter's rows, in pieces of at most [`TAPS`] taps, as equal as possible.
     #[inline(always)]
-    fn tap_rows<S: Simd, const OUT: usize>(&mut self, simd: S, out: usize) {
+    fn outputs<S: Simd, const OUT: usize>(&mut self, simd: S, a: usize) {
+        let c = self.sizes.group_channels;
+        let whole = c / OUT * OUT;
+        for out in (0..whole).step_by(OUT) {
+            self.taps::<S, OUT>(simd, out, a);
+        }
+        for out in whole..c {
+            self.taps::<S, 1>(simd, out, a);
+        }
+    }
+
+    /// The taps of one row, in pieces of at most [`TAPS`], as equal as possible.
+    #[inline(always)]
+    fn taps<S: Simd, const OUT: usize>(&mut self, simd: S, out: usize, a: usize) {
         let k = self.sizes.kernel;
         let pieces = k.div_ceil(TAPS);
-        for a in 0..k {
-            for piece in 0..pieces {
-                let taps = k * piece / pieces..k * (piece + 1) / pieces;
-                self.inputs::<S, OUT>(simd, out, a, taps);
-            }
+        for piece in 0..pieces {
+            let taps = k * piece / pieces..k * (piece + 1) / pieces;
+            self.inputs::<S, OUT>(simd, out, a, taps);
         }
     }
 
@@ -224,26 +243,29 @@ impl<T: Real> Correlate<'_, T> {
     #[inline(always)]
     fn piece<S: Simd, const OUT: usize, const N: usize>(&mut self, simd: S, piece: Piece) {
         let (c, k) = (self.sizes.group_channels, self.sizes.kernel);
-        let scratch = self.scratch;
-        let (layout, bare) = (&scratch.layout, &scratch.bare);
+        let scratch = &*self.scratch;
+        let layout = &scratch.layout;
         let walk = Walk::new(self.corner, false);
-        let x_starts: [usize; N] = std::array::from_fn(|n| {
+        let x: [&[T]; N] = std::array::from_fn(|n| {
             let offset = layout.offset(walk, piece.a, piece.tap(n));
             let line = piece.channel(n) * layout.plane;
-            (line + layout.origin).wrapping_add_signed(offset)
+            &scratch.x[(line + layout.origin).wrapping_add_signed(offset)..]
         });
-        let u_start = piece.out * bare.plane + bare.origin;
+        let u: [&[T]; OUT] =
+            std::array::from_fn(|o| &scratch.u[(piece.out + o) * layout.plane + layout.origin..]);
         let mut sums = zeros::<T, S, OUT, N>(simd);
         // u is zero between its rows, so whatever x has there does not count
-        let len = (scratch.rows - 1) * layout.pitch + self.sizes.width;
-        let count = len.div_ceil(T::lanes::<S>());
-        let x_units = scratch.x.chunks_exact(c * layout.plane).take(self.units);
-        for (x, u) in x_units.zip(scratch.u.chunks_exact(c * bare.plane)) {
-            let x = x_starts.map(|start| &T::vectors::<S>(&x[start..])[..count]);
-            let u: [&[T::Vector<S>]; OUT] = std::array::from_fn(|o| {
-                &T::vectors::<S>(&u[u_start + o * bare.plane..])[..count]
-            });
-            sums = correlate::<T, S, OUT, N>(simd, sums, u, x, count);
+        for &place in &scratch.places {
+            let mut x_here = [sums[0][0]; N];
+            for (here, x) in x_here.iter_mut().zip(&x) {
+                [*here] = *vectors::<T, S, 1>(&x[place..]);
+            }
+            for o in 0..OUT {
+                let [u_here] = *vectors::<T, S, 1>(&u[o][place..]);
+                for n in 0..N {
+                    sums[o][n] = T::mul_add(simd, u_here, x_here[n], sums[o][n]);
+                }
+            }
         }
         for (o, sums) in sums.iter().enumerate() {
             for (n, sum) in sums.iter().enumerate() {
@@ -284,25 +306,4 @@ impl Piece {
     fn tap(&self, n: usize) -> usize {
         self.first_tap + n % self.taps
     }
-}
-
-/// `sums[o][n] + Σ u[o] * x[n]`, vector by vector.
-#[inline(always)]
-fn correlate<T: Real, S: Simd, const OUT: usize, const N: usize>(
-    simd: S,
-    mut sums: Sums<T, S, OUT, N>,
-    u: [&[T::Vector<S>]; OUT],
-    x: [&[T::Vector<S>]; N],
-    count: usize,
-) -> Sums<T, S, OUT, N> {
-    for at in 0..count {
-        let x: [T::Vector<S>; N] = std::array::from_fn(|n| x[n][at]);
-        for o in 0..OUT {
-            let u = u[o][at];
-            for n in 0..N {
-                sums[o][n] = T::mul_add(simd, u, x[n], sums[o][n]);
-            }
-        }
-    }
-    sums
 }
