@@ -1,6 +1,6 @@
 //! Filters in walking order: premultiplied for the solve, packed for the microkernel.
 
-use super::simd::{arch, Real};
+use super::simd::{accumulate, arch, store, zeros, Real};
 use super::Sizes;
 use crate::ops::Corner;
 use crate::{Error, Result};
@@ -62,26 +62,22 @@ impl Filter {
     /// `weight` is the group's part of the weight, `[C/g, C/g, k, k]`.
     pub fn new<T: Real>(sizes: &Sizes, weight: &[T], corner: Corner, adjoint: bool) -> Self {
         let (c, k) = (sizes.group_channels, sizes.kernel);
-        let anchor = corner.anchor_index(k as i64);
-        let anchor = anchor.0 as usize * k + anchor.1 as usize;
-        // the tap that stands at each place of the filter
-        let mut tap_at = vec![0; k * k];
-        for tap in 0..k * k {
-            let (row, column) = corner.tap_index(k as i64, (tap / k) as i64, (tap % k) as i64);
-            tap_at[row as usize * k + column as usize] = tap;
-        }
         let mut taps = vec![0.0; k * k * c * c];
-        for (pair, filter) in weight.chunks_exact(k * k).enumerate() {
-            let (out, input) = (pair / c, pair % c);
-            let at = if adjoint {
-                out * c + input
-            } else {
-                input * c + out
-            };
-            for (place, &value) in filter.iter().enumerate() {
-                // entries above the anchor's diagonal are not part of the operator
-                if place != anchor || input <= out {
-                    taps[tap_at[place] * c * c + at] = value.to_f64();
+        for (tap, matrix) in taps.chunks_exact_mut(c * c).enumerate() {
+            let (row, column) = corner.tap_index(k as i64, (tap / k) as i64, (tap % k) as i64);
+            let mut place = row as usize * k + column as usize;
+            for out in 0..c {
+                for input in 0..c {
+                    // entries above the anchor's diagonal are not part of the operator
+                    if tap > 0 || input <= out {
+                        let at = if adjoint {
+                            out * c + input
+                        } else {
+                            input * c + out
+                        };
+                        matrix[at] = weight[place].to_f64();
+                    }
+                    place += k * k;
                 }
             }
         }
@@ -147,24 +143,30 @@ impl WithSimd for Invert<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let (c, adjoint) = (self.0.channels, self.0.adjoint);
         let (anchor, others) = self.0.taps.split_at_mut(c * c);
-        let inverse = triangular_inverse(anchor, c, adjoint);
-        let mut column = vec![0.0; c];
-        for column_of_tap in others.chunks_exact_mut(c) {
-            // column ← -D⁻¹ column, as a sum of the inverse's columns, which begin or end at the diagonal
-            column.fill(0.0);
-            for (p, &factor) in column_of_tap.iter().enumerate() {
-                let from = if adjoint { 0..p + 1 } else { p..c };
-                let inverse = &inverse[p * c..][from.clone()];
-                for (sum, &entry) in column[from].iter_mut().zip(inverse) {
-                    *sum -= factor * entry;
-                }
-            }
-            column_of_tap.copy_from_slice(&column);
-        }
+        let mut inverse = triangular_inverse(anchor, c, adjoint);
         anchor.copy_from_slice(&inverse);
+        inverse.iter_mut().for_each(|entry| *entry = -*entry);
+        // columns of the inverse as operands, with room for the last vector
+        let lanes = f64::lanes::<S>();
+        let pitch = c.next_multiple_of(4 * lanes);
+        let mut operands = vec![0.0; c * pitch];
+        for (to, from) in operands.chunks_exact_mut(pitch).zip(inverse.chunks_exact(c)) {
+            to[..c].copy_from_slice(from);
+        }
+        let mut out = vec![0.0; pitch];
+        for column in others.chunks_exact_mut(c) {
+            // column ← -D⁻¹ column, four vectors of outputs at a time
+            for first in (0..c).step_by(4 * lanes) {
+                let mut sums = zeros::<f64, S, 1, 4>(simd);
+                let operands = operands[first..].chunks(pitch);
+                accumulate::<f64, S, 1, 4>(simd, &mut sums, operands, column);
+                store::<f64, S, 4>(&mut out[first..], &sums[0]);
+            }
+            column.copy_from_slice(&out[..c]);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::ops::Range;
 pub struct Layout {
     /// Distance of two rows: W + k - 1.
     pub pitch: usize,
-    /// Distance of two channels.
+    /// Distance of two channels: whole cache lines.
     pub plane: usize,
     /// Rows of the band, at most.
     pub rows: usize,
@@ -37,7 +37,7 @@ impl Layout {
         let pitch = sizes.width + pad;
         Self {
             pitch,
-            plane: pad + (above + rows + below) * pitch + slack,
+            plane: (pad + (above + rows + below) * pitch + slack).next_multiple_of(16),
             rows,
             origin: pad + above * pitch,
             above,

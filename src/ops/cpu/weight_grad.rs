@@ -79,6 +79,8 @@ struct Scratch<T> {
     /// `[unit][channel][line]`; rows of `u` lie where the same rows of `x` do.
     x: Vec<T>,
     u: Vec<T>,
+    /// Elements before the first line of `u`: so many that its vectors lie on cache lines.
+    u_start: usize,
     layout: Layout,
     /// Where the vectors begin that are correlated.
     places: Vec<usize>,
@@ -96,7 +98,8 @@ impl<T: Real> Scratch<T> {
             rows,
             units,
             x: vec![T::default(); len],
-            u: vec![T::default(); len],
+            u: vec![T::default(); len + T::LANES],
+            u_start: 0,
             layout,
             places: Vec::new(),
         }
@@ -117,7 +120,13 @@ impl<T: Real> Scratch<T> {
         self.layout = Layout::new(sizes, self.rows, Some(walk), T::LANES);
         let planes = sizes.group_channels * sizes.pixels();
         let len = sizes.group_channels * self.layout.plane;
-        let lines = self.x.chunks_exact_mut(len).zip(self.u.chunks_exact_mut(len));
+        let u_start = self.u[self.layout.origin..].as_ptr().align_offset(64);
+        if u_start != self.u_start {
+            self.u.fill(T::default()); // what lay between the rows moves
+            self.u_start = u_start;
+        }
+        let u_lines = self.u[u_start.min(T::LANES)..].chunks_exact_mut(len);
+        let lines = self.x.chunks_exact_mut(len).zip(u_lines);
         for (unit, (x_lines, u_lines)) in units.zip(lines) {
             let start = unit / bands * sizes.image() + group * planes;
             let first = unit % bands * self.rows;
@@ -174,7 +183,8 @@ impl<T: Real> Correlate<'_, T> {
             let end = (last - 1) * layout.pitch + self.sizes.width;
             for unit in 0..self.units {
                 let unit = unit * self.sizes.group_channels * layout.plane;
-                let places = (first * layout.pitch..end).step_by(lanes);
+                let begin = first * layout.pitch / lanes * lanes;
+                let places = (begin..end).step_by(lanes);
                 scratch.places.extend(places.map(|place| unit + place));
             }
         }
@@ -251,8 +261,9 @@ impl<T: Real> Correlate<'_, T> {
             let line = piece.channel(n) * layout.plane;
             &scratch.x[(line + layout.origin).wrapping_add_signed(offset)..]
         });
+        let u = &scratch.u[scratch.u_start.min(T::LANES)..];
         let u: [&[T]; OUT] =
-            std::array::from_fn(|o| &scratch.u[(piece.out + o) * layout.plane + layout.origin..]);
+            std::array::from_fn(|o| &u[(piece.out + o) * layout.plane + layout.origin..]);
         let mut sums = zeros::<T, S, OUT, N>(simd);
         // u is zero between its rows, so whatever x has there does not count
         for &place in &scratch.places {
