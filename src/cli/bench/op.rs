@@ -181,10 +181,9 @@ fn measure(problem: &Problem, device: Device) -> Result<[Row; 3]> {
     };
     let [backward, reference_backward] = compare(
         device,
-        [
-            &mut || gradients(&ours, x),
-            &mut || gradients(&theirs, &tensors.torch_x),
-        ],
+        [&mut || gradients(&ours, x), &mut || {
+            gradients(&theirs, &tensors.torch_x)
+        }],
     )?;
     let [batch, channels, height, width] = problem.shape.images;
     let taps = problem.shape.kernel.pow(2) * channels / groups;

@@ -124,7 +124,14 @@ mod tests {
     fn shapes_are_five_positive_numbers() {
         let shape: Shape = "2, 3,4,5,7".parse().unwrap();
         assert_eq!((shape.images, shape.kernel), ([2, 3, 4, 5], 7));
-        for wrong in ["", "2,3,4,5", "2,3,4,5,6,7", "2,3,4,5,0", "2,3,x,4,5,6", "2,3,-4,5,6"] {
+        for wrong in [
+            "",
+            "2,3,4,5",
+            "2,3,4,5,6,7",
+            "2,3,4,5,0",
+            "2,3,x,4,5,6",
+            "2,3,-4,5,6",
+        ] {
             let message = wrong.parse::<Shape>().unwrap_err().to_string();
             assert!(message.contains("B,C,H,W,k"), "{message}");
         }

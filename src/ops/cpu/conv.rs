@@ -47,24 +47,28 @@ pub fn conv<T: Real>(
         input: vec![T::default(); groups[0].layout.plane * sizes.group_channels],
         output: vec![T::default(); out.plane * 16],
     };
-    run_jobs(bands(&sizes, rows, |_| false, y), scratch, |scratch, band| {
-        let group = &groups[band.group];
-        let planes = sizes.group_channels * sizes.pixels();
-        let x = &x[band.image * sizes.image() + band.group * planes..][..planes];
-        let rows_here = band.planes[0].len() / sizes.width;
-        let first = band.index * rows;
-        group
-            .layout
-            .load(&sizes, x, first, rows_here, &mut scratch.input);
-        arch().dispatch(ConvBand {
-            sizes: &sizes,
-            group,
-            out,
-            rows: rows_here,
-            band,
-            scratch,
-        });
-    });
+    run_jobs(
+        bands(&sizes, rows, |_| false, y),
+        scratch,
+        |scratch, band| {
+            let group = &groups[band.group];
+            let planes = sizes.group_channels * sizes.pixels();
+            let x = &x[band.image * sizes.image() + band.group * planes..][..planes];
+            let rows_here = band.planes[0].len() / sizes.width;
+            let first = band.index * rows;
+            group
+                .layout
+                .load(&sizes, x, first, rows_here, &mut scratch.input);
+            arch().dispatch(ConvBand {
+                sizes: &sizes,
+                group,
+                out,
+                rows: rows_here,
+                band,
+                scratch,
+            });
+        },
+    );
 }
 
 /// Rows of a band: as many as the cache holds, and few enough that every thread gets some.
@@ -72,7 +76,8 @@ fn band_rows(sizes: &Sizes, groups: usize) -> usize {
     let row = (sizes.width + sizes.kernel - 1) * sizes.group_channels;
     let fits = (WORKING_SET / row).saturating_sub(sizes.kernel - 1).max(4);
     let shares = (2 * threads()).div_ceil(sizes.batch * groups);
-    fits.min(sizes.height.div_ceil(shares)).clamp(1, sizes.height)
+    fits.min(sizes.height.div_ceil(shares))
+        .clamp(1, sizes.height)
 }
 
 struct Group<T> {

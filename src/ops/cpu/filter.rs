@@ -24,14 +24,38 @@ fn blocks(channels: usize, most: usize) -> impl Iterator<Item = (usize, usize)> 
 macro_rules! for_block_size {
     ($size:expr, $out:ident => $body:expr) => {
         match $size {
-            16 => { const $out: usize = 16; $body }
-            12 => { const $out: usize = 12; $body }
-            8 => { const $out: usize = 8; $body }
-            6 => { const $out: usize = 6; $body }
-            4 => { const $out: usize = 4; $body }
-            3 => { const $out: usize = 3; $body }
-            2 => { const $out: usize = 2; $body }
-            _ => { const $out: usize = 1; $body }
+            16 => {
+                const $out: usize = 16;
+                $body
+            }
+            12 => {
+                const $out: usize = 12;
+                $body
+            }
+            8 => {
+                const $out: usize = 8;
+                $body
+            }
+            6 => {
+                const $out: usize = 6;
+                $body
+            }
+            4 => {
+                const $out: usize = 4;
+                $body
+            }
+            3 => {
+                const $out: usize = 3;
+                $body
+            }
+            2 => {
+                const $out: usize = 2;
+                $body
+            }
+            _ => {
+                const $out: usize = 1;
+                $body
+            }
         }
     };
 }
@@ -153,7 +177,10 @@ impl WithSimd for Invert<'_> {
         let lanes = f64::lanes::<S>();
         let pitch = c.next_multiple_of(4 * lanes);
         let mut operands = vec![0.0; c * pitch];
-        for (to, from) in operands.chunks_exact_mut(pitch).zip(inverse.chunks_exact(c)) {
+        for (to, from) in operands
+            .chunks_exact_mut(pitch)
+            .zip(inverse.chunks_exact(c))
+        {
             to[..c].copy_from_slice(from);
         }
         let mut out = vec![0.0; pitch];
@@ -236,7 +263,10 @@ mod tests {
             for (p, q) in (0..c * c).map(|at| (at % c, at / c)) {
                 let product: f64 = (0..c).map(|m| matrix[m * c + p] * inverse[q * c + m]).sum();
                 let expected = f64::from(u8::from(p == q));
-                assert!((product - expected).abs() < 1e-14, "{upper} {p} {q}: {product}");
+                assert!(
+                    (product - expected).abs() < 1e-14,
+                    "{upper} {p} {q}: {product}"
+                );
             }
         }
     }

@@ -5,6 +5,7 @@
 //! | [`simd`] | element types and their vectors; one microkernel for all sums over taps |
 //! | [`filter`] | filters in walking order, premultiplied by the inverse of the anchor, packed for the microkernel |
 //! | [`plan`] | which images are solved how, and in which order |
+//! | [`lanes`] | images as lanes, transposed in registers |
 //! | [`tile`] | the solve of many images: images are the lanes of a vector |
 //! | [`strip`] | the solve of few images: the pixels of an anti-diagonal are the lanes |
 //! | [`planes`] | images with a border of zeros, for everything that needs no recursion |
@@ -17,6 +18,7 @@
 mod conv;
 mod filter;
 mod jobs;
+mod lanes;
 mod plan;
 mod planes;
 mod simd;
@@ -24,9 +26,6 @@ mod strip;
 mod tile;
 mod transpose;
 mod weight_grad;
-
-
-
 
 pub use conv::conv;
 pub use plan::solve;

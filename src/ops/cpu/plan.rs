@@ -91,10 +91,7 @@ fn images_in_tiles<T: Real>(sizes: &Sizes, threads: usize) -> usize {
 }
 
 enum Job<'a, T> {
-    Tile {
-        y: &'a [T],
-        x: &'a mut [T],
-    },
+    Tile { y: &'a [T], x: &'a mut [T] },
     Strip(Band<'a, T>),
 }
 
@@ -110,7 +107,12 @@ fn run<T: Real>(sizes: &Sizes, groups: &[Group<T>], tiled: usize, y: &[T], x: &m
         .map(|(y, x)| Job::Tile { y, x })
         .collect();
     // the first strips of all images before the second ones: a worker then seldom waits
-    let strips = bands(sizes, T::LANES, |group| groups[group].walk.mirror_rows, x_strips);
+    let strips = bands(
+        sizes,
+        T::LANES,
+        |group| groups[group].walk.mirror_rows,
+        x_strips,
+    );
     jobs.extend(strips.into_iter().map(Job::Strip));
     let pipelines: Vec<_> = (0..(sizes.batch - tiled) * groups.len())
         .map(|_| Pipeline::<T>::new(sizes))
@@ -143,4 +145,3 @@ fn run<T: Real>(sizes: &Sizes, groups: &[Group<T>], tiled: usize, y: &[T], x: &m
         }
     });
 }
-

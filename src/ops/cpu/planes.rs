@@ -50,7 +50,11 @@ impl Layout {
         let rows = (a * self.pitch) as isize;
         let columns = b as isize;
         (if walk.mirror_rows { rows } else { -rows })
-            + (if walk.mirror_columns { columns } else { -columns })
+            + (if walk.mirror_columns {
+                columns
+            } else {
+                -columns
+            })
     }
 
     /// Copies rows `first..first + rows` and what taps may see beyond them into `planes`, from one image's planes of one

@@ -99,11 +99,27 @@ macro_rules! real {
 }
 
 real!(
-    f32, f32s, F32_LANES, 16, AtomicU32, mul_add_e_f32s, reduce_sum_f32s, splat_f32s, as_simd_f32s,
+    f32,
+    f32s,
+    F32_LANES,
+    16,
+    AtomicU32,
+    mul_add_e_f32s,
+    reduce_sum_f32s,
+    splat_f32s,
+    as_simd_f32s,
     as_mut_simd_f32s
 );
 real!(
-    f64, f64s, F64_LANES, 8, AtomicU64, mul_add_e_f64s, reduce_sum_f64s, splat_f64s, as_simd_f64s,
+    f64,
+    f64s,
+    F64_LANES,
+    8,
+    AtomicU64,
+    mul_add_e_f64s,
+    reduce_sum_f64s,
+    splat_f64s,
+    as_simd_f64s,
     as_mut_simd_f64s
 );
 

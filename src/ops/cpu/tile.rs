@@ -6,8 +6,9 @@
 //! Floor: `2 B H W C² k²` flops less the taps that fall outside; images are read and written once.
 
 use super::filter::{for_block_size, Block};
+use super::lanes::Rows;
 use super::plan::Group;
-use super::simd::{accumulate, arch, store, vectors, zeros, Real};
+use super::simd::{accumulate, arch, store, zeros, Real};
 use super::transpose::Block as Square;
 use super::Sizes;
 use pulp::{Simd, WithSimd};
@@ -22,7 +23,7 @@ pub struct Scratch<T> {
     rows: Vec<T>,
     /// The current pixel of `y`, `[channel][lane]`.
     pixel: Vec<T>,
-    square: Square<T>,
+    block: Square<T>,
     band: usize,
 }
 
@@ -31,12 +32,14 @@ impl<T: Real> Scratch<T> {
     pub fn new(sizes: &Sizes) -> Self {
         let row = sizes.width * sizes.group_channels * T::LANES;
         let halo = (sizes.kernel - 1).min(sizes.height);
-        let band = (WORKING_SET / row).saturating_sub(halo).clamp(8, sizes.height.max(8));
+        let band = (WORKING_SET / row)
+            .saturating_sub(halo)
+            .clamp(8, sizes.height.max(8));
         let band = band.min(sizes.height);
         Self {
             rows: vec![T::default(); (halo + band) * row],
             pixel: vec![T::default(); sizes.group_channels * T::LANES],
-            square: Square::new(),
+            block: Square::new(),
             band,
         }
     }
@@ -99,13 +102,30 @@ impl<T: Real> SolveTile<'_, T> {
                     .rows
                     .copy_within(self.scratch.band * row..(self.scratch.band + halo) * row, 0);
             }
-            self.load::<S, V>(simd, first, rows, halo);
+            let band = Rows {
+                sizes: self.sizes,
+                first_channel: self.group.first_channel,
+                walk: self.group.walk,
+                first,
+                count: rows,
+            };
+            let Scratch {
+                rows: pixels,
+                block,
+                ..
+            } = &mut *self.scratch;
+            band.load::<T, S, V>(simd, self.y, block, &mut pixels[halo * row..]);
             for h in 0..rows {
                 for w in 0..width {
                     self.pixel::<S, V>(simd, halo + h, w, (first + h).min(halo));
                 }
             }
-            self.store::<S, V>(simd, first, rows, halo);
+            let Scratch {
+                rows: pixels,
+                block,
+                ..
+            } = &mut *self.scratch;
+            band.store::<T, S, V>(simd, &pixels[halo * row..], block, self.x);
         }
     }
 
@@ -167,111 +187,4 @@ impl<T: Real> SolveTile<'_, T> {
             store::<T, S, V>(out, sums);
         }
     }
-
-    /// Brings rows `first..first + rows` of the walk in, all images of the tile.
-    #[inline(always)]
-    fn load<S: Simd, const V: usize>(&mut self, simd: S, first: usize, rows: usize, halo: usize) {
-        let (sizes, lanes) = (self.sizes, T::LANES);
-        let images = self.y.len() / sizes.image();
-        for channel in 0..sizes.group_channels {
-            let plane = (self.group.first_channel + channel) * sizes.pixels();
-            for piece in pieces(sizes, self.group, first, rows, lanes) {
-                let square = &mut self.scratch.square;
-                for lane in 0..images {
-                    let start = lane * sizes.image() + plane + piece.start;
-                    let y = &self.y[start..start + piece.count];
-                    copy::<T, S, V>(square.row_mut(lane), y);
-                }
-                square.transpose(simd);
-                for i in 0..piece.count {
-                    let at = (halo * sizes.width + piece.positions[i]) * sizes.group_channels;
-                    let at = &mut self.scratch.rows[(at + channel) * lanes..];
-                    store::<T, S, V>(at, vectors::<T, S, V>(square.row(i)));
-                }
-            }
-        }
-    }
-
-    /// Takes rows `first..first + rows` of the walk out.
-    #[inline(always)]
-    fn store<S: Simd, const V: usize>(&mut self, simd: S, first: usize, rows: usize, halo: usize) {
-        let (sizes, lanes) = (self.sizes, T::LANES);
-        let images = self.x.len() / sizes.image();
-        for channel in 0..sizes.group_channels {
-            let plane = (self.group.first_channel + channel) * sizes.pixels();
-            for piece in pieces(sizes, self.group, first, rows, lanes) {
-                let square = &mut self.scratch.square;
-                for i in 0..piece.count {
-                    let at = (halo * sizes.width + piece.positions[i]) * sizes.group_channels;
-                    let at = &self.scratch.rows[(at + channel) * lanes..];
-                    store::<T, S, V>(square.row_mut(i), vectors::<T, S, V>(at));
-                }
-                square.transpose(simd);
-                for lane in 0..images {
-                    let start = lane * sizes.image() + plane + piece.start;
-                    let x = &mut self.x[start..start + piece.count];
-                    copy::<T, S, V>(x, &square.row(lane)[..piece.count]);
-                }
-            }
-        }
-    }
-}
-
-/// Up to `LANES` neighbouring pixels of a plane, and where they stand in the walk.
-struct Piece {
-    /// First pixel, in the plane.
-    start: usize,
-    count: usize,
-    /// Their places in the band, in walking order.
-    positions: [usize; 16],
-}
-
-/// Copies a row of `from.len()` elements, at most `LANES`: whole rows as vectors.
-#[inline(always)]
-fn copy<T: Real, S: Simd, const V: usize>(to: &mut [T], from: &[T]) {
-    if from.len() == T::LANES {
-        store::<T, S, V>(to, vectors::<T, S, V>(from));
-    } else {
-        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    }
-}
-
-/// The pieces of the walk's rows `first..first + rows`, as they lie in the plane.
-#[inline(always)]
-fn pieces<'a, T>(
-    sizes: &'a Sizes,
-    group: &'a Group<T>,
-    first: usize,
-    rows: usize,
-    lanes: usize,
-) -> impl Iterator<Item = Piece> + 'a {
-    let (walk, width) = (group.walk, sizes.width);
-    let top = if walk.mirror_rows {
-        sizes.height - first - rows
-    } else {
-        first
-    };
-    let (mut row, mut column) = (0, 0);
-    (0..rows * width).step_by(lanes).map(move |begin| {
-        let count = lanes.min(rows * width - begin);
-        let mut positions = [0; 16];
-        for position in &mut positions[..count] {
-            let r = if walk.mirror_rows { rows - 1 - row } else { row };
-            let c = if walk.mirror_columns {
-                width - 1 - column
-            } else {
-                column
-            };
-            *position = r * width + c;
-            column += 1;
-            if column == width {
-                (row, column) = (row + 1, 0);
-            }
-        }
-        Piece {
-            start: top * width + begin,
-            count,
-            positions,
-        }
-    })
 }

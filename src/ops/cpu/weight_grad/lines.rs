@@ -1,81 +1,57 @@
-//! The weight gradient: one correlation per tap, summed over pixels and images; neighbouring pixels are the lanes.
+//! The correlation of large images, or of few: neighbouring pixels are the lanes.
 //!
 //! Floor: `2 B H W C² k²` flops, of which `W / (W + k - 1)` of the lanes are used. The sums of `OUT` outputs,
 //! `IN` inputs and `TAPS` neighbouring taps stay in registers: `OUT + IN TAPS` loads for `OUT IN TAPS` multiply-adds, from
 //! `OUT + IN` lines of memory.
 
-use super::jobs::run_jobs;
-use super::planes::Layout;
-use super::simd::{arch, vectors, zeros, Real};
-use super::{Sizes, Walk};
-use crate::ops::{Corner, Geometry};
+use super::LANE_SUM;
+use crate::ops::cpu::planes::Layout;
+use crate::ops::cpu::simd::{vectors, zeros, Real};
+use crate::ops::cpu::{Sizes, Walk};
+use crate::ops::Corner;
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
-/// Partial sums that are kept apart; fixed, so that the order of the sum does not depend on the threads.
-const PARTIALS: usize = 16;
-/// Elements of the planes that are correlated at a time, at most, unless one row alone has more.
-const WORKING_SET: usize = 64 * 1024;
-/// Elements of one lane's sum in single precision, at most; sums of sums are in double precision.
-const LANE_SUM: usize = 512;
+/// Elements of the planes that are correlated at a time, at most, unless a few rows alone have more.
+const WORKING_SET: usize = 128 * 1024;
 
-/// `G = M * Σ u[o,h,w] x[i,h-a,w-b]`, the gradient of `<u, A(W) x>` with respect to `W`.
-pub fn weight_grad<T: Real>(
-    geometry: &Geometry,
-    x: &[T],
-    u: &[T],
-    corners: &[Corner],
-    grad: &mut [T],
-) {
-    let sizes = Sizes::new(geometry);
-    let rows = band_rows::<T>(&sizes);
-    let bands = sizes.height.div_ceil(rows);
-    let units = sizes.batch * bands;
-    let slots = units.min(PARTIALS);
-    let mut partials = vec![0.0; slots * grad.len()];
-    let jobs: Vec<_> = partials.chunks_mut(grad.len()).enumerate().collect();
-    let scratch = || Scratch::<T>::new(&sizes, rows);
-    run_jobs(jobs, scratch, |scratch, (slot, partial)| {
-        let units = units * slot / slots..units * (slot + 1) / slots;
-        for (group, &corner) in corners.iter().enumerate() {
-            let mut rest = units.clone();
-            while !rest.is_empty() {
-                let now = rest.start..rest.end.min(rest.start + scratch.units);
-                scratch.load(&sizes, bands, now.clone(), group, corner, x, u);
-                arch().dispatch(Correlate {
-                    sizes: &sizes,
-                    corner,
-                    units: now.len(),
-                    scratch,
-                    grad: &mut partial[group * sizes.group_weight()..][..sizes.group_weight()],
-                });
-                rest.start = now.end;
-            }
+/// How the images are cut up.
+#[derive(Debug)]
+pub struct Plan {
+    /// Rows of a band, and bands of an image.
+    rows: usize,
+    bands: usize,
+    /// Bands that are correlated together.
+    units: usize,
+}
+
+impl Plan {
+    /// As large as the cache and the precision of a lane's sum allow.
+    pub fn new<T: Real>(sizes: &Sizes) -> Self {
+        let pitch = sizes.width + sizes.kernel - 1;
+        let row = 2 * sizes.group_channels * pitch;
+        let fits = (WORKING_SET / 2 / row).saturating_sub(sizes.kernel - 1);
+        let exact = LANE_SUM * T::LANES / pitch;
+        let rows = fits.min(exact).max(4).min(sizes.height);
+        let fits = WORKING_SET / (row * (rows + sizes.kernel - 1));
+        let exact = LANE_SUM * T::LANES / (rows * pitch);
+        Self {
+            rows,
+            bands: sizes.height.div_ceil(rows),
+            units: fits.min(exact).max(1),
         }
-    });
-    for (index, out) in grad.iter_mut().enumerate() {
-        let partials = partials[index..].iter().step_by(sizes.channels * sizes.group_channels * sizes.kernel.pow(2));
-        *out = T::from_f64(partials.sum());
+    }
+
+    /// Pieces of work: bands that are correlated together.
+    pub fn pieces(&self, sizes: &Sizes) -> usize {
+        (sizes.batch * self.bands).div_ceil(self.units)
     }
 }
 
-/// Elements of one row of a group's planes of `x` and `u`.
-fn row_elements(sizes: &Sizes) -> usize {
-    2 * sizes.group_channels * (sizes.width + sizes.kernel - 1)
-}
-
-/// Rows that are correlated at a time.
-fn band_rows<T: Real>(sizes: &Sizes) -> usize {
-    let fits = (WORKING_SET / row_elements(sizes)).saturating_sub(sizes.kernel - 1);
-    let exact = LANE_SUM * T::LANES / (sizes.width + sizes.kernel - 1);
-    fits.min(exact).max(4).min(sizes.height)
-}
-
 /// What a worker keeps from one piece of work to the next.
-struct Scratch<T> {
+#[derive(Debug)]
+pub struct Scratch<T> {
     rows: usize,
-    /// Bands that are correlated together.
-    units: usize,
     /// `[unit][channel][line]`; rows of `u` lie where the same rows of `x` do.
     x: Vec<T>,
     u: Vec<T>,
@@ -87,16 +63,13 @@ struct Scratch<T> {
 }
 
 impl<T: Real> Scratch<T> {
-    fn new(sizes: &Sizes, rows: usize) -> Self {
+    /// For the pieces of one call.
+    pub fn new(sizes: &Sizes, plan: &Plan) -> Self {
         let walk = Walk::new(Corner::TopLeft, false);
-        let layout = Layout::new(sizes, rows, Some(walk), T::LANES);
-        let fits = WORKING_SET * 2 / (row_elements(sizes) * (rows + sizes.kernel - 1));
-        let exact = LANE_SUM * T::LANES / (rows * layout.pitch);
-        let units = fits.min(exact).max(1);
-        let len = units * sizes.group_channels * layout.plane;
+        let layout = Layout::new(sizes, plan.rows, Some(walk), T::LANES);
+        let len = plan.units * sizes.group_channels * layout.plane;
         Self {
-            rows,
-            units,
+            rows: plan.rows,
             x: vec![T::default(); len],
             u: vec![T::default(); len + T::LANES],
             u_start: 0,
@@ -105,17 +78,18 @@ impl<T: Real> Scratch<T> {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn load(
+    /// Brings the bands of piece `index` of one group in; returns their number.
+    #[allow(clippy::too_many_arguments)] // the call's sizes and plan, which piece, and what of
+    pub fn load(
         &mut self,
         sizes: &Sizes,
-        bands: usize,
-        units: Range<usize>,
+        plan: &Plan,
+        index: usize,
         group: usize,
         corner: Corner,
         x: &[T],
         u: &[T],
-    ) {
+    ) -> usize {
         let walk = Walk::new(corner, false);
         self.layout = Layout::new(sizes, self.rows, Some(walk), T::LANES);
         let planes = sizes.group_channels * sizes.pixels();
@@ -127,24 +101,33 @@ impl<T: Real> Scratch<T> {
         }
         let u_lines = self.u[u_start.min(T::LANES)..].chunks_exact_mut(len);
         let lines = self.x.chunks_exact_mut(len).zip(u_lines);
+        let first = index * plan.units;
+        let units = first..(first + plan.units).min(sizes.batch * plan.bands);
+        let count = units.len();
         for (unit, (x_lines, u_lines)) in units.zip(lines) {
-            let start = unit / bands * sizes.image() + group * planes;
-            let first = unit % bands * self.rows;
+            let start = unit / plan.bands * sizes.image() + group * planes;
+            let first = unit % plan.bands * self.rows;
             let rows = self.rows.min(sizes.height - first);
             let (x, u) = (&x[start..start + planes], &u[start..start + planes]);
             self.layout.load(sizes, x, first, rows, x_lines);
             self.layout.load_band(sizes, u, first, rows, u_lines);
         }
+        count
     }
 }
 
 /// Adds the correlation of some bands of one group to `grad`, `[C/g, C/g, k, k]`.
-struct Correlate<'a, T> {
-    sizes: &'a Sizes,
-    corner: Corner,
-    units: usize,
-    scratch: &'a mut Scratch<T>,
-    grad: &'a mut [f64],
+pub struct Correlate<'a, T> {
+    /// Sizes of the call.
+    pub sizes: &'a Sizes,
+    /// The group's corner.
+    pub corner: Corner,
+    /// Bands that are there.
+    pub units: usize,
+    /// The bands.
+    pub scratch: &'a mut Scratch<T>,
+    /// The sums so far.
+    pub grad: &'a mut [f64],
 }
 
 impl<T: Real> WithSimd for Correlate<'_, T> {
@@ -173,7 +156,11 @@ impl<T: Real> Correlate<'_, T> {
         let scratch = &mut *self.scratch;
         let (layout, rows) = (&scratch.layout, scratch.rows);
         // a band has rows of other bands before it; a whole image has nothing
-        let hidden = if rows == self.sizes.height { a.min(rows) } else { 0 };
+        let hidden = if rows == self.sizes.height {
+            a.min(rows)
+        } else {
+            0
+        };
         let (first, last) = match self.corner.mirrors_rows() {
             false => (hidden, rows),
             true => (0, rows - hidden),
