@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use pulp::{Simd, WithSimd};
 
 /// Output channels that the microkernel may compute together.
-const BLOCKS: [usize; 8] = [16, 12, 8, 6, 4, 3, 2, 1];
+const BLOCKS: [usize; 9] = [24, 16, 12, 8, 6, 4, 3, 2, 1];
 
 /// Splits `channels` into blocks of at most `most`: `(first channel, size)`.
 fn blocks(channels: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
@@ -24,6 +24,10 @@ fn blocks(channels: usize, most: usize) -> impl Iterator<Item = (usize, usize)> 
 macro_rules! for_block_size {
     ($size:expr, $out:ident => $body:expr) => {
         match $size {
+            24 => {
+                const $out: usize = 24;
+                $body
+            }
             16 => {
                 const $out: usize = 16;
                 $body
@@ -234,7 +238,7 @@ mod tests {
 
     #[test]
     fn blocks_cover_all_channels_once() {
-        for most in [1, 6, 12, 16] {
+        for most in [1, 6, 12, 24] {
             for channels in 0..60 {
                 let mut next = 0;
                 for (first, size) in blocks(channels, most) {
@@ -245,6 +249,7 @@ mod tests {
                 assert_eq!(next, channels);
             }
         }
+        assert_eq!(blocks(24, 24).collect::<Vec<_>>(), [(0, 24)]);
         assert_eq!(blocks(24, 12).collect::<Vec<_>>(), [(0, 12), (12, 12)]);
     }
 

@@ -60,7 +60,7 @@ impl<T: Real> WithSimd for MostOutputs<T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) -> usize {
         match T::LANES / T::lanes::<S>() {
-            1 => 16, // 32 registers of 512 bits
+            1 => 24, // 32 registers of 512 bits
             2 => 6,  // 16 registers of 256 bits, two for each output
             _ => 2,
         }
