@@ -162,7 +162,6 @@ fn f32_v3(simd: V3, elements: &mut [f32]) {
 }
 
 /// 8 x 8: pairs of rows, then quadruples, then the halves of registers.
-
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn f32_eight(simd: V3, rows: [pulp::f32x8; 8]) -> [pulp::f32x8; 8] {
