@@ -83,14 +83,20 @@ impl Butterfly {
     /// # Errors
     /// What libtorch reports.
     pub fn min_determinant(&self) -> Result<f64> {
-        self.factors
-            .iter()
-            .try_fold(f64::INFINITY, |least, factor| {
-                let smallest = tch::no_grad(|| -> Result<Tensor> {
-                    Ok(determinant(factor)?.f_abs()?.f_min()?)
-                })?;
-                Ok(least.min(smallest.f_double_value(&[])?))
-            })
+        if self.factors.is_empty() {
+            return Ok(f64::INFINITY);
+        }
+        tch::no_grad(|| {
+            let smallest = self
+                .factors
+                .iter()
+                .map(|factor| Ok(determinant(factor)?.f_abs()?.f_min()?))
+                .collect::<Result<Vec<_>>>()?;
+            // torch's minimum, unlike Rust's, is NaN if there is one
+            Ok(Tensor::f_stack(&smallest, 0)?
+                .f_min()?
+                .f_double_value(&[])?)
+        })
     }
 
     /// `sign` times the log-det of all factors, for each of `n` samples.

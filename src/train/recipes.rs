@@ -76,3 +76,24 @@ pub fn mintnet_mnist() -> TrainConfig {
         ..mintnet_cifar10()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::presets;
+
+    #[test]
+    fn recipes_are_valid() {
+        for train in [
+            macow(),
+            butterfly(),
+            woodbury(3 * 32 * 32),
+            mintnet_cifar10(),
+            mintnet_mnist(),
+        ] {
+            let mut config = presets::by_name(presets::DEFAULT).unwrap();
+            config.train = train;
+            config.validate().unwrap();
+        }
+    }
+}

@@ -64,7 +64,7 @@ pub fn randomize(vs: &nn::VarStore, seed: u64, std: f64) {
 pub fn shake(vs: &nn::VarStore, seed: u64, std: f64) {
     for (index, (_, mut variable)) in (0..).zip(trainable(vs)) {
         let noise = normal(seed * 1000 + index, &variable.size()).to_kind(variable.kind()) * std;
-        let _ = tch::no_grad(|| variable.g_add_(&noise));
+        tch::no_grad(|| variable += noise);
     }
 }
 
