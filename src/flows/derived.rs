@@ -55,10 +55,46 @@ impl<T> Derived<T> {
 /// Whether an operation on `sources` would be recorded for gradients now.
 fn is_recorded(sources: &[&Tensor]) -> Result<bool> {
     for source in sources {
-        // a view asks nothing of the data, but follows `no_grad`
-        if source.requires_grad() && source.f_view([-1])?.requires_grad() {
+        // an operation on no elements launches nothing, but follows `no_grad`; a view alone would not, it reports what
+        // its base does
+        if source.requires_grad() && source.f_narrow(0, 0, 0)?.f_neg()?.requires_grad() {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    #[test]
+    fn a_value_is_computed_again_after_a_change_and_while_gradients_are_recorded() {
+        let mut source = Tensor::ones([2, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let derived = Derived::default();
+        let mut computed = 0;
+        let mut sum = |source: &Tensor| {
+            let compute = || {
+                computed += 1;
+                Ok(source.sum(Kind::Float))
+            };
+            let value = derived.with(&[source], compute, |sum| Ok(sum.double_value(&[])));
+            (value.unwrap(), computed)
+        };
+        tch::no_grad(|| {
+            assert_eq!(sum(&source), (6.0, 1));
+            assert_eq!(sum(&source), (6.0, 1));
+            let _ = source.fill_(2.0);
+            assert_eq!(sum(&source), (12.0, 2));
+            assert_eq!(sum(&source), (12.0, 2));
+        });
+        assert_eq!(sum(&source), (12.0, 3));
+        assert_eq!(sum(&source), (12.0, 4));
+        // what was kept before is still right
+        assert_eq!(tch::no_grad(|| sum(&source)), (12.0, 4));
+        // other contents at another address
+        source.set_data(&Tensor::ones([2, 3], (Kind::Float, Device::Cpu)));
+        assert_eq!(tch::no_grad(|| sum(&source)), (6.0, 5));
+    }
 }
