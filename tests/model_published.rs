@@ -332,6 +332,100 @@ fn networks_need_their_first_batch_and_keep_it() {
     }
 }
 
+/// The names in `vs` that begin with `prefix`, without it.
+fn names(vs: &nn::VarStore, prefix: &str) -> Vec<String> {
+    named(vs)
+        .into_iter()
+        .filter_map(|(name, _)| name.strip_prefix(prefix).map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn variables_have_the_names_that_checkpoints_rely_on() {
+    const ACTNORM: [&str; 3] = ["actnorm.initialized", "actnorm.loc", "actnorm.log_scale"];
+    const WEIGHT_NORM_NET: [&str; 11] = [
+        "coupling.net.0.bias",
+        "coupling.net.0.direction",
+        "coupling.net.0.gain",
+        "coupling.net.0.initialized",
+        "coupling.net.2.bias",
+        "coupling.net.2.direction",
+        "coupling.net.2.gain",
+        "coupling.net.2.initialized",
+        "coupling.net.4.bias",
+        "coupling.net.4.direction",
+        "coupling.net.4.gain",
+    ];
+    for (name, build) in small([3, 8, 8]) {
+        let vs = store(Kind::Float);
+        build(&vs.root()).unwrap();
+        let check = |prefix: &str, parts: &[&[&str]]| {
+            assert_eq!(names(&vs, prefix), parts.concat(), "{name}: {prefix}");
+        };
+        match name {
+            "macow" => {
+                let prior: [&[&str]; 3] = [&ACTNORM, &["conv1x1.weight"], &WEIGHT_NORM_NET];
+                check("blocks.1.parts.1.prior.", &prior);
+                let unit = "blocks.0.steps.0.units.0.";
+                check(
+                    &format!("{unit}actnorm.1."),
+                    &[&["initialized", "loc", "log_scale"]],
+                );
+                check(
+                    &format!("{unit}masked.d."),
+                    &[
+                        &["look.bias", "look.direction", "look.gain"],
+                        &["look.initialized"],
+                        &["project.bias", "project.direction", "project.gain"],
+                    ],
+                );
+                assert!(!names(&vs, "blocks.2.steps.0.coupling.").is_empty());
+            }
+            "butterfly" => {
+                let factors = ["butterfly.factors.0", "butterfly.factors.1"];
+                let conv = ["conv1x1.weight"];
+                let step: [&[&str]; 4] = [&ACTNORM, &factors, &conv, &WEIGHT_NORM_NET];
+                check("levels.0.steps.0.", &step);
+                check("levels.0.prior.", &step);
+            }
+            "woodbury" => {
+                let net = [
+                    "coupling.net.0.initialized",
+                    "coupling.net.0.log_scale",
+                    "coupling.net.0.shift",
+                    "coupling.net.0.weight",
+                    "coupling.net.2.initialized",
+                    "coupling.net.2.log_scale",
+                    "coupling.net.2.shift",
+                    "coupling.net.2.weight",
+                    "coupling.net.4.bias",
+                    "coupling.net.4.logs",
+                    "coupling.net.4.second_bias",
+                    "coupling.net.4.weight",
+                ];
+                let linear = [
+                    "woodbury.channels.u",
+                    "woodbury.channels.v",
+                    "woodbury.height.u",
+                    "woodbury.height.v",
+                    "woodbury.width.u",
+                    "woodbury.width.v",
+                ];
+                check("levels.0.steps.0.", &[&ACTNORM, &net, &linear]);
+                let prior = ["net.bias", "net.logs", "net.second_bias", "net.weight"];
+                check("levels.0.prior.", &[&prior]);
+                check("prior.", &[&["log_std", "mean"]]);
+            }
+            _ => {
+                let biases = ["bias1", "bias2", "bias3", "t"];
+                let weights = ["weight1", "weight2", "weight3"];
+                check("layers.1.lower.", &[&biases, &weights]);
+                check("layers.1.upper.", &[&biases, &weights]);
+            }
+        }
+    }
+}
+
 #[test]
 fn every_parameter_of_a_network_takes_part() {
     // on a single pixel a masked convolution would see nothing

@@ -65,7 +65,7 @@ int ivf_global_norm(const ivf_tensor* tensors, size_t n, ivf_tensor* out, char**
 
 // One Adam step over all parameters (torch's _fused_adam_), in place. Lists hold n tensors each; `step` (0-d float32)
 // is counted up first. Gradients are divided by `grad_scale` (0-d float32, may be NULL). With `max_exp_avg_sq` (n
-// tensors, may be NULL) it is the AMSGrad variant.
+// tensors, may be NULL) it is the AMSGrad variant. Counts up the versions of the parameters, which torch does not.
 typedef struct {
   const ivf_tensor* params;
   const ivf_tensor* grads;

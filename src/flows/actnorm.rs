@@ -2,9 +2,12 @@
 
 use super::check::{same_channels, Placement};
 use super::{Cx, Mapped, Transform};
-use crate::nn::{FirstBatch, Moments};
 use crate::{Error, Result};
+use std::cell::Cell;
 use tch::{nn, nn::Init, Kind, Tensor};
+
+/// A channel whose standard deviation is below this fraction of `1 + |mean|` counts as constant.
+const CONSTANT: f64 = 1e-5;
 
 /// Activation normalisation.
 ///
@@ -12,20 +15,13 @@ use tch::{nn, nn::Init, Kind, Tensor};
 /// z[n,c,h,w] = (x[n,c,h,w] - loc[c]) exp(-log_scale[c]),   log-det = -H W sum_c log_scale[c]
 /// ```
 ///
-/// or, if made by [`scale_then_shift`](ActNorm::scale_then_shift), the same family of maps the other way round, which
-/// an optimiser moves through differently:
+/// [`initialize`](Transform::initialize) sets `loc` and `log_scale` to the mean and the logarithm of the (unbiased)
+/// standard deviation of a first batch, once; from then on they are ordinary parameters. A channel that is constant
+/// in that batch keeps the scale 1: a border that has been black so far must not amplify its first grey pixel.
 ///
-/// ```text
-/// z[n,c,h,w] = x[n,c,h,w] exp(log_scale[c]) + loc[c],   log-det = H W sum_c log_scale[c]
-/// ```
-///
-/// [`initialize`](Transform::initialize) sets `loc` and `log_scale` by the mean and the (unbiased) standard deviation
-/// of a first batch, which comes out with mean 0 and variance 1, once; from then on they are ordinary parameters. A
-/// channel that is constant in that batch keeps the scale 1: a border that has been black so far must not amplify its
-/// first grey pixel.
-///
-/// Variables: `loc` `[C]`, `log_scale` `[C]`, and the buffer `initialized` (one boolean), which is saved with them: a
-/// loaded layer is ready without a batch.
+/// Variables: `loc` `[C]`, `log_scale` `[C]`, and the buffer `initialized` (one boolean), which is saved with them. A
+/// loaded layer is ready without a batch: the buffer is read at the first use and, once true, never again, because
+/// reading it makes a GPU wait.
 ///
 /// Source: Kingma, Dhariwal, *Glow*, 2018, <https://arxiv.org/abs/1807.03039>.
 #[derive(Debug)]
@@ -33,8 +29,9 @@ pub struct ActNorm {
     channels: i64,
     loc: Tensor,
     log_scale: Tensor,
-    scale_first: bool,
-    first: FirstBatch,
+    initialized: Tensor,
+    /// Whether `initialized` is known to be true. It never turns back, so this cannot go stale.
+    ready: Cell<bool>,
     placement: Placement,
 }
 
@@ -49,24 +46,16 @@ impl ActNorm {
                 "actnorm needs at least one channel, got {channels}"
             )));
         }
+        let loc = vs.f_var("loc", &[channels], Init::Const(0.0))?;
+        let log_scale = vs.f_var("log_scale", &[channels], Init::Const(0.0))?;
+        let flag = Tensor::f_zeros([0i64; 0], (Kind::Bool, vs.device()))?;
         Ok(Self {
             channels,
             placement: Placement::in_path(vs),
-            loc: vs.f_var("loc", &[channels], Init::Const(0.0))?,
-            log_scale: vs.f_var("log_scale", &[channels], Init::Const(0.0))?,
-            scale_first: false,
-            first: FirstBatch::new(vs, "actnorm")?,
-        })
-    }
-
-    /// ActNorm that scales first and shifts afterwards.
-    ///
-    /// # Errors
-    /// As [`new`](ActNorm::new).
-    pub fn scale_then_shift(vs: &nn::Path, channels: i64) -> Result<Self> {
-        Ok(Self {
-            scale_first: true,
-            ..Self::new(vs, channels)?
+            loc,
+            log_scale,
+            initialized: vs.add("initialized", flag, false),
+            ready: Cell::new(false),
         })
     }
 
@@ -75,7 +64,20 @@ impl ActNorm {
     /// # Errors
     /// What libtorch reports when the flag cannot be read.
     pub fn is_initialized(&self) -> Result<bool> {
-        self.first.seen()
+        if !self.ready.get() {
+            let flag = self.initialized.f_double_value(&[])?;
+            self.ready.set(flag != 0.0);
+        }
+        Ok(self.ready.get())
+    }
+
+    fn check(&self, x: &Tensor) -> Result<[i64; 4]> {
+        let nchw = self.placement.check_channels("actnorm", self.channels, x)?;
+        if self.is_initialized()? {
+            Ok(nchw)
+        } else {
+            Err(Error::NotInitialized { layer: "actnorm" })
+        }
     }
 
     /// `parameter` as `[1, C, 1, 1]`.
@@ -88,32 +90,6 @@ impl ActNorm {
         let sum = self.log_scale.f_sum(None::<Kind>)?;
         Ok(sum.f_mul_scalar(factor as f64)?.f_expand([n], false)?)
     }
-
-    /// `(x - loc) exp(-log_scale)`.
-    fn standardise(&self, x: &Tensor) -> Result<Mapped> {
-        let [n, _, h, w] = self.check(x)?;
-        let scale = self.broadcast(&self.log_scale.f_neg()?.f_exp()?)?;
-        Ok(Mapped {
-            value: x.f_sub(&self.broadcast(&self.loc)?)?.f_mul(&scale)?,
-            log_det: self.log_det(-h * w, n)?,
-        })
-    }
-
-    /// The inverse of [`standardise`](ActNorm::standardise): `z exp(log_scale) + loc`.
-    fn spread(&self, z: &Tensor) -> Result<Mapped> {
-        let [n, _, h, w] = self.check(z)?;
-        let scale = self.broadcast(&self.log_scale.f_exp()?)?;
-        Ok(Mapped {
-            value: self.broadcast(&self.loc)?.f_addcmul(z, &scale)?,
-            log_det: self.log_det(h * w, n)?,
-        })
-    }
-
-    fn check(&self, x: &Tensor) -> Result<[i64; 4]> {
-        let nchw = self.placement.check_channels("actnorm", self.channels, x)?;
-        self.first.require()?;
-        Ok(nchw)
-    }
 }
 
 impl Transform for ActNorm {
@@ -122,19 +98,21 @@ impl Transform for ActNorm {
     }
 
     fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        if self.scale_first {
-            self.spread(x)
-        } else {
-            self.standardise(x)
-        }
+        let [n, _, h, w] = self.check(x)?;
+        let scale = self.broadcast(&self.log_scale.f_neg()?.f_exp()?)?;
+        Ok(Mapped {
+            value: x.f_sub(&self.broadcast(&self.loc)?)?.f_mul(&scale)?,
+            log_det: self.log_det(-h * w, n)?,
+        })
     }
 
     fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        if self.scale_first {
-            self.standardise(z)
-        } else {
-            self.spread(z)
-        }
+        let [n, _, h, w] = self.check(z)?;
+        let scale = self.broadcast(&self.log_scale.f_exp()?)?;
+        Ok(Mapped {
+            value: self.broadcast(&self.loc)?.f_addcmul(z, &scale)?,
+            log_det: self.log_det(h * w, n)?,
+        })
     }
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
@@ -142,22 +120,34 @@ impl Transform for ActNorm {
     }
 
     fn initialize(&mut self, x: &Tensor, _cx: Cx<'_>) -> Result<()> {
-        self.placement.check_channels("actnorm", self.channels, x)?;
+        let [n, _, h, w] = self.placement.check_channels("actnorm", self.channels, x)?;
         if self.is_initialized()? {
             return Ok(());
         }
-        let Moments { mean, log_std } = self.first.moments(x)?;
+        if n * h * w < 2 {
+            return Err(Error::argument(
+                "actnorm",
+                "x",
+                format!(
+                    "must have at least two values per channel to be standardised, got size {:?}",
+                    x.size()
+                ),
+            ));
+        }
         tch::no_grad(|| -> Result<()> {
-            if self.scale_first {
-                self.log_scale.f_copy_(&log_std.f_neg()?)?;
-                self.loc
-                    .f_copy_(&mean.f_neg()?.f_mul(&self.log_scale.f_exp()?)?)?;
-            } else {
-                self.loc.f_copy_(&mean)?;
-                self.log_scale.f_copy_(&log_std)?;
-            }
+            let per_channel = x.f_transpose(0, 1)?.f_reshape([self.channels, -1])?;
+            let (var, mean) = per_channel.f_var_mean_dim([1i64].as_slice(), true, false)?;
+            let std = var.f_sqrt()?;
+            let constant = mean.f_abs()?.f_add_scalar(1.0)?.f_mul_scalar(CONSTANT)?;
+            let log_scale = std
+                .f_log()?
+                .f_masked_fill(&std.f_le_tensor(&constant)?, 0.0)?;
+            self.loc.f_copy_(&mean)?;
+            self.log_scale.f_copy_(&log_scale)?;
+            let _ = self.initialized.f_fill_(1i64)?;
             Ok(())
         })?;
-        self.first.set_seen()
+        self.ready.set(true);
+        Ok(())
     }
 }

@@ -15,6 +15,7 @@ use tch::{nn, nn::Init, Tensor};
 pub struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
+    kernel: i64,
 }
 
 impl Conv2d {
@@ -60,43 +61,41 @@ impl Conv2d {
             bias: bias
                 .then(|| vs.f_var("bias", &[outputs], init))
                 .transpose()?,
+            kernel,
         })
+    }
+
+    /// A 1x1 convolution as one matrix product per image.
+    ///
+    /// On the CPU libtorch's convolution is 6 to 20 times slower here (512 → 4 to 24 channels, 8x8 to 14x14 pixels,
+    /// batch 100): it rearranges the wide input into blocks first, which costs more than the product.
+    fn pointwise(&self, x: &Tensor) -> Result<Tensor> {
+        let size = x.size();
+        let (outputs, inputs) = (self.weight.size()[0], self.weight.size()[1]);
+        let (n, pixels) = (size[0], size[2] * size[3]);
+        let weight = self
+            .weight
+            .f_view([1, outputs, inputs])?
+            .f_expand([n, outputs, inputs], false)?;
+        let x = x.f_reshape([n, inputs, pixels])?;
+        let y = match &self.bias {
+            None => weight.f_bmm(&x)?,
+            Some(bias) => bias
+                .f_view([1, outputs, 1])?
+                .f_baddbmm(&weight, &x, 1.0, 1.0)?,
+        };
+        Ok(y.f_view([n, outputs, size[2], size[3]])?)
     }
 }
 
 impl Conditioner for Conv2d {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        same_conv2d(x, &self.weight, self.bias.as_ref())
+        if self.kernel == 1 {
+            return self.pointwise(x);
+        }
+        let pad = (self.kernel - 1) / 2;
+        Ok(x.f_conv2d(&self.weight, self.bias.as_ref(), [1], [pad], [1], 1)?)
     }
-}
-
-/// Convolution with stride 1 and zero padding that keeps the size of `x`; `weight` `[C', C, k, k]` with odd `k`.
-pub(super) fn same_conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    match weight.size()[2] {
-        1 => pointwise(x, weight, bias),
-        kernel => Ok(x.f_conv2d(weight, bias, [1], [(kernel - 1) / 2], [1], 1)?),
-    }
-}
-
-/// A 1x1 convolution as one matrix product per image.
-///
-/// On the CPU libtorch's convolution is 6 to 20 times slower here (512 → 4 to 24 channels, 8x8 to 14x14 pixels,
-/// batch 100): it rearranges the wide input into blocks first, which costs more than the product.
-fn pointwise(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let size = x.size();
-    let (outputs, inputs) = (weight.size()[0], weight.size()[1]);
-    let (n, pixels) = (size[0], size[2] * size[3]);
-    let weight = weight
-        .f_view([1, outputs, inputs])?
-        .f_expand([n, outputs, inputs], false)?;
-    let x = x.f_reshape([n, inputs, pixels])?;
-    let y = match bias {
-        None => weight.f_bmm(&x)?,
-        Some(bias) => bias
-            .f_view([1, outputs, 1])?
-            .f_baddbmm(&weight, &x, 1.0, 1.0)?,
-    };
-    Ok(y.f_view([n, outputs, size[2], size[3]])?)
 }
 
 /// 3x3 convolution that starts at zero and learns its own output scale: `conv(x) exp(3 logs)`.
@@ -104,8 +103,7 @@ fn pointwise(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tenso
 /// As the last layer of a coupling's net it makes the coupling start as the identity; the factor 3 lets the scale
 /// grow faster than the weights.
 ///
-/// Variables: `weight` `[C', C, 3, 3]`, `bias` `[C']`, `logs` `[C']`, all 0 at the start and none sharing storage;
-/// and `second_bias` `[C']` if asked for, which is added to the first: redundant, but some published networks have it.
+/// Variables: `weight` `[C', C, 3, 3]`, `bias` `[C']`, `logs` `[C']`, all 0 at the start and none sharing storage.
 ///
 /// # Shapes
 /// `[N, C, H, W]` → `[N, C', H, W]`.
@@ -114,7 +112,6 @@ fn pointwise(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tenso
 #[derive(Debug)]
 pub struct Conv2dZero {
     conv: Conv2d,
-    second_bias: Option<Tensor>,
     logs: Tensor,
 }
 
@@ -126,19 +123,7 @@ impl Conv2dZero {
     pub fn new(vs: &nn::Path, inputs: i64, outputs: i64) -> Result<Self> {
         Ok(Self {
             conv: Conv2d::zeros(vs, inputs, outputs, 3, true)?,
-            second_bias: None,
             logs: vs.f_var("logs", &[outputs], Init::Const(0.0))?,
-        })
-    }
-
-    /// The same with a second bias.
-    ///
-    /// # Errors
-    /// As [`Conv2d::new`].
-    pub fn with_second_bias(vs: &nn::Path, inputs: i64, outputs: i64) -> Result<Self> {
-        Ok(Self {
-            second_bias: Some(vs.f_var("second_bias", &[outputs], Init::Const(0.0))?),
-            ..Self::new(vs, inputs, outputs)?
         })
     }
 }
@@ -146,12 +131,9 @@ impl Conv2dZero {
 impl Conditioner for Conv2dZero {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let factor = self.logs.f_mul_scalar(3.0)?.f_exp()?;
-        let Conv2d { weight, bias } = &self.conv;
-        let bias = match (bias, &self.second_bias) {
-            (Some(first), Some(second)) => Some(first.f_add(second)?),
-            (first, _) => first.as_ref().map(Tensor::shallow_clone),
-        };
-        let y = same_conv2d(x, weight, bias.as_ref())?;
-        Ok(y.f_mul(&factor.f_view([1, -1, 1, 1])?)?)
+        Ok(self
+            .conv
+            .forward(x)?
+            .f_mul(&factor.f_view([1, -1, 1, 1])?)?)
     }
 }
