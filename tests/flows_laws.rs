@@ -155,7 +155,7 @@ fn published_cases() -> Vec<Case> {
             })
         },
         Case::new("actnorm, scale then shift", [3, 2, 5], 0.5, |vs| {
-            ActNorm::scale_then_shift(vs, 3).unwrap()
+            ScaleThenShift::new(vs, 3).unwrap()
         }),
         Case::new("learned prior", [3, 2, 5], 0.5, |vs| {
             LearnedPrior::new(vs, [3, 2, 5]).unwrap()
@@ -198,7 +198,7 @@ fn published_cases() -> Vec<Case> {
             [4, 3, 5],
             0.4,
             |vs| {
-                Coupling::with_form(vs, parts, form, |vs, i, o| weight_norm_net(vs, i, o, 5))
+                AffineCoupling::new(vs, parts, form, |vs, i, o| weight_norm_net(vs, i, o, 5))
                     .unwrap()
             },
         ));
@@ -206,7 +206,7 @@ fn published_cases() -> Vec<Case> {
             format!("coupling {form:?}, normalised net"),
             [4, 3, 5],
             0.3,
-            |vs| Coupling::with_form(vs, parts, form, |vs, i, o| norm_net(vs, i, o, 5)).unwrap(),
+            |vs| AffineCoupling::new(vs, parts, form, |vs, i, o| norm_net(vs, i, o, 5)).unwrap(),
         ));
     }
     for triangle in [Triangle::Lower, Triangle::Upper] {

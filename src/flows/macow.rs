@@ -1,7 +1,7 @@
 //! Masked convolutional flow: every row (or column) is an affine function of the rows before it.
 
 use super::check::{same_channels, Placement};
-use super::{sum_per_sample, ActNorm, Cx, Mapped, Sequential, Transform};
+use super::{sum_per_sample, Cx, Mapped, ScaleThenShift, Sequential, Transform};
 use crate::nn::WeightNorm;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -316,7 +316,7 @@ fn hidden_channels(channels: i64) -> i64 {
 pub fn macow_unit(vs: &nn::Path, channels: i64, kernel: [i64; 2]) -> Result<Sequential> {
     let flow =
         |name: &str, order| MaskedConvFlow::new(&(vs / "masked" / name), channels, order, kernel);
-    let actnorm = |index: i64| ActNorm::scale_then_shift(&(vs / "actnorm" / index), channels);
+    let actnorm = |index: i64| ScaleThenShift::new(&(vs / "actnorm" / index), channels);
     Ok(Sequential::new()
         .push("actnorm.0", actnorm(0)?)
         .push("masked.a", flow("a", LineOrder::A)?)

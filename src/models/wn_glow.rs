@@ -5,7 +5,8 @@
 
 use super::multiscale::Builder;
 use crate::flows::{
-    ActNorm, AffineForm, Center, Conv1x1, Coupling, Dequantize, Scale, Sequential, Squeeze,
+    AffineCoupling, AffineForm, Center, Conv1x1, Dequantize, Scale, ScaleThenShift, Sequential,
+    Squeeze,
 };
 use crate::nn::weight_norm_net;
 use crate::{Error, Result};
@@ -40,13 +41,13 @@ pub(super) fn mix_and_couple(
              it first (no bottom block), or use a factor from 2 to {channels}"
         )));
     }
-    let coupling = Coupling::with_form(
+    let coupling = AffineCoupling::new(
         &(vs / "coupling"),
         [channels - transformed, transformed],
         AffineForm::Sigmoid,
         |vs, inputs, outputs| weight_norm_net(vs, inputs, outputs, width),
     )?;
-    let actnorm = ActNorm::scale_then_shift(&(vs / "actnorm"), channels)?;
+    let actnorm = ScaleThenShift::new(&(vs / "actnorm"), channels)?;
     let conv = Conv1x1::new(&(vs / "conv1x1"), channels)?;
     Ok(Sequential::new()
         .push("actnorm", actnorm)

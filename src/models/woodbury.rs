@@ -2,10 +2,10 @@
 
 use super::multiscale::{Builder, MultiScale};
 use crate::flows::{
-    ActNorm, AffineForm, Center, Coupling, Dequantize, LearnedPrior, Scale, Sequential, Squeeze,
-    Woodbury, WoodburyRanks,
+    ActNorm, AffineCoupling, AffineForm, Center, Dequantize, LearnedPrior, Scale, Sequential,
+    Squeeze, Woodbury, WoodburyRanks,
 };
-use crate::nn::{norm_net, Conv2dZero};
+use crate::nn::{norm_net, TwiceBiasedConv2dZero};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::nn;
@@ -107,11 +107,11 @@ impl WoodburyConfig {
             }
             if level + 1 < self.levels {
                 let half = builder.chw()[0] / 2;
-                let prior = Coupling::with_form(
+                let prior = AffineCoupling::new(
                     &(&vs / "prior"),
                     [half, half],
                     AffineForm::Gaussian,
-                    Conv2dZero::with_second_bias,
+                    TwiceBiasedConv2dZero::new,
                 )?;
                 builder.layer(format!("{name}.prior"), prior)?;
                 builder.split(format!("{name}.split"), half)?;
@@ -124,7 +124,7 @@ impl WoodburyConfig {
 
     fn step(&self, vs: &nn::Path, chw: [i64; 3]) -> Result<Sequential> {
         let half = chw[0] / 2;
-        let coupling = Coupling::with_form(
+        let coupling = AffineCoupling::new(
             &(vs / "coupling"),
             [half, half],
             AffineForm::ShiftedSigmoid,

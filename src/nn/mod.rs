@@ -10,7 +10,7 @@ mod weight_norm;
 pub use conv::{Conv2d, Conv2dZero};
 pub use coupling_net::{CouplingConfig, CouplingNet, Net};
 pub(crate) use first_batch::{FirstBatch, Moments};
-pub use norm_net::norm_net;
+pub use norm_net::{norm_net, TwiceBiasedConv2dZero};
 pub use stack::{Activation, Stack};
 pub use weight_norm::{weight_norm_net, WeightNorm};
 

@@ -1,9 +1,8 @@
 //! Convolutions followed by activation normalisation, and the coupling net of the original Glow made of them.
 
-use super::conv::same_conv2d;
 use super::first_batch::{FirstBatch, Moments};
 use super::stack::{Activation, Stack};
-use super::{Conditioner, Conv2dZero};
+use super::{Conditioner, Conv2d};
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
 
@@ -44,7 +43,7 @@ impl Conditioner for NormConv2d {
         self.first.require()?;
         let scale = self.log_scale.f_exp()?;
         let weight = self.weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?;
-        same_conv2d(x, &weight, Some(&self.shift.f_mul(&scale)?))
+        Conv2d::from_parts(weight, Some(self.shift.f_mul(&scale)?)).forward(x)
     }
 
     fn initialize(&mut self, x: &Tensor) -> Result<()> {
@@ -52,13 +51,48 @@ impl Conditioner for NormConv2d {
             return Ok(());
         }
         tch::no_grad(|| -> Result<()> {
-            let y = same_conv2d(x, &self.weight, None)?;
+            let y = Conv2d::from_parts(self.weight.shallow_clone(), None).forward(x)?;
             let Moments { mean, log_std } = self.first.moments(&y)?;
             self.shift.f_copy_(&mean.f_neg()?)?;
             self.log_scale.f_copy_(&log_std.f_neg()?)?;
             Ok(())
         })?;
         self.first.set_seen()
+    }
+}
+
+/// 3x3 convolution that starts at zero and learns its own output scale, `(conv(x) + second_bias) exp(3 logs)`: a
+/// [`Conv2dZero`](super::Conv2dZero) with a bias too many, as some published networks have it.
+///
+/// Variables: `weight` `[C', C, 3, 3]`, `bias`, `second_bias` and `logs` `[C']`, all 0 at the start.
+#[derive(Debug)]
+pub struct TwiceBiasedConv2dZero {
+    conv: Conv2d,
+    second_bias: Tensor,
+    logs: Tensor,
+}
+
+impl TwiceBiasedConv2dZero {
+    /// The zero map from `inputs` to `outputs` channels.
+    ///
+    /// # Errors
+    /// As [`Conv2d::new`].
+    pub fn new(vs: &nn::Path, inputs: i64, outputs: i64) -> Result<Self> {
+        Ok(Self {
+            conv: Conv2d::zeros(vs, inputs, outputs, 3, true)?,
+            second_bias: vs.f_var("second_bias", &[outputs], Init::Const(0.0))?,
+            logs: vs.f_var("logs", &[outputs], Init::Const(0.0))?,
+        })
+    }
+}
+
+impl Conditioner for TwiceBiasedConv2dZero {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let column = [1, -1, 1, 1];
+        let factor = self.logs.f_mul_scalar(3.0)?.f_exp()?;
+        let y = self.conv.forward(x)?;
+        Ok(y.f_add(&self.second_bias.f_view(column)?)?
+            .f_mul(&factor.f_view(column)?)?)
     }
 }
 
@@ -76,5 +110,5 @@ pub fn norm_net(vs: &nn::Path, inputs: i64, outputs: i64, width: i64) -> Result<
     Ok(Stack::new(Activation::Relu)
         .push(NormConv2d::new(&(vs / 0), inputs, width, 3)?)
         .push(NormConv2d::new(&(vs / 2), width, width, 1)?)
-        .push(Conv2dZero::with_second_bias(&(vs / 4), width, outputs)?))
+        .push(TwiceBiasedConv2dZero::new(&(vs / 4), width, outputs)?))
 }

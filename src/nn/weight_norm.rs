@@ -1,9 +1,8 @@
 //! Weight-normalised convolutions whose first batch comes out standardised, and the coupling net made of them.
 
-use super::conv::same_conv2d;
 use super::first_batch::{FirstBatch, Moments};
 use super::stack::{Activation, Stack};
-use super::Conditioner;
+use super::{Conditioner, Conv2d};
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
 
@@ -121,12 +120,13 @@ struct WeightNormConv2d(WeightNorm);
 
 impl Conditioner for WeightNormConv2d {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        same_conv2d(x, &self.0.weight()?, Some(self.0.bias()))
+        Conv2d::from_parts(self.0.weight()?, Some(self.0.bias().shallow_clone())).forward(x)
     }
 
     fn initialize(&mut self, x: &Tensor) -> Result<()> {
-        self.0
-            .initialize(|weight, bias| same_conv2d(x, weight, Some(bias)))
+        self.0.initialize(|weight, bias| {
+            Conv2d::from_parts(weight.shallow_clone(), Some(bias.shallow_clone())).forward(x)
+        })
     }
 }
 
