@@ -176,8 +176,7 @@ impl Transform for Butterfly {
     fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
         let n = self.placement.check_image("butterfly", self.chw, z)?;
         let smallest = self.min_determinant()?;
-        // not `smallest < ..`: a NaN is refused too
-        if !(smallest >= MIN_DETERMINANT) {
+        if smallest.is_nan() || smallest < MIN_DETERMINANT {
             return Err(Error::Singular {
                 layer: "butterfly",
                 problem: format!(

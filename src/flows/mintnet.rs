@@ -235,11 +235,8 @@ impl MaskedResidual {
 
 impl FixedPoint {
     fn check(&self) -> Result<()> {
-        // not `damping <= 0.5`: a NaN is refused too
-        if !(self.damping > 0.5 && self.damping.is_finite())
-            || self.iterations == 0
-            || !(self.tolerance > 0.0)
-        {
+        let fine = self.damping > 0.5 && self.damping.is_finite() && self.tolerance > 0.0;
+        if !fine || self.iterations == 0 {
             return Err(Error::config(format!(
                 "the fixed-point inverse needs a `damping` above 0.5 (1.1 is usual), 1 or more `iterations` and a \
                  positive `tolerance`, got {self:?}"
