@@ -40,6 +40,22 @@ pub enum Error {
     /// Training cannot go on.
     #[error("training stopped: {0}")]
     Diverged(String),
+    /// An iterative inverse that did not reach its tolerance.
+    #[error("{layer}: {problem}")]
+    NotConverged {
+        /// The layer's kind.
+        layer: &'static str,
+        /// How far it got and what to change.
+        problem: String,
+    },
+    /// A map that training has brought too near to one without an inverse.
+    #[error("{layer} is nearly singular and cannot be inverted: {problem}")]
+    Singular {
+        /// The layer's kind.
+        layer: &'static str,
+        /// The number that shows it.
+        problem: String,
+    },
     /// An error that libtorch reported.
     #[error("libtorch: {0}")]
     Torch(String),

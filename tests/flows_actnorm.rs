@@ -15,6 +15,13 @@ fn cx() -> Cx<'static> {
 fn actnorm_standardises_its_first_batch_only() {
     let vs = store(Kind::Double);
     let mut actnorm = ActNorm::new(&vs.root(), 3).unwrap();
+    standardises_its_first_batch_only(&vs, &mut actnorm);
+    let vs = store(Kind::Double);
+    let mut actnorm = ScaleThenShift::new(&vs.root(), 3).unwrap();
+    standardises_its_first_batch_only(&vs, &mut actnorm);
+}
+
+fn standardises_its_first_batch_only(vs: &tch::nn::VarStore, actnorm: &mut dyn Transform) {
     let x = normal(1, &[4, 3, 5, 2]) * 3.0 + 7.0;
     for map in [actnorm.forward(&x, cx()), actnorm.inverse(&x, cx())] {
         assert!(matches!(
@@ -33,11 +40,24 @@ fn actnorm_standardises_its_first_batch_only() {
     assert_close("mean", &mean, &mean.zeros_like(), 1e-12);
     assert_close("variance", &var, &var.ones_like(), 1e-12);
 
-    let before: Vec<_> = named(&vs).into_iter().map(|(_, v)| v.copy()).collect();
+    let before: Vec<_> = named(vs).into_iter().map(|(_, v)| v.copy()).collect();
     actnorm.initialize(&normal(2, &[4, 3, 5, 2]), cx()).unwrap();
-    for ((name, after), before) in named(&vs).into_iter().zip(before) {
+    for ((name, after), before) in named(vs).into_iter().zip(before) {
         assert!(after.equal(&before), "{name} moved");
     }
+}
+
+#[test]
+fn scale_then_shift_is_what_its_name_says() {
+    let vs = store(Kind::Double);
+    let mut actnorm = ScaleThenShift::new(&vs.root(), 3).unwrap();
+    let x = normal(1, &[2, 3, 4, 5]);
+    actnorm.initialize(&x, cx()).unwrap();
+    randomize(&vs, 2, 0.5);
+    let v = vs.variables();
+    let expected = &x * v["log_scale"].exp().view([1, 3, 1, 1]) + v["loc"].view([1, 3, 1, 1]);
+    let z = actnorm.forward(&x, cx()).unwrap().value;
+    assert_close("value", &z, &expected, 1e-12);
 }
 
 #[test]

@@ -73,6 +73,68 @@ fn a_coupling_reads_scale_and_shift_from_even_and_odd_channels() {
 }
 
 #[test]
+fn every_form_reads_the_nets_channels_in_its_own_way() {
+    #[derive(Debug)]
+    struct Constant;
+    impl inverse_flow::nn::Conditioner for Constant {
+        fn forward(&self, x: &Tensor) -> inverse_flow::Result<Tensor> {
+            let channels = Tensor::from_slice(&[0.3, 1.5, -0.4, 0.7]).view([1, 4, 1, 1]);
+            Ok(x.narrow(1, 0, 1).zeros_like() + channels)
+        }
+    }
+    let x = normal(1, &[1, 5, 1, 1]);
+    let sigmoid = |s: f64| 1.0 / (1.0 + (-s).exp());
+    let [u, v] = [3, 4].map(|c| x.double_value(&[0, c, 0, 0]));
+    // the two transformed channels, and the two scales
+    let cases = [
+        (
+            AffineForm::Sigmoid,
+            [sigmoid(-0.4 + 2.0), sigmoid(0.7 + 2.0)],
+            [0.0, 0.0],
+            [0.3, 1.5],
+        ),
+        (
+            AffineForm::ShiftedSigmoid,
+            [sigmoid(1.5 + 2.0), sigmoid(0.7 + 2.0)],
+            [0.3, -0.4],
+            [0.0, 0.0],
+        ),
+        (
+            AffineForm::Gaussian,
+            [(-1.5f64).exp(), (-0.7f64).exp()],
+            [-0.3, 0.4],
+            [0.0, 0.0],
+        ),
+    ];
+    for (form, scale, before, after) in cases {
+        let vs = store(Kind::Double);
+        let coupling = AffineCoupling::new(&vs.root(), [3, 2], form, |_, inputs, outputs| {
+            assert_eq!((inputs, outputs), (3, 4));
+            Ok(Constant)
+        })
+        .unwrap();
+        let z = coupling.forward(&x, cx()).unwrap();
+        assert!(z.value.narrow(1, 0, 3).equal(&x.narrow(1, 0, 3)));
+        for (i, x) in [u, v].into_iter().enumerate() {
+            let expected = (x + before[i]) * scale[i] + after[i];
+            let got = z.value.double_value(&[0, 3 + i as i64, 0, 0]);
+            assert!(
+                (got - expected).abs() < 1e-12,
+                "{form:?}: {got}, {expected}"
+            );
+        }
+        let log_det = scale.iter().map(|scale| scale.ln()).sum::<f64>();
+        assert!((z.log_det.double_value(&[0]) - log_det).abs() < 1e-12);
+    }
+    let vs = store(Kind::Double);
+    let empty = AffineCoupling::new(&vs.root(), [3, 0], AffineForm::Sigmoid, |_, _, _| {
+        Ok(Constant)
+    });
+    let err = empty.unwrap_err().to_string();
+    assert!(err.contains("got 3 and 0"), "{err}");
+}
+
+#[test]
 fn an_odd_number_of_channels_cannot_be_halved() {
     let vs = store(Kind::Double);
     let config = coupling_config(Net::Z, false);

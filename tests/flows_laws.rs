@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use inverse_flow::flows::*;
-use inverse_flow::nn::{CouplingConfig, CouplingNet, Net};
+use inverse_flow::nn::{norm_net, weight_norm_net, CouplingConfig, CouplingNet, Net};
 use inverse_flow::ops::Corner;
 use tch::{nn, Kind, Tensor};
 
@@ -136,6 +136,97 @@ fn cases() -> Vec<Case> {
         cases.push(Case::new(name, [3, 2, 5], 1.0, |vs| {
             Spline::new(vs, [3, 2, 5], &config).unwrap()
         }));
+    }
+    cases.extend(published_cases());
+    cases
+}
+
+/// MaCow, MintNet, Woodbury, ButterflyFlow, and what their networks need beside.
+fn published_cases() -> Vec<Case> {
+    let mut cases = vec![
+        Case::new("squeeze 2, block-major", [3, 6, 4], 0.0, |_| {
+            Squeeze::block_major(2).unwrap()
+        }),
+        Case::new("center", [3, 2, 5], 0.0, |_| Center::new(2.0).unwrap()),
+        Case {
+            domain: |x| x.sigmoid(),
+            ..Case::new("logit, symmetric", [1, 3, 2], 0.0, |_| {
+                LogitMap::symmetric(0.05).unwrap()
+            })
+        },
+        Case::new("actnorm, scale then shift", [3, 2, 5], 0.5, |vs| {
+            ScaleThenShift::new(vs, 3).unwrap()
+        }),
+        Case::new("learned prior", [3, 2, 5], 0.5, |vs| {
+            LearnedPrior::new(vs, [3, 2, 5]).unwrap()
+        }),
+        Case::new("woodbury", [3, 2, 5], 0.3, |vs| {
+            let ranks = WoodburyRanks::Plain {
+                channels: 2,
+                pixels: 3,
+            };
+            Woodbury::new(vs, [3, 2, 5], ranks).unwrap()
+        }),
+        Case::new("woodbury, memory-efficient", [3, 4, 5], 0.3, |vs| {
+            let ranks = WoodburyRanks::MemoryEfficient {
+                channels: 4,
+                width: 2,
+                height: 3,
+            };
+            Woodbury::new(vs, [3, 4, 5], ranks).unwrap()
+        }),
+        Case::new("butterfly", [3, 2, 4], 1.0, |vs| {
+            Butterfly::new(vs, [3, 2, 4], &[0, 2, 1], ButterflyInit::Rotation).unwrap()
+        }),
+        Case::new("macow unit", [2, 4, 3], 0.3, |vs| {
+            macow_unit(vs, 2, [2, 3]).unwrap()
+        }),
+    ];
+    for order in LineOrder::ALL {
+        let name = format!("masked_conv_flow {order:?}");
+        cases.push(Case::new(name, [2, 5, 4], 0.4, |vs| {
+            MaskedConvFlow::new(vs, 2, order, [2, 3]).unwrap()
+        }));
+    }
+    for (form, parts) in [
+        (AffineForm::Sigmoid, [3, 1]),
+        (AffineForm::ShiftedSigmoid, [2, 2]),
+        (AffineForm::Gaussian, [1, 3]),
+    ] {
+        cases.push(Case::new(
+            format!("coupling {form:?}, weight-normalised net"),
+            [4, 3, 5],
+            0.4,
+            |vs| {
+                AffineCoupling::new(vs, parts, form, |vs, i, o| weight_norm_net(vs, i, o, 5))
+                    .unwrap()
+            },
+        ));
+        cases.push(Case::new(
+            format!("coupling {form:?}, normalised net"),
+            [4, 3, 5],
+            0.3,
+            |vs| AffineCoupling::new(vs, parts, form, |vs, i, o| norm_net(vs, i, o, 5)).unwrap(),
+        ));
+    }
+    for triangle in [Triangle::Lower, Triangle::Upper] {
+        let case = Case::new(
+            format!("masked_residual {triangle:?}"),
+            [2, 3, 4],
+            0.0,
+            |vs| {
+                let solver = FixedPoint::default();
+                MaskedResidual::new(vs, [2, 3, 4], 3, triangle, solver).unwrap()
+            },
+        );
+        // its slope must not come near 0 by chance
+        for (name, mut variable) in named(&case.vs) {
+            if name == "t" {
+                let _ = tch::no_grad(|| variable.fill_(1.0));
+            }
+        }
+        shake(&case.vs, 3, 0.15);
+        cases.push(case);
     }
     cases
 }

@@ -125,3 +125,25 @@ fn clipping_divides_the_gradient_by_its_norm_over_the_limit() {
     let (_, below) = moments(Some(2.0 * norm));
     assert!((below / norm - 1.0).abs() < 1e-5, "{below} {norm}");
 }
+
+#[test]
+fn entries_of_the_gradient_are_cut_off_before_its_norm_is_taken() {
+    let step = |clip_value| {
+        let config = TrainConfig {
+            clip_value,
+            clip_norm: None,
+            ..TrainConfig::default()
+        };
+        let mut learner = learner(&config);
+        let count: usize = learner.adam.params().iter().map(Tensor::numel).sum();
+        let step = learner.step(&images(7, CHW), &noise(), 0.02).unwrap();
+        (step.grad_norm, (count as f64).sqrt())
+    };
+    let (free, root) = step(None);
+    let limit = 0.01 * free / root;
+    let (cut, _) = step(Some(limit));
+    assert!(
+        cut > 0.0 && cut <= limit * root * (1.0 + 1e-5),
+        "{cut} {free}"
+    );
+}

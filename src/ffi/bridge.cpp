@@ -338,9 +338,16 @@ int ivf_fused_adam(const ivf_adam* adam, char** error) {
     // the fused kernel reads the number of the step, counted from 1, from a tensor per parameter
     Tensor step = borrow(adam->step);
     const std::vector<Tensor> steps(n, step.add_(1));
-    at::_fused_adam_(borrow_all(adam->params, n), borrow_all(adam->grads, n), borrow_all(adam->exp_avg, n),
-                     borrow_all(adam->exp_avg_sq, n), {}, steps, adam->lr, adam->beta1,
-                     adam->beta2, adam->weight_decay, adam->eps, /*amsgrad=*/false, /*maximize=*/false, grad_scale,
+    const bool amsgrad = adam->max_exp_avg_sq != nullptr;
+    std::vector<Tensor> max_exp_avg_sq;
+    if (amsgrad) max_exp_avg_sq = borrow_all(adam->max_exp_avg_sq, n);
+    const std::vector<Tensor> params = borrow_all(adam->params, n);
+    at::_fused_adam_(params, borrow_all(adam->grads, n), borrow_all(adam->exp_avg, n),
+                     borrow_all(adam->exp_avg_sq, n), max_exp_avg_sq, steps, adam->lr, adam->beta1,
+                     adam->beta2, adam->weight_decay, adam->eps, amsgrad, /*maximize=*/false, grad_scale,
                      /*found_inf=*/{});
+    // unlike other in-place operations the fused step leaves the versions alone, by which autograd and whoever keeps
+    // something computed from the parameters notice a change
+    for (const Tensor& param : params) param.unsafeGetTensorImpl()->bump_version();
   });
 }

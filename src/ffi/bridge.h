@@ -64,12 +64,14 @@ void ivf_parallel_for(int64_t jobs, void (*run)(void* context, int64_t begin, in
 int ivf_global_norm(const ivf_tensor* tensors, size_t n, ivf_tensor* out, char** error);
 
 // One Adam step over all parameters (torch's _fused_adam_), in place. Lists hold n tensors each; `step` (0-d float32)
-// is counted up first. Gradients are divided by `grad_scale` (0-d float32, may be NULL).
+// is counted up first. Gradients are divided by `grad_scale` (0-d float32, may be NULL). With `max_exp_avg_sq` (n
+// tensors, may be NULL) it is the AMSGrad variant. Counts up the versions of the parameters, which torch does not.
 typedef struct {
   const ivf_tensor* params;
   const ivf_tensor* grads;
   const ivf_tensor* exp_avg;
   const ivf_tensor* exp_avg_sq;
+  const ivf_tensor* max_exp_avg_sq;
   size_t n;
   ivf_tensor step;
   ivf_tensor grad_scale;

@@ -39,27 +39,40 @@ pub fn grad_norm(tensors: &[Tensor]) -> Result<Tensor> {
     Ok(unsafe { Tensor::from_ptr(out) })
 }
 
+/// What Adam remembers, one entry per parameter.
+#[derive(Debug, Clone, Copy)]
+pub struct AdamState<'a> {
+    /// First moments, `m`.
+    pub exp_avg: &'a [Tensor],
+    /// Second moments, `v`.
+    pub exp_avg_sq: &'a [Tensor],
+    /// Largest second moments so far, for AMSGrad; `None` for plain Adam.
+    pub max_exp_avg_sq: Option<&'a [Tensor]>,
+    /// Steps so far, 0-d float32; counted up by a step.
+    pub step: &'a Tensor,
+}
+
 /// One Adam step in place: `m ← β₁m + (1-β₁)g`, `v ← β₂v + (1-β₂)g²`, `p ← p - lr m̂/(√v̂ + ε)` with bias-corrected
-/// moments (Kingma and Ba 2015; torch's `_fused_adam_`).
+/// moments (Kingma and Ba 2015; torch's `_fused_adam_`). AMSGrad takes the largest `v` so far in the place of `v`.
 ///
-/// The lists run in parallel, one entry per parameter; `step`, a 0-d float32 tensor, is counted up first. Gradients are
-/// divided by `grad_scale` (0-d float32) before anything else, which is how clipping costs no pass of its own.
+/// The lists run in parallel, one entry per parameter. Gradients are divided by `grad_scale` (0-d float32) before
+/// anything else, which is how clipping costs no pass of its own.
 ///
 /// # Errors
 /// Lists of different lengths, or tensors of different kinds or devices.
 pub fn fused_adam_step(
     params: &[Tensor],
     grads: &[Tensor],
-    exp_avg: &[Tensor],
-    exp_avg_sq: &[Tensor],
-    step: &Tensor,
+    state: AdamState<'_>,
     hyper: AdamHyper,
     grad_scale: Option<&Tensor>,
 ) -> Result<()> {
     let n = params.len();
-    if [grads.len(), exp_avg.len(), exp_avg_sq.len()]
-        .iter()
-        .any(|&len| len != n)
+    let largest = state.max_exp_avg_sq;
+    if [grads, state.exp_avg, state.exp_avg_sq]
+        .into_iter()
+        .chain(largest)
+        .any(|list| list.len() != n)
     {
         return Err(Error::argument(
             "fused_adam_step",
@@ -67,14 +80,18 @@ pub fn fused_adam_step(
             "and the state lists must have the same length",
         ));
     }
-    let lists = [params, grads, exp_avg, exp_avg_sq].map(handles);
+    let lists = [params, grads, state.exp_avg, state.exp_avg_sq].map(handles);
+    let largest = largest.map(handles);
     let adam = sys::Adam {
         params: lists[0].as_ptr(),
         grads: lists[1].as_ptr(),
         exp_avg: lists[2].as_ptr(),
         exp_avg_sq: lists[3].as_ptr(),
+        max_exp_avg_sq: largest
+            .as_ref()
+            .map_or(std::ptr::null(), |list| list.as_ptr()),
         n,
-        step: step.as_ptr().cast_mut(),
+        step: state.step.as_ptr().cast_mut(),
         grad_scale: grad_scale.map_or(std::ptr::null_mut(), |t| t.as_ptr().cast_mut()),
         lr: hyper.lr,
         beta1: hyper.beta1,
@@ -83,7 +100,7 @@ pub fn fused_adam_step(
         eps: hyper.eps,
     };
     checked(|error| {
-        // SAFETY: four lists of `n` handles of borrowed tensors, alive for the call.
+        // SAFETY: lists of `n` handles of borrowed tensors, alive for the call; a missing list is NULL.
         unsafe { sys::ivf_fused_adam(&adam, error) }
     })
 }

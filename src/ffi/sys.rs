@@ -45,6 +45,7 @@ pub struct Adam {
     pub grads: *const Handle,
     pub exp_avg: *const Handle,
     pub exp_avg_sq: *const Handle,
+    pub max_exp_avg_sq: *const Handle,
     pub n: usize,
     pub step: Handle,
     pub grad_scale: Handle,

@@ -2,12 +2,9 @@
 
 use super::check::{same_channels, Placement};
 use super::{Cx, Mapped, Transform};
+use crate::nn::{FirstBatch, Moments};
 use crate::{Error, Result};
-use std::cell::Cell;
 use tch::{nn, nn::Init, Kind, Tensor};
-
-/// A channel whose standard deviation is below this fraction of `1 + |mean|` counts as constant.
-const CONSTANT: f64 = 1e-5;
 
 /// Activation normalisation.
 ///
@@ -20,8 +17,7 @@ const CONSTANT: f64 = 1e-5;
 /// in that batch keeps the scale 1: a border that has been black so far must not amplify its first grey pixel.
 ///
 /// Variables: `loc` `[C]`, `log_scale` `[C]`, and the buffer `initialized` (one boolean), which is saved with them. A
-/// loaded layer is ready without a batch: the buffer is read at the first use and, once true, never again, because
-/// reading it makes a GPU wait.
+/// loaded layer is ready without a batch.
 ///
 /// Source: Kingma, Dhariwal, *Glow*, 2018, <https://arxiv.org/abs/1807.03039>.
 #[derive(Debug)]
@@ -29,9 +25,7 @@ pub struct ActNorm {
     channels: i64,
     loc: Tensor,
     log_scale: Tensor,
-    initialized: Tensor,
-    /// Whether `initialized` is known to be true. It never turns back, so this cannot go stale.
-    ready: Cell<bool>,
+    first: FirstBatch,
     placement: Placement,
 }
 
@@ -48,14 +42,12 @@ impl ActNorm {
         }
         let loc = vs.f_var("loc", &[channels], Init::Const(0.0))?;
         let log_scale = vs.f_var("log_scale", &[channels], Init::Const(0.0))?;
-        let flag = Tensor::f_zeros([0i64; 0], (Kind::Bool, vs.device()))?;
         Ok(Self {
             channels,
             placement: Placement::in_path(vs),
             loc,
             log_scale,
-            initialized: vs.add("initialized", flag, false),
-            ready: Cell::new(false),
+            first: FirstBatch::new(vs, "actnorm")?,
         })
     }
 
@@ -64,20 +56,33 @@ impl ActNorm {
     /// # Errors
     /// What libtorch reports when the flag cannot be read.
     pub fn is_initialized(&self) -> Result<bool> {
-        if !self.ready.get() {
-            let flag = self.initialized.f_double_value(&[])?;
-            self.ready.set(flag != 0.0);
-        }
-        Ok(self.ready.get())
+        self.first.seen()
     }
 
     fn check(&self, x: &Tensor) -> Result<[i64; 4]> {
         let nchw = self.placement.check_channels("actnorm", self.channels, x)?;
+        self.first.require()?;
+        Ok(nchw)
+    }
+
+    /// Sets the parameters from a first batch, once, by what `parameters` makes of its mean and standard deviation:
+    /// `loc` and `log_scale`.
+    pub(super) fn set_from(
+        &mut self,
+        x: &Tensor,
+        parameters: impl FnOnce(Moments) -> Result<[Tensor; 2]>,
+    ) -> Result<()> {
+        self.placement.check_channels("actnorm", self.channels, x)?;
         if self.is_initialized()? {
-            Ok(nchw)
-        } else {
-            Err(Error::NotInitialized { layer: "actnorm" })
+            return Ok(());
         }
+        tch::no_grad(|| -> Result<()> {
+            let [loc, log_scale] = parameters(self.first.moments(x)?)?;
+            self.loc.f_copy_(&loc)?;
+            self.log_scale.f_copy_(&log_scale)?;
+            Ok(())
+        })?;
+        self.first.set_seen()
     }
 
     /// `parameter` as `[1, C, 1, 1]`.
@@ -120,34 +125,6 @@ impl Transform for ActNorm {
     }
 
     fn initialize(&mut self, x: &Tensor, _cx: Cx<'_>) -> Result<()> {
-        let [n, _, h, w] = self.placement.check_channels("actnorm", self.channels, x)?;
-        if self.is_initialized()? {
-            return Ok(());
-        }
-        if n * h * w < 2 {
-            return Err(Error::argument(
-                "actnorm",
-                "x",
-                format!(
-                    "must have at least two values per channel to be standardised, got size {:?}",
-                    x.size()
-                ),
-            ));
-        }
-        tch::no_grad(|| -> Result<()> {
-            let per_channel = x.f_transpose(0, 1)?.f_reshape([self.channels, -1])?;
-            let (var, mean) = per_channel.f_var_mean_dim([1i64].as_slice(), true, false)?;
-            let std = var.f_sqrt()?;
-            let constant = mean.f_abs()?.f_add_scalar(1.0)?.f_mul_scalar(CONSTANT)?;
-            let log_scale = std
-                .f_log()?
-                .f_masked_fill(&std.f_le_tensor(&constant)?, 0.0)?;
-            self.loc.f_copy_(&mean)?;
-            self.log_scale.f_copy_(&log_scale)?;
-            let _ = self.initialized.f_fill_(1i64)?;
-            Ok(())
-        })?;
-        self.ready.set(true);
-        Ok(())
+        self.set_from(x, |Moments { mean, log_std }| Ok([mean, log_std]))
     }
 }

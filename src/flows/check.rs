@@ -44,6 +44,22 @@ impl Placement {
         ))
     }
 
+    /// `N` of `x` if its images have the shape `chw` and it lies with the layer's parameters.
+    pub(crate) fn check_image(self, layer: &'static str, chw: [i64; 3], x: &Tensor) -> Result<i64> {
+        let [n, c, h, w] = self.check(layer, x)?;
+        if [c, h, w] == chw {
+            return Ok(n);
+        }
+        Err(Error::argument(
+            layer,
+            "x",
+            format!(
+                "must be [N, C, H, W] with [C, H, W] = {chw:?}, got {:?}",
+                [n, c, h, w]
+            ),
+        ))
+    }
+
     /// `[N, C, H, W]` of `x` if it lies with the layer's parameters.
     pub(crate) fn check(self, layer: &'static str, x: &Tensor) -> Result<[i64; 4]> {
         let nchw = image_size(layer, x)?;
@@ -88,5 +104,15 @@ pub(crate) fn same_channels(layer: &'static str, channels: i64, chw: [i64; 3]) -
     }
     Err(Error::config(format!(
         "{layer} was built for {channels} channels and cannot take an image of shape {chw:?}"
+    )))
+}
+
+/// The shape `built` of a layer's parameters against the one it is asked about.
+pub(crate) fn same_image(layer: &'static str, built: [i64; 3], chw: [i64; 3]) -> Result<[i64; 3]> {
+    if chw == built {
+        return Ok(chw);
+    }
+    Err(Error::config(format!(
+        "{layer} was built for images of shape {built:?} and cannot take {chw:?}"
     )))
 }

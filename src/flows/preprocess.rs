@@ -106,6 +106,51 @@ impl Transform for Scale {
     }
 }
 
+/// Moves the unit interval around 0: `z = width (x - 1/2)`, so `[0, 1)` → `[-width/2, width/2)`; log-det `D ln width`.
+///
+/// For flows that start from bounded images: `width` 2 gives `[-1, 1)`, 1 gives `[-1/2, 1/2)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Center {
+    width: f64,
+}
+
+impl Center {
+    /// An interval of length `width` around 0.
+    ///
+    /// # Errors
+    /// [`Error::Config`] unless `width` is a positive number.
+    pub fn new(width: f64) -> Result<Self> {
+        if width > 0.0 && width.is_finite() {
+            return Ok(Self { width });
+        }
+        Err(Error::config(format!(
+            "`width`, the length of the interval of the images around 0, must be a positive number, got {width}"
+        )))
+    }
+}
+
+impl Transform for Center {
+    fn name(&self) -> &'static str {
+        "center"
+    }
+
+    fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+        let [_, c, h, w] = image_size("center", x)?;
+        let value = x.f_add_scalar(-0.5)?.f_mul_scalar(self.width)?;
+        Ok(with_constant(value, (c * h * w) as f64 * self.width.ln()))
+    }
+
+    fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+        let [_, c, h, w] = image_size("center", z)?;
+        let value = z.f_mul_scalar(1.0 / self.width)?.f_add_scalar(0.5)?;
+        Ok(with_constant(value, -(c * h * w) as f64 * self.width.ln()))
+    }
+
+    fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
+        Ok(chw)
+    }
+}
+
 /// Logit with a margin: `[0, 1]` → R.
 ///
 /// ```text
@@ -113,10 +158,13 @@ impl Transform for Scale {
 /// ```
 ///
 /// Where: `a` is the margin that keeps black and white pixels finite, `D = C H W`. The inverse takes both logarithms
-/// from the log-sigmoid of `z`, so it is finite for every latent.
+/// from the log-sigmoid of `z`, so it is finite for every latent. If made by [`symmetric`](LogitMap::symmetric),
+/// `y = a + (1 - 2a) x` instead, which leaves the same margin on both sides.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LogitMap {
     alpha: f64,
+    /// `y` at `x = 0`.
+    start: f64,
 }
 
 impl LogitMap {
@@ -126,11 +174,23 @@ impl LogitMap {
     /// [`Error::Config`] unless `0 < alpha < 0.5`.
     pub fn new(alpha: f64) -> Result<Self> {
         if alpha > 0.0 && alpha < 0.5 {
-            return Ok(Self { alpha });
+            let start = alpha * (1.0 - 2.0 * alpha);
+            return Ok(Self { alpha, start });
         }
         Err(Error::config(format!(
             "`alpha`, the margin of the logit, must lie between 0 and 0.5, got {alpha}; 1e-6 is usual"
         )))
+    }
+
+    /// Logit with the margin `alpha` on both sides.
+    ///
+    /// # Errors
+    /// As [`new`](LogitMap::new).
+    pub fn symmetric(alpha: f64) -> Result<Self> {
+        Ok(Self {
+            start: alpha,
+            ..Self::new(alpha)?
+        })
     }
 
     fn log_slope(&self, dims: i64) -> f64 {
@@ -146,7 +206,7 @@ impl Transform for LogitMap {
     fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
         let [_, c, h, w] = image_size("logit", x)?;
         let slope = 1.0 - 2.0 * self.alpha;
-        let y = x.f_mul_scalar(slope)?.f_add_scalar(self.alpha * slope)?;
+        let y = x.f_mul_scalar(slope)?.f_add_scalar(self.start)?;
         let (log_y, log_rest) = (y.f_log()?, y.f_neg()?.f_log1p()?);
         let log_det = sum_per_sample(&log_y.f_add(&log_rest)?).f_neg()?;
         Ok(Mapped {
@@ -162,8 +222,8 @@ impl Transform for LogitMap {
         let slope = 1.0 - 2.0 * self.alpha;
         let x = z
             .f_sigmoid()?
-            .f_mul_scalar(1.0 / slope)?
-            .f_add_scalar(-self.alpha)?;
+            .f_add_scalar(-self.start)?
+            .f_mul_scalar(1.0 / slope)?;
         let log_det = sum_per_sample(&log_y.f_add(&log_rest)?);
         Ok(Mapped {
             value: x,

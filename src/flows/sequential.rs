@@ -18,8 +18,21 @@ impl Sequential {
 
     /// Appends `child` at the latent end.
     #[must_use]
-    pub fn push(mut self, name: impl Into<String>, child: impl Transform + 'static) -> Self {
-        self.children.push((name.into(), Box::new(child)));
+    pub fn push(self, name: impl Into<String>, child: impl Transform + 'static) -> Self {
+        self.push_boxed(name, Box::new(child))
+    }
+
+    /// Appends a `child` whose type is not known.
+    #[must_use]
+    pub fn push_boxed(mut self, name: impl Into<String>, child: Box<dyn Transform>) -> Self {
+        self.children.push((name.into(), child));
+        self
+    }
+
+    /// Appends the children of `other` under their names.
+    #[must_use]
+    pub fn extend(mut self, other: Self) -> Self {
+        self.children.extend(other.children);
         self
     }
 

@@ -11,6 +11,9 @@ use tch::Tensor;
 /// z[n, c f^2 + dy f + dx, h, w] = x[n, c, h f + dy, w f + dx],   f = factor
 /// ```
 ///
+/// or, if made by [`block_major`](Squeeze::block_major), with the channel `(dy f + dx) C + c` on the left: the colours of
+/// a pixel stay neighbours. The order matters to layers that halve or group the channels.
+///
 /// # Shapes
 /// `[N, C, H, W]` → `[N, C f^2, H/f, W/f]`.
 ///
@@ -18,6 +21,7 @@ use tch::Tensor;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Squeeze {
     factor: i64,
+    block_major: bool,
 }
 
 impl Squeeze {
@@ -31,7 +35,21 @@ impl Squeeze {
                 "the squeeze factor must be 1 or more, got {factor}"
             )));
         }
-        Ok(Self { factor })
+        Ok(Self {
+            factor,
+            block_major: false,
+        })
+    }
+
+    /// Squeeze by `factor` with the position in the block as the slower index of the new channels.
+    ///
+    /// # Errors
+    /// As [`new`](Squeeze::new).
+    pub fn block_major(factor: i64) -> Result<Self> {
+        Ok(Self {
+            block_major: true,
+            ..Self::new(factor)?
+        })
     }
 }
 
@@ -46,9 +64,14 @@ impl Transform for Squeeze {
         let f = self.factor;
         // not pixel_unshuffle, which gives an empty batch the wrong shape
         let blocks = x.f_reshape([n, c, h / f, f, w / f, f])?;
+        let order = if self.block_major {
+            [0, 3, 5, 1, 2, 4]
+        } else {
+            [0, 1, 3, 5, 2, 4]
+        };
         Ok(Mapped {
             value: blocks
-                .f_permute([0, 1, 3, 5, 2, 4])?
+                .f_permute(order)?
                 .f_reshape([n, out[0], out[1], out[2]])?,
             log_det: zero_log_det(x),
         })
@@ -65,11 +88,15 @@ impl Transform for Squeeze {
                 format!("must have a multiple of {block} channels, got {c}"),
             ));
         }
-        let blocks = z.f_reshape([n, c / block, f, f, h, w])?;
-        Ok(Mapped {
-            value: blocks
+        let blocks = if self.block_major {
+            z.f_reshape([n, f, f, c / block, h, w])?
+                .f_permute([0, 3, 4, 1, 5, 2])?
+        } else {
+            z.f_reshape([n, c / block, f, f, h, w])?
                 .f_permute([0, 1, 4, 2, 5, 3])?
-                .f_reshape([n, c / block, h * f, w * f])?,
+        };
+        Ok(Mapped {
+            value: blocks.f_reshape([n, c / block, h * f, w * f])?,
             log_det: zero_log_det(z),
         })
     }

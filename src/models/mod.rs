@@ -1,12 +1,23 @@
 //! Assemblies: density models over images, built from a configuration.
 
 mod build;
+mod butterfly;
 mod config;
 mod glow;
+mod macow;
+mod mintnet;
+mod multiscale;
+mod wn_glow;
+mod woodbury;
 
 pub use build::{build, parameter_count, MODELS};
+pub use butterfly::{butterfly_mixing, ButterflyConfig};
 pub use config::{CouplingConfig, ModelConfig, Net, SplineConfig};
 pub use glow::Glow;
+pub use macow::{macow_mixing, MaCowBlock, MaCowConfig, MaCowSplitBlock};
+pub use mintnet::MintNetConfig;
+pub use multiscale::MultiScale;
+pub use woodbury::{woodbury_mixing, WoodburyConfig};
 
 use crate::flows::{Cx, Mapped};
 use crate::Result;

@@ -50,6 +50,16 @@ impl Conv2d {
         Self::with_init(vs, [outputs, inputs, kernel], bias, Init::Const(0.0))
     }
 
+    /// A convolution with a `weight` `[C', C, k, k]` and a `bias` that were made elsewhere.
+    pub(super) fn from_parts(weight: Tensor, bias: Option<Tensor>) -> Self {
+        let kernel = weight.size()[2];
+        Self {
+            weight,
+            bias,
+            kernel,
+        }
+    }
+
     fn with_init(
         vs: &nn::Path,
         [outputs, inputs, kernel]: [i64; 3],

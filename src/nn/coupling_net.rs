@@ -1,7 +1,7 @@
 //! The nets that condition the couplings of the paper's tables.
 
 use super::{Conditioner, Conv2d, Conv2dZero};
-use crate::{Error, Result};
+use crate::Result;
 use serde::{Deserialize, Serialize};
 use tch::{nn, Tensor};
 
@@ -61,14 +61,9 @@ impl CouplingNet {
     /// The net `config.net` from `inputs` to `outputs` channels.
     ///
     /// # Errors
-    /// [`Error::Config`] for a width below 1.
+    /// [`Error::Config`](crate::Error::Config) for a width below 1.
     pub fn new(vs: &nn::Path, inputs: i64, outputs: i64, config: &CouplingConfig) -> Result<Self> {
-        let w = config.width;
-        if w < 1 {
-            return Err(Error::config(format!(
-                "`width`, the hidden channels of a coupling, must be 1 or more, got {w}"
-            )));
-        }
+        let w = super::check_width(config.width)?;
         // the i-th convolution stands at 2i, the ReLUs between them
         let at = |index: i64| vs / (2 * index);
         let layers: Vec<Box<dyn Conditioner>> = match config.net {

@@ -1,7 +1,7 @@
 //! Adam with its state in the open, so that a checkpoint can hold it.
 
 use super::TrainConfig;
-use crate::ffi::optim::{fused_adam_step, AdamHyper};
+use crate::ffi::optim::{fused_adam_step, AdamHyper, AdamState};
 use crate::Result;
 use tch::{nn::VarStore, Kind, Tensor};
 
@@ -13,14 +13,17 @@ use tch::{nn::VarStore, Kind, Tensor};
 /// p <- p - lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)
 /// ```
 ///
-/// Where `g` is the gradient plus `weight_decay * p`. The steps are torch's fused ones: a few launches for all
-/// parameters together.
+/// Where `g` is the gradient plus `weight_decay * p`. With AMSGrad (Reddi, Kale and Kumar, On the Convergence of Adam
+/// and Beyond, 2018, <https://arxiv.org/abs/1904.09237>) the largest `v` so far takes the place of `v` in the second
+/// line. The steps are torch's fused ones: a few launches for all parameters together.
 #[derive(Debug)]
 pub struct Adam {
     names: Vec<String>,
     params: Vec<Tensor>,
     exp_avg: Vec<Tensor>,
     exp_avg_sq: Vec<Tensor>,
+    /// Largest `exp_avg_sq` so far, with AMSGrad.
+    max_exp_avg_sq: Option<Vec<Tensor>>,
     /// 0-d; one count for all parameters, since every step moves all of them.
     count: Tensor,
     hyper: AdamHyper,
@@ -49,6 +52,7 @@ impl Adam {
         Ok(Self {
             exp_avg: zeros(&params)?,
             exp_avg_sq: zeros(&params)?,
+            max_exp_avg_sq: config.amsgrad.then(|| zeros(&params)).transpose()?,
             count: Tensor::f_zeros([0i64; 0], (Kind::Float, vs.device()))?,
             names,
             params,
@@ -82,16 +86,19 @@ impl Adam {
         fused_adam_step(
             &self.params,
             grads,
-            &self.exp_avg,
-            &self.exp_avg_sq,
-            &self.count,
+            AdamState {
+                exp_avg: &self.exp_avg,
+                exp_avg_sq: &self.exp_avg_sq,
+                max_exp_avg_sq: self.max_exp_avg_sq.as_deref(),
+                step: &self.count,
+            },
             hyper,
             grad_scale,
         )
     }
 
-    /// The whole state by name (`exp_avg.NAME`, `exp_avg_sq.NAME`, `step`); the tensors share their storage
-    /// with the optimiser's.
+    /// The whole state by name (`exp_avg.NAME`, `exp_avg_sq.NAME`, with AMSGrad `max_exp_avg_sq.NAME`, and `step`); the
+    /// tensors share their storage with the optimiser's.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let part = |kind: &'static str, tensors: &'_ [Tensor]| -> Vec<(String, Tensor)> {
             let named = self.names.iter().zip(tensors);
@@ -101,6 +108,9 @@ impl Adam {
         };
         let mut state = part("exp_avg", &self.exp_avg);
         state.extend(part("exp_avg_sq", &self.exp_avg_sq));
+        if let Some(largest) = &self.max_exp_avg_sq {
+            state.extend(part("max_exp_avg_sq", largest));
+        }
         state.push(("step".to_owned(), self.count.shallow_clone()));
         state
     }
@@ -111,15 +121,18 @@ mod tests {
     use super::*;
     use tch::{nn::Init, Device};
 
-    /// The equations of the type's documentation, number by number.
-    fn by_definition(start: f64, grads: &[f64], lr: f64, scale: f64, decay: f64) -> f64 {
-        let (mut p, mut m, mut v) = (start, 0.0, 0.0);
+    /// The equations of the type's documentation, number by number, with a learning rate of 0.02, a gradient scale of
+    /// 4 and a weight decay of 0.1.
+    fn by_definition(start: f64, grads: &[f64], amsgrad: bool) -> f64 {
+        let (lr, scale, decay) = (0.02, 4.0, 0.1);
+        let (mut p, mut m, mut v, mut largest) = (start, 0.0, 0.0, 0f64);
         for (i, grad) in grads.iter().enumerate() {
             let g = grad / scale + decay * p;
             m = 0.9 * m + 0.1 * g;
-            v = 0.999 * v + 0.001 * g * g;
-            let t = i as i32 + 1;
-            let (m_hat, v_hat) = (m / (1.0 - 0.9f64.powi(t)), v / (1.0 - 0.999f64.powi(t)));
+            v = 0.99 * v + 0.01 * g * g;
+            largest = largest.max(v);
+            let (t, v) = (i as i32 + 1, if amsgrad { largest } else { v });
+            let (m_hat, v_hat) = (m / (1.0 - 0.9f64.powi(t)), v / (1.0 - 0.99f64.powi(t)));
             p -= lr * m_hat / (v_hat.sqrt() + 1e-8);
         }
         p
@@ -127,27 +140,37 @@ mod tests {
 
     #[test]
     fn steps_follow_the_definition_for_every_parameter() {
-        let vs = VarStore::new(Device::Cpu);
-        let starts = [("b", 0.5), ("a", -1.5)];
-        let vars = starts.map(|(name, value)| vs.root().var(name, &[3, 2], Init::Const(value)));
-        let config = TrainConfig {
-            weight_decay: 0.1,
-            ..TrainConfig::default()
-        };
-        let mut adam = Adam::new(&vs, &config).unwrap();
-        assert_eq!(adam.names(), ["a", "b"]);
-        let grads = [2.0, -3.0, 0.25, 1.0];
-        let scale = Tensor::from(4.0f32);
-        for grad in grads {
-            let grads =
-                [grad, 2.0 * grad].map(|g| Tensor::full([3, 2], g, (Kind::Float, Device::Cpu)));
-            adam.step(&grads, 0.02, Some(&scale)).unwrap();
-        }
-        let doubled = grads.map(|grad| 2.0 * grad);
-        for (var, (start, grads)) in vars.iter().zip([(0.5, doubled), (-1.5, grads)]) {
-            let expected = by_definition(start, &grads, 0.02, 4.0, 0.1);
-            let error = (var - expected).abs().max().double_value(&[]);
-            assert!(error < 1e-6, "{error}");
+        for amsgrad in [false, true] {
+            let vs = VarStore::new(Device::Cpu);
+            let starts = [("b", 0.5), ("a", -1.5)];
+            let vars = starts.map(|(name, value)| vs.root().var(name, &[3, 2], Init::Const(value)));
+            let config = TrainConfig {
+                weight_decay: 0.1,
+                betas: [0.9, 0.99],
+                amsgrad,
+                ..TrainConfig::default()
+            };
+            let mut adam = Adam::new(&vs, &config).unwrap();
+            assert_eq!(adam.names(), ["a", "b"]);
+            // a large gradient first: AMSGrad remembers it while the plain second moment fades
+            let grads = [40.0, -3.0, 0.25, 1.0, 0.1];
+            let scale = Tensor::from(4.0f32);
+            for grad in grads {
+                let grads =
+                    [grad, 2.0 * grad].map(|g| Tensor::full([3, 2], g, (Kind::Float, Device::Cpu)));
+                adam.step(&grads, 0.02, Some(&scale)).unwrap();
+            }
+            let doubled = grads.map(|grad| 2.0 * grad);
+            for (var, (start, grads)) in vars.iter().zip([(0.5, doubled), (-1.5, grads)]) {
+                let expected = by_definition(start, &grads, amsgrad);
+                let error = (var - expected).abs().max().double_value(&[]);
+                assert!(error < 1e-6, "amsgrad {amsgrad}: {error}");
+            }
+            let other = by_definition(0.5, &doubled, !amsgrad);
+            let apart = (&vars[0] - other).abs().max().double_value(&[]);
+            assert!(apart > 1e-4, "the two variants agree here: {apart}");
+            let names: Vec<_> = adam.state().into_iter().map(|(name, _)| name).collect();
+            assert_eq!(names.contains(&"max_exp_avg_sq.a".to_owned()), amsgrad);
         }
     }
 }

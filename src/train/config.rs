@@ -26,6 +26,9 @@ pub struct TrainConfig {
     pub betas: [f64; 2],
     /// Adam's `eps`.
     pub eps: f64,
+    /// Adam's variant AMSGrad.
+    #[serde(default)]
+    pub amsgrad: bool,
     /// L2 penalty added to the gradient.
     pub weight_decay: f64,
     /// Epochs of linear warm-up; fractions are allowed.
@@ -34,6 +37,8 @@ pub struct TrainConfig {
     pub warmup_steps: Option<u64>,
     /// How the rate falls after the warm-up.
     pub decay: Decay,
+    /// Largest magnitude of a single entry of the gradient; larger ones are cut off, before the norm is taken.
+    pub clip_value: Option<f64>,
     /// Largest norm of the gradient of all parameters together; longer ones are scaled down to it.
     pub clip_norm: Option<f64>,
     /// `auto`, `cpu`, `cuda` or `cuda:i`.
@@ -60,10 +65,12 @@ impl Default for TrainConfig {
             lr: 1e-3,
             betas: [0.9, 0.999],
             eps: 1e-8,
+            amsgrad: false,
             weight_decay: 0.0,
             warmup_epochs: 1.0,
             warmup_steps: None,
             decay: Decay::Constant,
+            clip_value: None,
             clip_norm: Some(1.0),
             device: "auto".into(),
             eval_every: 1,
@@ -168,12 +175,18 @@ impl RunConfig {
             (
                 match &t.decay {
                     Decay::Constant => true,
-                    Decay::Exponential { factor } | Decay::Milestones { factor, .. } => {
-                        *factor > 0.0 && *factor <= 1.0
-                    }
+                    Decay::Cosine { epochs } => *epochs > 0,
+                    Decay::Exponential { factor }
+                    | Decay::ExponentialSteps { factor }
+                    | Decay::Milestones { factor, .. } => *factor > 0.0 && *factor <= 1.0,
                 },
                 "decay",
-                "a factor in (0, 1]",
+                "a factor in (0, 1], or at least 1 epoch",
+            ),
+            (
+                t.clip_value.is_none_or(positive),
+                "clip_value",
+                "more than 0",
             ),
             (t.clip_norm.is_none_or(positive), "clip_norm", "more than 0"),
             (t.eval_every > 0, "eval_every", "at least 1"),

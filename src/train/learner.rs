@@ -19,6 +19,7 @@ pub struct Learner {
     pub vs: VarStore,
     /// The optimiser of its parameters.
     pub adam: Adam,
+    clip_value: Option<f64>,
     clip_norm: Option<f64>,
     skipped: u64,
     skipped_in_row: u64,
@@ -49,6 +50,7 @@ impl Learner {
             model,
             vs,
             adam,
+            clip_value: config.clip_value,
             clip_norm: config.clip_norm,
             skipped: 0,
             skipped_in_row: 0,
@@ -95,7 +97,7 @@ impl Learner {
         Ok(step)
     }
 
-    /// Gradients in the order of the optimiser's parameters. They are returned by the engine instead of being
+    /// Gradients in the order of the optimiser's parameters, their entries clipped if asked for. They are returned by the engine instead of being
     /// summed into the variables, so that none outlives its step.
     fn gradients(&self, loss: &Tensor) -> Result<Vec<Tensor>> {
         let params = self.adam.params();
@@ -103,10 +105,10 @@ impl Learner {
         let mut used = Vec::with_capacity(grads.len());
         for (grad, param) in grads.into_iter().zip(params) {
             // a parameter that took no part in the loss comes back undefined
-            used.push(if grad.defined() {
-                grad
-            } else {
-                param.detach().f_zeros_like()?
+            used.push(match self.clip_value {
+                _ if !grad.defined() => param.detach().f_zeros_like()?,
+                Some(limit) => grad.f_clamp(-limit, limit)?,
+                None => grad,
             });
         }
         Ok(used)

@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `config`, `presets` | [`RunConfig`]: what a run is made of, and named starting points |
+//! | `config`, `presets`, `recipes` | [`RunConfig`]: what a run is made of, and named starting points |
 //! | `trainer`, `session` | [`Trainer`]: epochs, validation, pictures, stopping and resuming |
 //! | `learner` | [`Learner`]: one optimisation step |
 //! | `adam`, `schedule` | the optimiser with its state, the learning rate of a step |
@@ -21,6 +21,7 @@ mod evaluate;
 mod learner;
 pub mod metrics;
 pub mod presets;
+pub mod recipes;
 mod report;
 mod run_dir;
 mod sampling;

@@ -18,6 +18,16 @@ pub enum Decay {
         /// In `(0, 1]`.
         factor: f64,
     },
+    /// Multiplied by `factor` at every step that follows the warm-up.
+    ExponentialSteps {
+        /// In `(0, 1]`.
+        factor: f64,
+    },
+    /// Half a cosine from the base rate down to 0 over `epochs` epochs (warm-up included), constant within an epoch.
+    Cosine {
+        /// At least 1.
+        epochs: u64,
+    },
     /// Multiplied by `factor` after each of the named epochs (counted from 1, warm-up included).
     Milestones {
         /// In `(0, 1]`.
@@ -27,11 +37,13 @@ pub enum Decay {
     },
 }
 
-/// Linear warm-up, then decay by epochs:
+/// Linear warm-up, then decay:
 ///
 /// ```text
 /// lr(s) = base * (s + 1) / W                                  for s < W
 /// lr(s) = base * factor^floor((s - W) / steps_per_epoch)      from there on (exponential)
+/// lr(s) = base * factor^(s - W)                               (exponential by steps)
+/// lr(s) = base * (1 + cos(pi e / epochs)) / 2                 (cosine, in epoch e = floor(s / steps_per_epoch))
 /// ```
 ///
 /// Where `s` counts steps from 0 and `W` is the number of warm-up steps. Nothing is accumulated, so that a
@@ -54,17 +66,25 @@ impl Schedule {
         if step < self.warmup_steps {
             return self.base * (step + 1) as f64 / self.warmup_steps as f64;
         }
-        let per_epoch = self.steps_per_epoch.max(1);
-        let (factor, times) = match &self.decay {
-            Decay::Constant => (1.0, 0),
-            Decay::Exponential { factor } => (*factor, (step - self.warmup_steps) / per_epoch),
-            Decay::Milestones { factor, epochs } => {
-                let finished = step / per_epoch;
-                let passed = epochs.iter().filter(|&&epoch| epoch <= finished).count();
-                (*factor, passed as u64)
+        let epoch = step / self.steps_per_epoch.max(1);
+        let after = step - self.warmup_steps;
+        let power = |factor: f64, times: u64| factor.powi(times.min(i32::MAX as u64) as i32);
+        self.base
+            * match &self.decay {
+                Decay::Constant => 1.0,
+                Decay::Exponential { factor } => {
+                    power(*factor, after / self.steps_per_epoch.max(1))
+                }
+                Decay::ExponentialSteps { factor } => power(*factor, after),
+                Decay::Cosine { epochs } => {
+                    let done = epoch.min(*epochs) as f64 / (*epochs).max(1) as f64;
+                    0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+                }
+                Decay::Milestones { factor, epochs } => {
+                    let passed = epochs.iter().filter(|&&end| end <= epoch).count();
+                    power(*factor, passed as u64)
+                }
             }
-        };
-        self.base * factor.powi(times.min(i32::MAX as u64) as i32)
     }
 }
 
@@ -103,6 +123,23 @@ mod tests {
         let rates = rates(&schedule(Decay::Exponential { factor: 0.5 }), 3..11);
         let (a, b, c) = (8e-3, 4e-3, 2e-3);
         assert_close(&rates, &[a, a, a, a, b, b, b, c]);
+    }
+
+    #[test]
+    fn exponential_decay_by_steps_starts_at_the_base_rate() {
+        let rates = rates(&schedule(Decay::ExponentialSteps { factor: 0.5 }), 3..7);
+        assert_close(&rates, &[8e-3, 8e-3, 4e-3, 2e-3]);
+    }
+
+    #[test]
+    fn a_cosine_falls_from_epoch_to_epoch_and_ends_at_zero() {
+        let schedule = Schedule {
+            warmup_steps: 0,
+            ..schedule(Decay::Cosine { epochs: 3 })
+        };
+        let (a, b, c) = (8e-3, 6e-3, 2e-3);
+        let expected = [a, a, a, b, b, b, c, c, c, 0.0, 0.0, 0.0, 0.0];
+        assert_close(&rates(&schedule, 0..13), &expected);
     }
 
     #[test]

@@ -60,6 +60,14 @@ pub fn randomize(vs: &nn::VarStore, seed: u64, std: f64) {
     }
 }
 
+/// Adds `N(0, std^2)` to every trainable variable.
+pub fn shake(vs: &nn::VarStore, seed: u64, std: f64) {
+    for (index, (_, mut variable)) in (0..).zip(trainable(vs)) {
+        let noise = normal(seed * 1000 + index, &variable.size()).to_kind(variable.kind()) * std;
+        tch::no_grad(|| variable += noise);
+    }
+}
+
 /// Largest absolute difference; 0 for empty tensors, NaN if there is a NaN.
 pub fn max_diff(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.size(), b.size());
@@ -116,14 +124,19 @@ fn assert_cancel(what: &str, there: &Mapped, back: &Mapped, n: i64, tol: f64) {
     assert_close(&format!("{what}: sum of log-dets"), &sum, &zero, tol);
 }
 
-/// `log|det|` of the Jacobian of `map` at the one sample `x` `[1, ...]`, by reverse-mode differentiation.
-pub fn jacobian_log_det(x: &Tensor, map: impl Fn(&Tensor) -> Tensor) -> f64 {
+/// The Jacobian of `map` at the one sample `x` `[1, ...]`, `[outputs, inputs]`, by reverse-mode differentiation.
+pub fn jacobian(x: &Tensor, map: impl Fn(&Tensor) -> Tensor) -> Tensor {
     let x = x.copy().set_requires_grad(true);
     let y = map(&x).reshape([-1]);
     let rows: Vec<Tensor> = (0..y.numel() as i64)
         .map(|i| Tensor::run_backward(&[y.get(i)], &[&x], true, false)[0].reshape([-1]))
         .collect();
-    let (_, log_det) = Tensor::stack(&rows, 0).slogdet();
+    Tensor::stack(&rows, 0)
+}
+
+/// `log|det|` of the [`jacobian`].
+pub fn jacobian_log_det(x: &Tensor, map: impl Fn(&Tensor) -> Tensor) -> f64 {
+    let (_, log_det) = jacobian(x, map).slogdet();
     log_det.double_value(&[])
 }
 

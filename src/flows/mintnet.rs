@@ -1,0 +1,336 @@
+//! Masked residual block: a convolutional network whose Jacobian is triangular with a positive diagonal.
+
+use super::check::{same_image, Placement};
+use super::{sum_per_sample, Cx, Mapped, Transform};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use tch::{nn, nn::Init, Device, Kind, Tensor};
+
+/// Gain of the initial weights: small, so that a block starts near the identity.
+const INIT_GAIN: f64 = 0.005;
+/// Smallest slope of the direct path.
+const MIN_SLOPE: f64 = 1e-12;
+
+/// Which triangle of the Jacobian is filled. Elements are ordered by (channel, row, column).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Triangle {
+    /// Lower: an output sees earlier elements (type A).
+    Lower,
+    /// Upper: an output sees later elements (type B).
+    Upper,
+}
+
+/// How a [`MaskedResidual`] is inverted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixedPoint {
+    /// Every step is divided by this; above 1/2 the iteration converges near the solution, larger is more careful.
+    pub damping: f64,
+    /// Steps after which the inverse gives up.
+    pub iterations: u32,
+    /// Largest `|z - f(x)| / (1 + |z|)` of an inverse in float32; float64 asks for a millionth of it.
+    pub tolerance: f64,
+}
+
+impl Default for FixedPoint {
+    fn default() -> Self {
+        Self {
+            damping: 1.1,
+            iterations: 100,
+            tolerance: 1e-5,
+        }
+    }
+}
+
+/// Masked residual block.
+///
+/// ```text
+/// h1 = W1 * x + b1,   h2 = W2 * elu(h1) + b2,   z = W3 * elu(h2) + b3 + s x,   s = max(|t|, 1e-12)
+/// ```
+///
+/// Three 3x3 convolutions between C, `l C`, `l C` and C channels, where hidden channel `a C + i` belongs to colour i.
+/// All three are masked alike: a path from colour j to colour i < j is cut, one from j = i sees the taps up to the
+/// centre, one from j < i all taps (for [`Triangle::Upper`] the mirror image of this). So the Jacobian is triangular, and
+/// only centre taps of equal colours reach its diagonal. The signs of those of `W2` are chosen so that no path is
+/// negative:
+///
+/// ```text
+/// dz_i/dx_i = s + sum_ab |W3_ai| elu'(h2_ai) |W2_abi| elu'(h1_bi) |W1_bi| > 0,   log-det = sum log dz_i/dx_i
+/// ```
+///
+/// `forward` is one pass. `inverse` repeats `x <- x + (z - f(x)) / (damping dz/dx)` and checks the residual; if it stays
+/// above the tolerance, that is an error, not a wrong image. Under autograd all its steps are recorded.
+///
+/// Variables: `weight1` `[lC, C, 3, 3]`, `weight2` `[lC, lC, 3, 3]`, `weight3` `[C, lC, 3, 3]`, `bias1`, `bias2`, `bias3`,
+/// and `t` `[1, C, H, W]`, which is 1 at the start. Masked entries keep their first value and are never read.
+///
+/// # Shapes
+/// `[N, C, H, W]` → `[N, C, H, W]`; the size is fixed by `t`.
+///
+/// Source: Song, Meng, Ermon, *MintNet: building invertible neural networks with masked convolutions*, 2019,
+/// <https://arxiv.org/abs/1907.07945>.
+#[derive(Debug)]
+pub struct MaskedResidual {
+    chw: [i64; 3],
+    multiplicity: i64,
+    weights: [Tensor; 3],
+    biases: [Tensor; 3],
+    /// The weights' masks, `[1, C, 1, C, 3, 3]`.
+    mask: Tensor,
+    t: Tensor,
+    solver: FixedPoint,
+    placement: Placement,
+}
+
+/// The masked weights of one pass, and the paths from a colour to itself.
+struct Weights {
+    /// As they are convolved with.
+    conv: [Tensor; 3],
+    /// `|W3_ai W2_abi W1_bi|`, `[C, l, l]` with indices (i, a, b).
+    paths: Tensor,
+    /// `s`, `[1, C, H, W]`.
+    slope: Tensor,
+}
+
+/// `f(x)` and the diagonal of its Jacobian, both like `x`.
+struct Pass {
+    value: Tensor,
+    diagonal: Tensor,
+}
+
+impl MaskedResidual {
+    /// A block for images of shape `chw` with `multiplicity` hidden channels for each colour.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for no hidden channels, an empty image, or a solver that cannot converge.
+    pub fn new(
+        vs: &nn::Path,
+        chw: [i64; 3],
+        multiplicity: i64,
+        triangle: Triangle,
+        solver: FixedPoint,
+    ) -> Result<Self> {
+        let [c, h, w] = chw;
+        if chw.iter().any(|&size| size < 1) || multiplicity < 1 {
+            return Err(Error::config(format!(
+                "a masked residual block needs an image and a latent multiplicity of 1 or more, got {chw:?} and \
+                 {multiplicity}: use fewer subsamplings or more latent channels"
+            )));
+        }
+        solver.check()?;
+        let n = multiplicity * c;
+        let weight = |name: &str, outputs: i64, inputs: i64| -> Result<Tensor> {
+            let init = Init::Randn {
+                mean: 0.0,
+                stdev: INIT_GAIN * (2.0 / (9 * (inputs + outputs)) as f64).sqrt(),
+            };
+            Ok(vs.f_var(name, &[outputs, inputs, 3, 3], init)?)
+        };
+        let bias = |name: &str, outputs: i64, inputs: i64| -> Result<Tensor> {
+            let bound = 1.0 / ((9 * inputs) as f64).sqrt();
+            let init = Init::Uniform {
+                lo: -bound,
+                up: bound,
+            };
+            Ok(vs.f_var(name, &[outputs], init)?)
+        };
+        Ok(Self {
+            chw,
+            multiplicity,
+            weights: [
+                weight("weight1", n, c)?,
+                weight("weight2", n, n)?,
+                weight("weight3", c, n)?,
+            ],
+            biases: [
+                bias("bias1", n, c)?,
+                bias("bias2", n, n)?,
+                bias("bias3", c, n)?,
+            ],
+            mask: mask(c, triangle, vs.kind(), vs.device())?,
+            t: vs.f_var("t", &[1, c, h, w], Init::Const(1.0))?,
+            solver,
+            placement: Placement::in_path(vs),
+        })
+    }
+
+    /// `weight` `[aC, bC, 3, 3]` as `[a, C, b, C, 3, 3]`, masked.
+    fn masked(&self, weight: &Tensor) -> Result<Tensor> {
+        let size = weight.size();
+        let c = self.chw[0];
+        Ok(weight
+            .f_view([size[0] / c, c, size[1] / c, c, 3, 3])?
+            .f_mul(&self.mask)?)
+    }
+
+    fn weights(&self) -> Result<Weights> {
+        let [c, ..] = self.chw;
+        let n = self.multiplicity * c;
+        let [w1, w2, w3] = [
+            self.masked(&self.weights[0])?,
+            self.masked(&self.weights[1])?,
+            self.masked(&self.weights[2])?,
+        ];
+        // the centre taps between equal colours: [a, b, C]
+        let centre = |w: &Tensor| -> Result<Tensor> {
+            Ok(w.f_select(5, 1)?.f_select(4, 1)?.f_diagonal(0, 1, 3)?)
+        };
+        let (c1, c2, c3) = (centre(&w1)?, centre(&w2)?, centre(&w3)?);
+        // c1 is [b, 1, C] and c3 [1, a, C]: as they stand in the product over (a, b, C)
+        let (c1, c3) = (c1.f_transpose(0, 1)?, c3.f_transpose(0, 1)?);
+        let signs = c1.f_sign()?.f_mul(&c3.f_sign()?)?;
+        let positive = signs.f_mul(&c2.f_abs()?)?;
+        let paths = c1.f_mul(&positive)?.f_mul(&c3)?.f_permute([2, 0, 1])?;
+        // puts the new taps in the place of the old ones, outside of which their difference is zero
+        let change = positive.f_sub(&c2)?;
+        let spread = Tensor::f_diag_embed(&change, 0, 1, 3)?; // [a, C, b, C]
+        let spread = spread
+            .f_unsqueeze(-1)?
+            .f_unsqueeze(-1)?
+            .f_constant_pad_nd([1, 1, 1, 1])?;
+        let w2 = w2.f_add(&spread)?;
+        Ok(Weights {
+            conv: [
+                w1.f_reshape([n, c, 3, 3])?,
+                w2.f_reshape([n, n, 3, 3])?,
+                w3.f_reshape([c, n, 3, 3])?,
+            ],
+            paths,
+            slope: self.t.f_abs()?.f_clamp_min(MIN_SLOPE)?,
+        })
+    }
+
+    /// `[N, lC, H, W]` → `[C, l, N H W]`.
+    fn by_colour(&self, x: &Tensor) -> Result<Tensor> {
+        let [c, h, w] = self.chw;
+        let n = x.size()[0];
+        Ok(x.f_view([n, self.multiplicity, c, h * w])?
+            .f_permute([2, 1, 0, 3])?
+            .f_reshape([c, self.multiplicity, n * h * w])?)
+    }
+
+    fn pass(&self, weights: &Weights, x: &Tensor) -> Result<Pass> {
+        let [c, h, w] = self.chw;
+        let n = x.size()[0];
+        let conv = |x: &Tensor, index: usize| {
+            let (weight, bias) = (&weights.conv[index], &self.biases[index]);
+            x.f_conv2d(weight, Some(bias), [1], [1], [1], 1)
+        };
+        // elu'(h) = exp(min(h, 0))
+        let slope = |h: &Tensor| h.f_clamp_max(0.0)?.f_exp();
+        let h1 = conv(x, 0)?;
+        let h2 = conv(&h1.f_elu()?, 1)?;
+        let value = conv(&h2.f_elu()?, 2)?.f_addcmul(&weights.slope, x)?;
+        // one product per colour, not one number per path and pixel
+        let inner = weights.paths.f_bmm(&self.by_colour(&slope(&h1)?)?)?;
+        let diagonal = inner
+            .f_mul(&self.by_colour(&slope(&h2)?)?)?
+            .f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?
+            .f_view([c, n, h, w])?
+            .f_transpose(0, 1)?
+            .f_add(&weights.slope)?;
+        Ok(Pass { value, diagonal })
+    }
+}
+
+impl FixedPoint {
+    fn check(&self) -> Result<()> {
+        let fine = self.damping > 0.5 && self.damping.is_finite() && self.tolerance > 0.0;
+        if !fine || self.iterations == 0 {
+            return Err(Error::config(format!(
+                "the fixed-point inverse needs a `damping` above 0.5 (1.1 is usual), 1 or more `iterations` and a \
+                 positive `tolerance`, got {self:?}"
+            )));
+        }
+        Ok(())
+    }
+
+    fn tolerance(&self, kind: Kind) -> f64 {
+        match kind {
+            Kind::Double => 1e-6 * self.tolerance,
+            _ => self.tolerance,
+        }
+    }
+}
+
+/// The mask of every C x C tile, `[1, C, 1, C, 3, 3]` with indices (output colour, input colour, row, column).
+fn mask(c: i64, triangle: Triangle, kind: Kind, device: Device) -> Result<Tensor> {
+    let tap = |output: i64, input: i64, row: i64, column: i64| {
+        // sources by (colour, row, column) relative to the output
+        let offset = (input - output, row - 1, column - 1);
+        let seen = match triangle {
+            Triangle::Lower => offset <= (0, 0, 0),
+            Triangle::Upper => offset >= (0, 0, 0),
+        };
+        f64::from(u8::from(seen))
+    };
+    let mut taps = Vec::with_capacity((9 * c * c) as usize);
+    for output in 0..c {
+        for input in 0..c {
+            for row in 0..3 {
+                taps.extend((0..3).map(|column| tap(output, input, row, column)));
+            }
+        }
+    }
+    Ok(Tensor::f_from_slice(&taps)?
+        .f_view([1, c, 1, c, 3, 3])?
+        .f_to_kind(kind)?
+        .f_to_device(device)?)
+}
+
+impl Transform for MaskedResidual {
+    fn name(&self) -> &'static str {
+        "masked_residual"
+    }
+
+    fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+        self.placement.check_image("masked_residual", self.chw, x)?;
+        let Pass { value, diagonal } = self.pass(&self.weights()?, x)?;
+        Ok(Mapped {
+            value,
+            log_det: sum_per_sample(&diagonal.f_log()?),
+        })
+    }
+
+    fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+        self.placement.check_image("masked_residual", self.chw, z)?;
+        let weights = self.weights()?;
+        let tolerance = self.solver.tolerance(z.kind());
+        let scale = z.f_abs()?.f_add_scalar(1.0)?;
+        let mut x = z.f_div(&weights.slope)?;
+        let mut residual = f64::NAN;
+        for _ in 0..=self.solver.iterations {
+            let Pass { value, diagonal } = self.pass(&weights, &x)?;
+            let rest = z.f_sub(&value)?;
+            residual = largest(&rest.f_detach()?.f_div(&scale)?)?;
+            if residual <= tolerance {
+                return Ok(Mapped {
+                    value: x,
+                    log_det: sum_per_sample(&diagonal.f_log()?).f_neg()?,
+                });
+            }
+            let step = rest.f_div(&diagonal.f_mul_scalar(self.solver.damping)?)?;
+            x = x.f_add(&step)?;
+        }
+        Err(Error::NotConverged {
+            layer: "masked_residual",
+            problem: format!(
+                "the residual of the fixed-point inverse is {residual:.1e} after {} iterations, allowed {tolerance:.1e}: \
+                 use more `iterations` or a larger `damping` (now {})",
+                self.solver.iterations, self.solver.damping
+            ),
+        })
+    }
+
+    fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
+        same_image("masked_residual", self.chw, chw)
+    }
+}
+
+/// Largest magnitude, 0 for an empty tensor, NaN if there is one.
+fn largest(x: &Tensor) -> Result<f64> {
+    if x.numel() == 0 {
+        return Ok(0.0);
+    }
+    Ok(x.f_abs()?.f_max()?.f_double_value(&[])?)
+}

@@ -1,0 +1,110 @@
+//! MintNet: masked residual blocks alone, without couplings or splits.
+
+use super::multiscale::{Builder, MultiScale};
+use crate::flows::{Dequantize, FixedPoint, LogitMap, MaskedResidual, Scale, Squeeze, Triangle};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use tch::nn;
+
+/// MintNet as published: `layers` pairs of masked residual blocks, lower then upper triangle.
+///
+/// Before the layers `j floor(layers / (subsamplings + 1))`, `j = 1..`, the image is squeezed by 2 and the latent
+/// multiplicity divided by 4, so that the number of hidden channels stays the same.
+///
+/// Source: Song, Meng, Ermon, *MintNet: building invertible neural networks with masked convolutions*, 2019,
+/// <https://arxiv.org/abs/1907.07945>.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MintNetConfig {
+    /// Image shape `[C, H, W]`.
+    pub image: [i64; 3],
+    /// Pairs of blocks.
+    pub layers: usize,
+    /// Squeezes on the way.
+    pub subsamplings: usize,
+    /// Hidden channels for each colour in the first blocks.
+    pub latent: i64,
+    /// Margin of the logit preprocessing.
+    pub alpha: f64,
+    /// How the blocks are inverted.
+    pub inverse: FixedPoint,
+}
+
+impl MintNetConfig {
+    /// The simplest network of the size of the row of Table 6 (12,461,550 parameters): 10 layers, one subsampling.
+    ///
+    /// No setting of the published code has the printed 12.466 M.
+    pub fn table6() -> Self {
+        Self {
+            image: [3, 32, 32],
+            layers: 10,
+            subsamplings: 1,
+            latent: 86,
+            alpha: 0.05,
+            inverse: FixedPoint::default(),
+        }
+    }
+
+    /// The published network for CIFAR-10 (27,460,944 parameters).
+    pub fn published_cifar10() -> Self {
+        Self {
+            layers: 21,
+            subsamplings: 2,
+            latent: 85,
+            ..Self::table6()
+        }
+    }
+
+    /// The published network for MNIST (805,272 parameters).
+    pub fn mnist() -> Self {
+        Self {
+            image: [1, 28, 28],
+            layers: 20,
+            subsamplings: 2,
+            latent: 45,
+            alpha: 1e-6,
+            inverse: FixedPoint {
+                damping: 3.5,
+                ..FixedPoint::default()
+            },
+        }
+    }
+
+    /// Builds the network, its variables in `vs`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an image that cannot be squeezed, more subsamplings than layers, or a latent multiplicity
+    /// that the subsamplings bring to 0.
+    pub fn build(&self, vs: &nn::Path) -> Result<MultiScale> {
+        let period = self.layers / (self.subsamplings + 1);
+        if period == 0 {
+            return Err(Error::config(format!(
+                "`layers` must be more than `subsamplings`, got {} and {}",
+                self.layers, self.subsamplings
+            )));
+        }
+        let mut builder = Builder::new(vs, self.image)?;
+        builder.layer("preprocess.dequantize", Dequantize)?;
+        builder.layer("preprocess.scale", Scale)?;
+        builder.layer("preprocess.logit", LogitMap::symmetric(self.alpha)?)?;
+        let mut latent = self.latent;
+        for layer in 0..self.layers {
+            let (name, vs) = (format!("layers.{layer}"), vs / "layers" / layer as i64);
+            if layer > 0 && layer % period == 0 && layer / period <= self.subsamplings {
+                builder.layer(format!("{name}.squeeze"), Squeeze::block_major(2)?)?;
+                latent /= 4;
+            }
+            for (part, triangle) in [("lower", Triangle::Lower), ("upper", Triangle::Upper)] {
+                let block = MaskedResidual::new(
+                    &(&vs / part),
+                    builder.chw(),
+                    latent,
+                    triangle,
+                    self.inverse,
+                )?;
+                builder.layer(format!("{name}.{part}"), block)?;
+            }
+        }
+        Ok(builder.finish())
+    }
+}

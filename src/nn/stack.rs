@@ -1,0 +1,72 @@
+//! Layers with an activation between them.
+
+use super::Conditioner;
+use crate::Result;
+use tch::Tensor;
+
+/// What stands between two layers of a [`Stack`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `max(x, 0)`.
+    Relu,
+    /// `x` for `x > 0`, else `e^x - 1`.
+    Elu,
+}
+
+/// Layers, one after the other, with an activation between each two.
+#[derive(Debug)]
+pub struct Stack {
+    activation: Activation,
+    layers: Vec<Box<dyn Conditioner>>,
+}
+
+impl Stack {
+    /// The identity, to be extended by [`push`](Stack::push).
+    pub fn new(activation: Activation) -> Self {
+        Self {
+            activation,
+            layers: Vec::new(),
+        }
+    }
+
+    /// Appends a layer, and the activation before it unless it is the first.
+    #[must_use]
+    pub fn push(mut self, layer: impl Conditioner + 'static) -> Self {
+        self.layers.push(Box::new(layer));
+        self
+    }
+
+    /// The activation, in place: no convolution needs its own output for its gradient, and the wide activations are
+    /// what a training step's memory traffic is made of.
+    fn activate(&self, mut x: Tensor) -> Result<Tensor> {
+        Ok(match self.activation {
+            Activation::Relu => x.f_relu_()?,
+            Activation::Elu => x.f_elu_()?,
+        })
+    }
+}
+
+impl Conditioner for Stack {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let mut value = x.shallow_clone();
+        for (index, layer) in self.layers.iter().enumerate() {
+            if index > 0 {
+                value = self.activate(value)?;
+            }
+            value = layer.forward(&value)?;
+        }
+        Ok(value)
+    }
+
+    fn initialize(&mut self, x: &Tensor) -> Result<()> {
+        let mut value = x.shallow_clone();
+        for index in 0..self.layers.len() {
+            if index > 0 {
+                value = self.activate(value)?;
+            }
+            self.layers[index].initialize(&value)?;
+            value = self.layers[index].forward(&value)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! Weight-normalised convolutions whose first batch comes out standardised, and the coupling net made of them.
+
+use super::first_batch::{FirstBatch, Moments};
+use super::stack::{Activation, Stack};
+use super::{Conditioner, Conv2d};
+use crate::Result;
+use tch::{nn, nn::Init, Tensor};
+
+/// Deviation of the initial directions.
+const INIT_STD: f64 = 0.05;
+
+/// The parameters of a convolution in the form of length and direction, and a bias:
+///
+/// ```text
+/// w[o] = gain[o] direction[o] / |direction[o]|      (norm over all inputs and taps of output o)
+/// ```
+///
+/// Variables: `direction` `[C', C, kh, kw]` from `N(0, 0.05^2)`, `gain` `[C', 1, 1, 1]`, `bias` `[C']`. A
+/// [standardised](WeightNorm::standardised) one has the buffer `initialized` too, and takes `gain` and `bias` from a
+/// first batch, so that its outputs begin with mean 0 and variance 1; a [zero](WeightNorm::zeros) one starts as the
+/// zero map.
+///
+/// Source: Salimans, Kingma, *Weight normalization*, 2016, <https://arxiv.org/abs/1602.07868>.
+#[derive(Debug)]
+pub struct WeightNorm {
+    direction: Tensor,
+    gain: Tensor,
+    bias: Tensor,
+    first: Option<FirstBatch>,
+}
+
+impl WeightNorm {
+    /// Parameters of shape `[C', C, kh, kw]` that need a first batch.
+    ///
+    /// # Errors
+    /// What libtorch reports when it cannot make the parameters.
+    pub fn standardised(vs: &nn::Path, shape: [i64; 4]) -> Result<Self> {
+        let first = FirstBatch::new(vs, "weight-normalised convolution")?;
+        Self::with_gain(vs, shape, 1.0, Some(first))
+    }
+
+    /// Parameters of shape `[C', C, kh, kw]` of the zero map.
+    ///
+    /// # Errors
+    /// As [`standardised`](WeightNorm::standardised).
+    pub fn zeros(vs: &nn::Path, shape: [i64; 4]) -> Result<Self> {
+        Self::with_gain(vs, shape, 0.0, None)
+    }
+
+    fn with_gain(
+        vs: &nn::Path,
+        shape: [i64; 4],
+        gain: f64,
+        first: Option<FirstBatch>,
+    ) -> Result<Self> {
+        let outputs = shape[0];
+        let directions = Init::Randn {
+            mean: 0.0,
+            stdev: INIT_STD,
+        };
+        Ok(Self {
+            direction: vs.f_var("direction", &shape, directions)?,
+            gain: vs.f_var("gain", &[outputs, 1, 1, 1], Init::Const(gain))?,
+            bias: vs.f_var("bias", &[outputs], Init::Const(0.0))?,
+            first,
+        })
+    }
+
+    /// `[C', C, kh, kw]`, the weight of the convolution.
+    ///
+    /// # Errors
+    /// [`NotInitialized`](crate::Error::NotInitialized) before the first batch.
+    pub fn weight(&self) -> Result<Tensor> {
+        if let Some(first) = &self.first {
+            first.require()?;
+        }
+        Ok(Tensor::f_internal_weight_norm(
+            &self.direction,
+            &self.gain,
+            0,
+        )?)
+    }
+
+    /// `[C']`.
+    pub fn bias(&self) -> &Tensor {
+        &self.bias
+    }
+
+    /// Sets `gain` and `bias` so that `convolve` of the weight and the bias has mean 0 and variance 1 in every
+    /// channel. Once: later batches, and a zero map, change nothing.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for a batch of fewer than two values per channel.
+    pub fn initialize(
+        &mut self,
+        convolve: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
+    ) -> Result<()> {
+        let Some(first) = &mut self.first else {
+            return Ok(());
+        };
+        if first.seen()? {
+            return Ok(());
+        }
+        tch::no_grad(|| -> Result<()> {
+            let weight = Tensor::f_internal_weight_norm(&self.direction, &self.gain, 0)?;
+            let Moments { mean, log_std } = first.moments(&convolve(&weight, &self.bias)?)?;
+            let scale = log_std.f_neg()?.f_exp()?;
+            let gain = self.gain.f_mul(&scale.f_view([-1, 1, 1, 1])?)?;
+            self.gain.f_copy_(&gain)?;
+            self.bias.f_copy_(&self.bias.f_sub(&mean)?.f_mul(&scale)?)?;
+            Ok(())
+        })?;
+        first.set_seen()
+    }
+}
+
+/// A [`WeightNorm`] with a square odd kernel as a convolution that keeps the size of the image.
+#[derive(Debug)]
+struct WeightNormConv2d(WeightNorm);
+
+impl Conditioner for WeightNormConv2d {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Conv2d::from_parts(self.0.weight()?, Some(self.0.bias().shallow_clone())).forward(x)
+    }
+
+    fn initialize(&mut self, x: &Tensor) -> Result<()> {
+        self.0.initialize(|weight, bias| {
+            Conv2d::from_parts(weight.shallow_clone(), Some(bias.shallow_clone())).forward(x)
+        })
+    }
+}
+
+/// Coupling net of weight-normalised convolutions: 3x3 (`inputs` → `width`), ELU, 1x1 (`width` → `width`), ELU, 3x3
+/// (`width` → `outputs`) that starts at zero.
+///
+/// Variables: those of [`WeightNorm`] under `0`, `2` and `4`, the numbers of a torch `Sequential` that counts the ELUs.
+///
+/// # Errors
+/// [`Error::Config`](crate::Error::Config) for a width below 1.
+///
+/// Source: Ma, Kong, Zhang, Hovy, *MaCow*, 2019, <https://arxiv.org/abs/1902.04208>.
+pub fn weight_norm_net(vs: &nn::Path, inputs: i64, outputs: i64, width: i64) -> Result<Stack> {
+    super::check_width(width)?;
+    let first = WeightNorm::standardised(&(vs / 0), [width, inputs, 3, 3])?;
+    let second = WeightNorm::standardised(&(vs / 2), [width, width, 1, 1])?;
+    let third = WeightNorm::zeros(&(vs / 4), [outputs, width, 3, 3])?;
+    Ok(Stack::new(Activation::Elu)
+        .push(WeightNormConv2d(first))
+        .push(WeightNormConv2d(second))
+        .push(WeightNormConv2d(third)))
+}
