@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage. Results go to standard output, errors to standard error as
 //! `error: ...` in one or two lines.
 
+mod bench;
 mod common;
 mod data;
 mod doctor;
@@ -38,6 +39,7 @@ enum Command {
     Sample(sample::SampleArgs),
     Reconstruct(reconstruct::ReconstructArgs),
     Inspect(inspect::InspectArgs),
+    Bench(bench::BenchArgs),
     Plot(plot::PlotArgs),
     Data(data::DataArgs),
     Doctor(doctor::DoctorArgs),
@@ -51,6 +53,7 @@ impl Command {
             Self::Sample(args) => args.run(),
             Self::Reconstruct(args) => args.run(),
             Self::Inspect(args) => args.run(),
+            Self::Bench(args) => args.run(),
             Self::Plot(args) => args.run(),
             Self::Data(args) => args.run(),
             Self::Doctor(args) => args.run(),

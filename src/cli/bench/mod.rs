@@ -1,0 +1,27 @@
+//! `inverse-flow bench`: measurements with a reference in the same run.
+
+mod model;
+mod timing;
+
+use clap::{Args, Subcommand};
+
+/// Measures speed, always beside a reference in the same run
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Model(model::ModelArgs),
+}
+
+impl BenchArgs {
+    /// Runs the command.
+    pub fn run(&self) -> anyhow::Result<()> {
+        match &self.what {
+            What::Model(args) => args.run(),
+        }
+    }
+}
