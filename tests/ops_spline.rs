@@ -3,7 +3,8 @@
 mod common;
 
 use common::*;
-use inverse_flow::ops::spline::{reference, spline, Direction, RawSpline};
+use inverse_flow::ops::spline::{reference, spline, RawSpline};
+use inverse_flow::ops::Direction;
 use tch::{Kind, Tensor};
 
 const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Inverse];
@@ -286,5 +287,48 @@ fn arguments_that_do_not_fit_together_are_errors_that_name_them() {
         ),
     ] {
         assert!(text.contains(part), "{text}");
+    }
+}
+
+/// Says that it skips where there is no GPU; `INVERSE_FLOW_REQUIRE_CUDA=1` turns skipping into failing.
+#[test]
+fn a_gpu_gives_what_the_cpu_gives() {
+    if let Err(why) = inverse_flow::cuda::availability() {
+        let required = std::env::var("INVERSE_FLOW_REQUIRE_CUDA").is_ok_and(|v| v == "1");
+        assert!(!required, "{why}");
+        eprintln!("skipped: a_gpu_gives_what_the_cpu_gives: {why}");
+        return;
+    }
+    for (kind, tolerance) in [(Kind::Double, 1e-10), (Kind::Float, 1e-3)] {
+        for sizes in cases() {
+            let case = Case::new(sizes, kind);
+            let on_gpu = Case {
+                tensors: case.tensors.each_ref().map(|t| {
+                    let copy = t.detach().to_device(tch::Device::Cuda(0));
+                    copy.set_requires_grad(true)
+                }),
+                ..case
+            };
+            for direction in DIRECTIONS {
+                let all = |case: &Case| {
+                    let (value, log_det) = case.run(spline, direction);
+                    let seeds = [11, 12].into_iter();
+                    let parts = seeds.zip([&value, &log_det]).map(|(seed, t)| {
+                        let weights = normal(seed, &t.size()).to_kind(kind).to_device(t.device());
+                        (t * weights).sum(kind)
+                    });
+                    let loss: Tensor = parts.sum();
+                    let mut all = Tensor::run_backward(&[loss], &case.tensors, false, false);
+                    all.extend([value.detach(), log_det.detach()]);
+                    all
+                };
+                let expected = all(&Case::new(sizes, kind));
+                for (got, expected) in all(&on_gpu).iter().zip(&expected) {
+                    let got = got.to_device(tch::Device::Cpu);
+                    assert_relative(&format!("{sizes:?}"), &got, expected, tolerance);
+                }
+                assert_eq!(all(&on_gpu), all(&on_gpu), "bit-identical from run to run");
+            }
+        }
     }
 }

@@ -6,7 +6,8 @@ mod host_cuda;
 use host_cuda::{launch, Config};
 use inverse_flow::cuda::launch::Launch;
 use inverse_flow::cuda::spline::{spline_plan, SplineParams};
-use inverse_flow::ops::spline::{reference, Direction, RawSpline, Sizes};
+use inverse_flow::ops::spline::{reference, RawSpline, Sizes};
+use inverse_flow::ops::Direction;
 use tch::{Device, Kind, Tensor};
 
 /// Samples, elements of one, bins, shared: one bin and many, more elements than columns, more sets than a block has

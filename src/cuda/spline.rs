@@ -3,7 +3,8 @@
 use super::kernels::Element;
 use super::launch::Launch;
 use super::module::Device;
-use crate::ops::spline::{derivative_offset, Direction, Sizes};
+use crate::ops::spline::{derivative_offset, Sizes};
+use crate::ops::Direction;
 use crate::{Error, Result};
 use std::mem::{offset_of, size_of};
 use tch::{Kind, Tensor};

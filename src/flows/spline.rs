@@ -2,7 +2,8 @@
 
 use super::check::Placement;
 use super::{Cx, Mapped, Transform};
-use crate::ops::spline::{spline, Direction, RawSpline, MIN};
+use crate::ops::spline::{spline, RawSpline, MIN};
+use crate::ops::Direction;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{nn, nn::Init, Tensor};

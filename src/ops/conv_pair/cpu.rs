@@ -9,19 +9,14 @@
 //! Floor: `2 N H W M (C k^2 + C' k'^2)` flops forward and three times that backward, of which a third is computing R
 //! again; images and their gradients are read and written once.
 
-use super::tile::{dots, multiply, pack, Rows, Shift, BLOCK};
+use super::tile::{pack, Rows, Shift, BLOCK};
+use super::vector::Scalar;
 use super::Shape;
 use crate::ffi::memory::{parallel_chunks, parallel_chunks2};
-use crate::ops::cpu::Real;
-use pulp::{Arch, Simd, WithSimd};
-
-/// Element types of the kernel.
-pub trait Scalar: Real + PartialOrd {}
-impl Scalar for f32 {}
-impl Scalar for f64 {}
+use pulp::Arch;
 
 /// Channels of the middle that are computed at a time.
-const CHUNK: usize = 2 * BLOCK;
+pub const CHUNK: usize = 2 * BLOCK;
 /// Partial sums of the filters' gradients that are kept apart; fixed, so that they do not depend on the threads.
 const PARTIALS: usize = 10;
 /// Pixels of a tile at most, but for an image that is larger: what keeps a tile in the cache of one core.
@@ -31,16 +26,16 @@ const TILE_PIXELS: usize = 448;
 pub struct Pair<T> {
     shape: Shape,
     /// Rows of the patches, the row of ones for the bias included.
-    patch_rows: usize,
+    pub patch_rows: usize,
     /// Rows of the result before its taps are folded: one for each tap and output.
-    fold_rows: usize,
-    middle: usize,
+    pub fold_rows: usize,
+    pub middle: usize,
     tile_images: usize,
-    stride: usize,
+    pub stride: usize,
     /// W1, by blocks of the middle, and by blocks of patch rows.
-    first: [Vec<T>; 2],
+    pub first: [Vec<T>; 2],
     /// W2, by blocks of fold rows, and by blocks of the middle.
-    second: [Vec<T>; 2],
+    pub second: [Vec<T>; 2],
 }
 
 /// Where the gradients go.
@@ -97,11 +92,7 @@ impl<T: Scalar> Pair<T> {
             let first_image = tile * self.tile_images;
             let patches = self.patches(&x[first_image * image..][..images * image]);
             let mut folds = Rows::new(self.fold_rows, self.stride);
-            arch.dispatch(Forward {
-                pair: self,
-                patches: &patches,
-                folds: &mut folds,
-            });
+            self.forward_tile(arch, &patches, &mut folds);
             y.fill(T::default());
             self.for_each_fold(images, |row, at, output, shift| {
                 shift.reversed().scatter_add(
@@ -143,14 +134,13 @@ impl<T: Scalar> Pair<T> {
                             .gather(&y_grad[output..][..self.shape.pixels()], to);
                     });
                     let mut patch_grads = Rows::new(self.patch_rows, self.stride);
-                    arch.dispatch(Backward {
-                        pair: self,
-                        patches: &patches,
-                        folds: &folds,
-                        patch_grads: &mut patch_grads,
-                        first,
-                        second,
-                    });
+                    self.backward_tile(
+                        arch,
+                        &patches,
+                        &folds,
+                        &mut patch_grads,
+                        [&mut *first, &mut *second],
+                    );
                     x_grad.fill(T::default());
                     self.for_each_patch(images, |row, at, input, shift| {
                         shift.scatter_add(
@@ -264,31 +254,6 @@ impl<T: Scalar> Pair<T> {
             }
         }
     }
-
-    /// `R = relu(W1 P)` for the chunk of the middle that begins at `start`.
-    #[inline(always)]
-    fn chunk<const FMA: bool, const N: usize>(
-        &self,
-        start: usize,
-        patches: &Rows<T>,
-        chunk: &mut Rows<T>,
-    ) {
-        let stride = self.stride;
-        for block in (0..CHUNK).step_by(BLOCK) {
-            let weights =
-                &self.first[0][(start + block) * self.patch_rows..][..BLOCK * self.patch_rows];
-            let rows = &mut chunk.data[block * stride..][..BLOCK * stride];
-            multiply::<T, FMA, false, N>(weights, &patches.data, stride, rows);
-            for value in rows {
-                // a NaN passes
-                *value = if *value < T::default() {
-                    T::default()
-                } else {
-                    *value
-                };
-            }
-        }
-    }
 }
 
 /// Images of a tile: the number that wastes the fewest lanes of the last pair of vectors, which holds `lanes` pixels.
@@ -301,143 +266,4 @@ fn tile_images(pixels: usize, lanes: usize) -> usize {
     (1..=most)
         .min_by(|&a, &b| waste(a).total_cmp(&waste(b)))
         .unwrap_or(1)
-}
-
-struct Forward<'a, T> {
-    pair: &'a Pair<T>,
-    patches: &'a Rows<T>,
-    folds: &'a mut Rows<T>,
-}
-
-struct Backward<'a, T> {
-    pair: &'a Pair<T>,
-    patches: &'a Rows<T>,
-    folds: &'a Rows<T>,
-    patch_grads: &'a mut Rows<T>,
-    /// `[patch row][middle]` and `[fold row][middle]`, added to.
-    first: &'a mut [T],
-    second: &'a mut [T],
-}
-
-impl<T: Scalar> WithSimd for Forward<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        match (S::IS_SCALAR, T::LANES == 16) {
-            (true, _) => self.run::<false, 8>(),
-            (false, true) => self.run::<true, 16>(),
-            (false, false) => self.run::<true, 8>(),
-        }
-    }
-}
-
-impl<T: Scalar> Forward<'_, T> {
-    #[inline(always)]
-    fn run<const FMA: bool, const N: usize>(self) {
-        let Self {
-            pair,
-            patches,
-            folds,
-        } = self;
-        let stride = pair.stride;
-        let mut chunk = Rows::new(CHUNK, stride);
-        for start in (0..pair.middle).step_by(CHUNK) {
-            pair.chunk::<FMA, N>(start, patches, &mut chunk);
-            for (block, rows) in folds.data.chunks_exact_mut(BLOCK * stride).enumerate() {
-                let weights =
-                    &pair.second[0][(block * pair.middle + start) * BLOCK..][..CHUNK * BLOCK];
-                multiply::<T, FMA, true, N>(weights, &chunk.data, stride, rows);
-            }
-        }
-    }
-}
-
-impl<T: Scalar> WithSimd for Backward<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        match (S::IS_SCALAR, T::LANES == 16) {
-            (true, _) => self.run::<false, 8>(),
-            (false, true) => self.run::<true, 16>(),
-            (false, false) => self.run::<true, 8>(),
-        }
-    }
-}
-
-impl<T: Scalar> Backward<'_, T> {
-    #[inline(always)]
-    fn run<const FMA: bool, const N: usize>(self) {
-        let Self {
-            pair,
-            patches,
-            folds,
-            patch_grads,
-            first,
-            second,
-        } = self;
-        let stride = pair.stride;
-        let (mut chunk, mut grads) = (Rows::new(CHUNK, stride), Rows::new(CHUNK, stride));
-        for start in (0..pair.middle).step_by(CHUNK) {
-            pair.chunk::<FMA, N>(start, patches, &mut chunk);
-            for block in (0..CHUNK).step_by(BLOCK) {
-                let weights =
-                    &pair.second[1][(start + block) * pair.fold_rows..][..BLOCK * pair.fold_rows];
-                let rows = &mut grads.data[block * stride..][..BLOCK * stride];
-                multiply::<T, FMA, false, N>(weights, &folds.data, stride, rows);
-                let values = &chunk.data[block * stride..][..BLOCK * stride];
-                for (grad, &value) in rows.iter_mut().zip(values) {
-                    *grad = if value > T::default() {
-                        *grad
-                    } else {
-                        T::default()
-                    };
-                }
-            }
-            let blocks = pair.first[1].len() / (pair.middle * BLOCK);
-            for (block, rows) in patch_grads
-                .data
-                .chunks_exact_mut(BLOCK * stride)
-                .enumerate()
-                .take(blocks)
-            {
-                let weights =
-                    &pair.first[1][(block * pair.middle + start) * BLOCK..][..CHUNK * BLOCK];
-                multiply::<T, FMA, true, N>(weights, &grads.data, stride, rows);
-            }
-            correlate::<T, FMA, N>(patches, pair.patch_rows, &grads, first, pair.middle, start);
-            correlate::<T, FMA, N>(folds, pair.fold_rows, &chunk, second, pair.middle, start);
-        }
-    }
-}
-
-/// Adds the products of `rows` with the chunk's rows, summed over the pixels, to `sums` `[row][middle]`.
-#[inline(always)]
-fn correlate<T: Scalar, const FMA: bool, const N: usize>(
-    rows: &Rows<T>,
-    count: usize,
-    chunk: &Rows<T>,
-    sums: &mut [T],
-    middle: usize,
-    start: usize,
-) {
-    let stride = rows.stride;
-    for row in (0..count).step_by(3) {
-        for m in (0..CHUNK).step_by(4) {
-            let products = dots::<T, FMA, N>(
-                &rows.data[row * stride..],
-                &chunk.data[m * stride..],
-                stride,
-            );
-            for (r, products) in products.iter().enumerate() {
-                for (sum, &product) in sums[(row + r) * middle + start + m..]
-                    .iter_mut()
-                    .zip(products)
-                {
-                    *sum += product;
-                }
-            }
-        }
-    }
 }

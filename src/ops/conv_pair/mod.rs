@@ -6,13 +6,16 @@
 //! its cache, uses each chunk at once, and computes it again in the backward pass.
 
 mod cpu;
+mod sweep;
 mod tile;
+mod vector;
 
 use super::recorded_gradients;
 use crate::ffi::memory::{slice, slice_mut};
 use crate::ffi::{apply, grad_enabled, CustomFn, Saved};
 use crate::{Error, Result};
 use tch::{Device, Kind, Tensor};
+use vector::Scalar;
 
 /// The definition in plain tensor operations: the twin of the kernel, and what runs on a GPU, where libtorch's
 /// convolutions are the better ones.
@@ -162,7 +165,7 @@ impl Shape {
 struct Fused(Shape);
 
 impl Fused {
-    fn forward_on_cpu<T: cpu::Scalar>(&self, tensors: &[Tensor], y: &mut Tensor) -> Result<()> {
+    fn forward_on_cpu<T: Scalar>(&self, tensors: &[Tensor], y: &mut Tensor) -> Result<()> {
         let bias = tensors.get(3).map(slice::<T>).transpose()?;
         let [x, first, second] = [
             slice(&tensors[0])?,
@@ -173,7 +176,7 @@ impl Fused {
         Ok(())
     }
 
-    fn backward_on_cpu<T: cpu::Scalar>(
+    fn backward_on_cpu<T: Scalar>(
         &self,
         tensors: &[Tensor],
         grad: &Tensor,

@@ -1,10 +1,11 @@
 //! Rows of pixels, and the two products that everything is made of.
 //!
 //! A [`Rows`] holds one number per pixel in every row, the pixels of a few images one after the other and padded with
-//! zeros to whole pairs of vectors; pixels are the lanes. [`multiply`] combines rows (`C += A B` with a small A), [`dots`]
+//! zeros to whole pairs of vectors; pixels are the lanes. [`Multiply`] combines rows (`C += A B` with a small A), [`Correlate`]
 //! multiplies rows with one another (`A Bᵀ`, summed over the pixels).
 
-use super::cpu::Scalar;
+use super::vector::Scalar;
+use pulp::{Simd, WithSimd};
 
 /// Rows of a product that are computed together, in registers, two vectors wide.
 pub const BLOCK: usize = 6;
@@ -121,82 +122,92 @@ pub fn pack<T: Scalar>(rows: usize, columns: usize, at: impl Fn(usize, usize) ->
 }
 
 /// [`BLOCK`] rows of `C = A B`, or of `C += A B` with `ADD`: `a` is `[column][row]`, `b` and `c` are rows of `stride`
-/// numbers, a multiple of two vectors of `N`.
-#[inline(always)]
-pub fn multiply<T: Scalar, const FMA: bool, const ADD: bool, const N: usize>(
-    a: &[T],
-    b: &[T],
-    stride: usize,
-    c: &mut [T],
-) {
-    for at in (0..stride).step_by(2 * N) {
-        let mut sums = [[[T::default(); N]; 2]; BLOCK];
-        if ADD {
-            for (row, sums) in sums.iter_mut().enumerate() {
-                for (v, sum) in sums.iter_mut().enumerate() {
-                    sum.copy_from_slice(&c[row * stride + at + v * N..][..N]);
+/// numbers, a multiple of two vectors.
+pub struct Multiply<'a, T, const ADD: bool> {
+    pub a: &'a [T],
+    pub b: &'a [T],
+    pub stride: usize,
+    pub c: &'a mut [T],
+}
+
+impl<T: Scalar, const ADD: bool> WithSimd for Multiply<'_, T, ADD> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let row = T::vectors::<S>(&self.b[..self.stride]).len();
+        let (b, c) = (T::vectors::<S>(self.b), T::vectors_mut::<S>(self.c));
+        for at in (0..row).step_by(2) {
+            let mut sums = [[T::splat(simd, T::default()); 2]; BLOCK];
+            if ADD {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    *sums = [c[r * row + at], c[r * row + at + 1]];
                 }
             }
+            for (weights, b) in self
+                .a
+                .as_chunks::<BLOCK>()
+                .0
+                .iter()
+                .zip(b.chunks_exact(row))
+            {
+                let pair = [b[at], b[at + 1]];
+                for r in 0..BLOCK {
+                    let weight = T::splat(simd, weights[r]);
+                    for v in 0..2 {
+                        sums[r][v] = T::mul_add(simd, weight, pair[v], sums[r][v]);
+                    }
+                }
+            }
+            for (r, sums) in sums.iter().enumerate() {
+                [c[r * row + at], c[r * row + at + 1]] = *sums;
+            }
         }
-        for (weights, row) in a.as_chunks::<BLOCK>().0.iter().zip(b.chunks_exact(stride)) {
-            let (vectors, _) = row[at..at + 2 * N].as_chunks::<N>();
-            for r in 0..BLOCK {
-                for v in 0..2 {
-                    for l in 0..N {
-                        sums[r][v][l] = mul_add::<T, FMA>(weights[r], vectors[v][l], sums[r][v][l]);
+    }
+}
+
+/// Adds the products of `rows` with a chunk's rows, summed over the pixels, to `sums` `[row][middle]` from `start` on.
+pub struct Correlate<'a, T> {
+    pub rows: &'a Rows<T>,
+    pub count: usize,
+    pub chunk: &'a Rows<T>,
+    pub chunk_rows: usize,
+    pub sums: &'a mut [T],
+    pub middle: usize,
+    pub start: usize,
+}
+
+impl<T: Scalar> WithSimd for Correlate<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let length = T::vectors::<S>(self.rows.row(0)).len();
+        let (a, b) = (
+            T::vectors::<S>(&self.rows.data),
+            T::vectors::<S>(&self.chunk.data),
+        );
+        for row in (0..self.count).step_by(3) {
+            for m in (0..self.chunk_rows).step_by(4) {
+                // slices of one length: the loop then has no bounds to check
+                let a: [_; 3] = std::array::from_fn(|r| &a[(row + r) * length..][..length]);
+                let b: [_; 4] = std::array::from_fn(|s| &b[(m + s) * length..][..length]);
+                let mut sums = [[T::splat(simd, T::default()); 4]; 3];
+                for v in 0..length {
+                    for r in 0..3 {
+                        for s in 0..4 {
+                            sums[r][s] = T::mul_add(simd, a[r][v], b[s][v], sums[r][s]);
+                        }
+                    }
+                }
+                for (r, sums) in sums.iter().enumerate() {
+                    let at = (row + r) * self.middle + self.start + m;
+                    for (total, &sum) in self.sums[at..].iter_mut().zip(sums) {
+                        *total += T::sum(simd, sum);
                     }
                 }
             }
         }
-        for (row, sums) in sums.iter().enumerate() {
-            for (v, sum) in sums.iter().enumerate() {
-                c[row * stride + at + v * N..][..N].copy_from_slice(sum);
-            }
-        }
-    }
-}
-
-/// Products of 3 rows of `a` with 4 rows of `b`, summed over the pixels.
-#[inline(always)]
-pub fn dots<T: Scalar, const FMA: bool, const N: usize>(
-    a: &[T],
-    b: &[T],
-    stride: usize,
-) -> [[T; 4]; 3] {
-    let mut sums = [[[T::default(); N]; 4]; 3];
-    for at in (0..stride).step_by(N) {
-        for r in 0..3 {
-            for s in 0..4 {
-                let (x, y) = (&a[r * stride + at..][..N], &b[s * stride + at..][..N]);
-                for l in 0..N {
-                    sums[r][s][l] = mul_add::<T, FMA>(x[l], y[l], sums[r][s][l]);
-                }
-            }
-        }
-    }
-    sums.map(|row| row.map(|lanes| halving_sum(&lanes)))
-}
-
-/// The sum of the lanes, by halves.
-#[inline(always)]
-fn halving_sum<T: Scalar, const N: usize>(lanes: &[T; N]) -> T {
-    let mut lanes = *lanes;
-    let mut half = N / 2;
-    while half > 0 {
-        for l in 0..half {
-            lanes[l] += lanes[l + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
-}
-
-#[inline(always)]
-fn mul_add<T: Scalar, const FMA: bool>(a: T, b: T, c: T) -> T {
-    if FMA {
-        a.fused(b, c)
-    } else {
-        a * b + c
     }
 }
 

@@ -1,5 +1,6 @@
 //! The kernels of the tensors' device, as functions of tensors.
 
+use super::lanes::Scalar;
 use super::{cpu, Direction, RawSpline, Sizes};
 use crate::cuda::spline as gpu;
 use crate::ffi::memory::{slice, slice_mut};
@@ -101,7 +102,7 @@ impl Call {
         }
     }
 
-    fn raw_slices<T: cpu::Scalar>(&self) -> Result<[&[T]; 3]> {
+    fn raw_slices<T: Scalar>(&self) -> Result<[&[T]; 3]> {
         Ok([
             slice(&self.raw[0])?,
             slice(&self.raw[1])?,
@@ -109,7 +110,7 @@ impl Call {
         ])
     }
 
-    fn forward_on_cpu<T: cpu::Scalar>(
+    fn forward_on_cpu<T: Scalar>(
         &self,
         x: &Tensor,
         value: &mut Tensor,
@@ -125,7 +126,7 @@ impl Call {
         Ok(())
     }
 
-    fn backward_on_cpu<T: cpu::Scalar>(
+    fn backward_on_cpu<T: Scalar>(
         &self,
         x: &Tensor,
         [value_grad, log_det_grad]: [&Tensor; 2],

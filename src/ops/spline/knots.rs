@@ -1,6 +1,6 @@
 //! From raw numbers to knots, and gradients back; one record of numbers for every set.
 
-use super::cpu::Scalar;
+use super::lanes::Scalar;
 use super::{derivative_offset, Sizes, MIN};
 use crate::ffi::memory::parallel_chunks;
 

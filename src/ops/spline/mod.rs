@@ -4,29 +4,22 @@
 //! |---|---|
 //! | [`reference`] | the definition in plain tensor operations: the twin of the kernels, and their second derivative |
 //! | `knots` | raw numbers to knots, and the gradient back: a few numbers, in double precision |
-//! | `cpu` | the passes over the elements on the CPU |
+//! | `lanes`, `cpu` | a few elements at a time, and the passes over all of them, on the CPU |
+//! | `kernels` | the kernels of a device as functions of tensors |
 
 mod cpu;
 mod kernels;
 mod knots;
+mod lanes;
 pub mod reference;
 
-use super::recorded_gradients;
+use super::{recorded_gradients, Direction};
 use crate::ffi::{apply, grad_enabled, CustomFn, Saved};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
 /// Smallest width and height of a bin, as a fraction of `2 tail`, and smallest derivative at a knot.
 pub const MIN: f64 = 1e-3;
-
-/// Which way through the spline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// `x` to `y`.
-    Forward,
-    /// `y` to `x`.
-    Inverse,
-}
 
 /// What a spline is made of: unconstrained numbers, `P` sets of them.
 #[derive(Debug, Clone, Copy)]
