@@ -1,6 +1,6 @@
 //! `inverse-flow bench model`: where a training step's time goes, layer kind by layer kind.
 
-use super::timing::{compare_samples, wait, Timing};
+use super::timing::{compare, compare_samples, wait, Timing};
 use crate::cli::common::Compute;
 use crate::data::{stream, uniform_noise, Purpose};
 use crate::flows::Cx;
@@ -111,12 +111,12 @@ impl ModelArgs {
         let peak = peak_memory(device);
         let model = learner.model.as_ref();
         let sample = |latents| tch::no_grad(|| models::sample(model, latents, 1.0)).map(drop);
-        let [forward, sample_1, sample_100] = compare_samples(
+        let [sample_1] = compare(device, [&mut || sample(&one)])?;
+        let [forward, sample_100] = compare_samples(
             device,
             samples,
             [
                 &mut || tch::no_grad(|| model.log_prob(&x, cx)).map(drop),
-                &mut || sample(&one),
                 &mut || sample(&hundred),
             ],
         )?;
