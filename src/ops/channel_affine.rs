@@ -53,7 +53,7 @@ pub mod reference {
 /// `x` `[N, C, H, W]`, `loc` and `log_scale` `[C]` → `[N, C, H, W]` and `[N]`. float32 or float64; any strides.
 ///
 /// # Gradients
-/// Exact; second derivatives are those of [`reference`].
+/// Exact; second derivatives are those of [`mod@reference`].
 ///
 /// # Errors
 /// Shapes, dtypes or devices that do not fit together.

@@ -220,7 +220,7 @@ impl ModelArgs {
     }
 
     fn to_text(&self, name: &str, report: &Report) -> String {
-        let mut text = format!("{name}");
+        let mut text = name.to_owned();
         for (what, timing, images) in [
             ("training step", &report.step, self.batch),
             ("forward", &report.forward, self.batch),

@@ -60,7 +60,7 @@ pub mod reference {
 /// `x` and `net` `[N, C, H, W]`, even C → `[N, C, H, W]` and `[N]`. float32 or float64; any strides.
 ///
 /// # Gradients
-/// Exact; second derivatives are those of [`reference`].
+/// Exact; second derivatives are those of [`mod@reference`].
 ///
 /// # Errors
 /// Shapes, dtypes or devices that do not fit together.

@@ -50,7 +50,7 @@ pub mod reference {
 /// float32 or float64; any strides.
 ///
 /// # Gradients
-/// Exact; second derivatives are those of [`reference`]. On the CPU results are bit-identical from run to run, for any
+/// Exact; second derivatives are those of [`mod@reference`]. On the CPU results are bit-identical from run to run, for any
 /// number of threads.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`reference`] | the definition in plain tensor operations: the twin of the kernels, and their second derivative |
+//! | [`mod@reference`] | the definition in plain tensor operations: the twin of the kernels, and their second derivative |
 //! | `knots` | raw numbers to knots, and the gradient back: a few numbers, in double precision |
 //! | `lanes`, `cpu` | a few elements at a time, and the passes over all of them, on the CPU |
 //! | `kernels` | the kernels of a device as functions of tensors |
@@ -54,7 +54,7 @@ pub(crate) fn derivative_offset() -> f64 {
 ///
 /// # Gradients
 /// Exact, of the element, the raw numbers and the log-det alike, in both directions; second derivatives are those of
-/// [`reference`]. Results are bit-identical from run to run on one device, for any number of threads.
+/// [`mod@reference`]. Results are bit-identical from run to run on one device, for any number of threads.
 ///
 /// # Errors
 /// Shapes, dtypes or devices that do not fit together.
