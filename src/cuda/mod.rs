@@ -7,6 +7,7 @@
 //! | [`kernels`] | the names of the kernels |
 //! | [`launch`] | launch plans: pure functions of the sizes |
 //! | [`params`] | the kernels' parameter structs |
+//! | [`spline`] | the spline: parameters, plan, launches |
 //! | [`probe`] | what the driver and the GPUs are, for `doctor` |
 //!
 //! `unsafe` code lives here and in [`crate::ffi`] only.
@@ -19,6 +20,7 @@ pub mod module;
 pub mod params;
 pub mod probe;
 mod run;
+pub mod spline;
 
 pub use libtorch::availability;
 pub(crate) use run::run;

@@ -318,6 +318,8 @@ int ivf_current_cuda_stream(int index, void** stream, char** error) {
   });
 }
 
+int ivf_grad_enabled(void) { return at::GradMode::is_enabled() ? 1 : 0; }
+
 void ivf_parallel_for(int64_t jobs, void (*run)(void*, int64_t, int64_t), void* context) {
   at::parallel_for(0, jobs, 1, [&](int64_t begin, int64_t end) { run(context, begin, end); });
 }

@@ -57,6 +57,9 @@ int ivf_op_record(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8_
 // torch's current stream (cudaStream_t) of CUDA device `index` on this thread.
 int ivf_current_cuda_stream(int index, void** stream, char** error);
 
+// Whether operations on this thread are being recorded for autograd: 1 or 0.
+int ivf_grad_enabled(void);
+
 // Splits [0, jobs) over libtorch's own threads; `run(context, begin, end)` must not unwind.
 void ivf_parallel_for(int64_t jobs, void (*run)(void* context, int64_t begin, int64_t end), void* context);
 

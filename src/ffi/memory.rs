@@ -103,28 +103,72 @@ pub fn parallel_chunks<T: Element>(
     size: usize,
     run: impl Fn(usize, &mut [T]) + Sync,
 ) {
-    struct Start<T>(*mut T);
-    // SAFETY: the pointer is only used for the disjoint chunks below, and `T: Send` elements may go to other threads.
-    unsafe impl<T: Send> Sync for Start<T> {}
-    impl<T> Start<T> {
-        /// # Safety
-        /// The chunk must lie inside the slice, and no other live reference may overlap it.
-        #[allow(clippy::mut_from_ref)] // the point: many threads, disjoint chunks of one borrowed slice
-        unsafe fn chunk(&self, begin: usize, len: usize) -> &mut [T] {
-            // SAFETY: the caller's promise.
-            unsafe { std::slice::from_raw_parts_mut(self.0.add(begin), len) }
-        }
-    }
     if out.is_empty() {
         return;
     }
-    let len = out.len();
-    let start = Start(out.as_mut_ptr());
-    parallel_for(len.div_ceil(size), |index| {
-        let begin = index * size;
-        // SAFETY: every index is used once, so the chunks are disjoint; `out` stays borrowed for the whole call.
-        run(index, unsafe { start.chunk(begin, size.min(len - begin)) });
+    let chunks = Chunks::new(out, size);
+    parallel_for(chunks.count(), |index| {
+        // SAFETY: every index is used once.
+        run(index, unsafe { chunks.get(index) });
     });
+}
+
+/// As [`parallel_chunks`] for two outputs in step: `run(index, chunk of a, chunk of b)`.
+///
+/// # Panics
+/// The outputs do not have equally many chunks, a size is zero, or `run` panics.
+pub fn parallel_chunks2<T: Element, U: Element>(
+    (a, a_size): (&mut [T], usize),
+    (b, b_size): (&mut [U], usize),
+    run: impl Fn(usize, &mut [T], &mut [U]) + Sync,
+) {
+    let (a, b) = (Chunks::new(a, a_size), Chunks::new(b, b_size));
+    assert_eq!(
+        a.count(),
+        b.count(),
+        "outputs in step have equally many chunks"
+    );
+    parallel_for(a.count(), |index| {
+        // SAFETY: every index is used once.
+        unsafe { run(index, a.get(index), b.get(index)) };
+    });
+}
+
+/// A slice in disjoint chunks that different threads may write to.
+struct Chunks<'a, T> {
+    start: *mut T,
+    len: usize,
+    size: usize,
+    slice: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: the pointer is only used for disjoint chunks, and elements that are `Send` may go to other threads.
+unsafe impl<T: Send> Sync for Chunks<'_, T> {}
+
+impl<'a, T> Chunks<'a, T> {
+    fn new(slice: &'a mut [T], size: usize) -> Self {
+        Self {
+            start: slice.as_mut_ptr(),
+            len: slice.len(),
+            size,
+            slice: std::marker::PhantomData,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.len.div_ceil(self.size)
+    }
+
+    /// # Safety
+    /// `index` is below `count()`, and no other reference to the same chunk is alive.
+    #[allow(clippy::mut_from_ref)] // the point: many threads, disjoint chunks of one borrowed slice
+    unsafe fn get(&self, index: usize) -> &mut [T] {
+        let begin = index * self.size;
+        // SAFETY: the chunk lies inside the slice, which stays borrowed; the caller promises that it is used once.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.start.add(begin), self.size.min(self.len - begin))
+        }
+    }
 }
 
 /// Tells glibc's allocator to keep freed memory instead of returning it to the system.

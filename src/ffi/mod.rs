@@ -21,6 +21,13 @@ mod sys;
 pub use autograd::{apply, CustomFn, Saved};
 pub use memory::keep_freed_memory;
 
+/// Whether operations on this thread are being recorded for autograd: in a [`CustomFn::backward`], whether the backward
+/// pass may be differentiated again.
+pub(crate) fn grad_enabled() -> bool {
+    // SAFETY: reads a flag of the calling thread.
+    unsafe { sys::ivf_grad_enabled() != 0 }
+}
+
 /// torch's current stream (a `cudaStream_t`) on CUDA device `index` for this thread.
 ///
 /// # Errors

@@ -84,6 +84,7 @@ extern "C" {
         error: *mut *mut c_char,
     ) -> c_int;
 
+    pub fn ivf_grad_enabled() -> c_int;
     pub fn ivf_parallel_for(
         jobs: i64,
         run: unsafe extern "C" fn(context: *mut c_void, begin: i64, end: i64),

@@ -3,8 +3,10 @@
 use super::check::{same_channels, Placement};
 use super::{Cx, Mapped, Transform};
 use crate::nn::{FirstBatch, Moments};
+use crate::ops::channel_affine::channel_affine;
+use crate::ops::Direction;
 use crate::{Error, Result};
-use tch::{nn, nn::Init, Kind, Tensor};
+use tch::{nn, nn::Init, Tensor};
 
 /// Activation normalisation.
 ///
@@ -85,15 +87,10 @@ impl ActNorm {
         self.first.set_seen()
     }
 
-    /// `parameter` as `[1, C, 1, 1]`.
-    fn broadcast(&self, parameter: &Tensor) -> Result<Tensor> {
-        Ok(parameter.f_view([1, self.channels, 1, 1])?)
-    }
-
-    /// `factor sum_c log_scale[c]` for each of `n` samples.
-    fn log_det(&self, factor: i64, n: i64) -> Result<Tensor> {
-        let sum = self.log_scale.f_sum(None::<Kind>)?;
-        Ok(sum.f_mul_scalar(factor as f64)?.f_expand([n], false)?)
+    fn map(&self, x: &Tensor, direction: Direction) -> Result<Mapped> {
+        self.check(x)?;
+        let (value, log_det) = channel_affine(x, &self.loc, &self.log_scale, direction)?;
+        Ok(Mapped { value, log_det })
     }
 }
 
@@ -103,21 +100,11 @@ impl Transform for ActNorm {
     }
 
     fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        let [n, _, h, w] = self.check(x)?;
-        let scale = self.broadcast(&self.log_scale.f_neg()?.f_exp()?)?;
-        Ok(Mapped {
-            value: x.f_sub(&self.broadcast(&self.loc)?)?.f_mul(&scale)?,
-            log_det: self.log_det(-h * w, n)?,
-        })
+        self.map(x, Direction::Forward)
     }
 
     fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        let [n, _, h, w] = self.check(z)?;
-        let scale = self.broadcast(&self.log_scale.f_exp()?)?;
-        Ok(Mapped {
-            value: self.broadcast(&self.loc)?.f_addcmul(z, &scale)?,
-            log_det: self.log_det(h * w, n)?,
-        })
+        self.map(z, Direction::Inverse)
     }
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {

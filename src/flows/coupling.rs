@@ -1,8 +1,10 @@
 //! Affine coupling.
 
 use super::check::{same_channels, Placement};
-use super::{sum_per_sample, Cx, Mapped, Transform};
+use super::{Cx, Mapped, Transform};
 use crate::nn::Conditioner;
+use crate::ops::affine::affine_coupling;
+use crate::ops::Direction;
 use crate::{Error, Result};
 use tch::{nn, Tensor};
 
@@ -13,7 +15,7 @@ use tch::{nn, Tensor};
 /// z = (x1, x2 exp(log_s) + t),   log-det = sum log_s
 /// ```
 ///
-/// The scale stays within `e^-2..e^2`, so a wild net cannot overflow it. The net has C outputs for C/2 inputs.
+/// The element-wise part is one operation, [`affine_coupling`]. The scale stays within `e^-2..e^2`, so a wild net cannot overflow it. The net has C outputs for C/2 inputs.
 ///
 /// Variables: those of the net, under `net`.
 ///
@@ -26,12 +28,6 @@ pub struct Coupling {
     channels: i64,
     net: Box<dyn Conditioner>,
     placement: Placement,
-}
-
-/// What the net says about one half.
-struct Affine {
-    log_scale: Tensor,
-    shift: Tensor,
 }
 
 impl Coupling {
@@ -56,20 +52,12 @@ impl Coupling {
         })
     }
 
-    fn halves(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+    fn map(&self, x: &Tensor, direction: Direction) -> Result<Mapped> {
         self.placement
             .check_channels("coupling", self.channels, x)?;
-        let half = self.channels / 2;
-        Ok((x.f_narrow(1, 0, half)?, x.f_narrow(1, half, half)?))
-    }
-
-    fn affine(&self, x1: &Tensor) -> Result<Affine> {
-        let out = self.net.forward(x1)?;
-        let raw = out.f_slice(1, 0, None::<i64>, 2)?;
-        Ok(Affine {
-            log_scale: raw.f_mul_scalar(0.5)?.f_tanh()?.f_mul_scalar(2.0)?,
-            shift: out.f_slice(1, 1, None::<i64>, 2)?,
-        })
+        let net = self.net.forward(&x.f_narrow(1, 0, self.channels / 2)?)?;
+        let (value, log_det) = affine_coupling(x, &net, direction)?;
+        Ok(Mapped { value, log_det })
     }
 }
 
@@ -79,23 +67,11 @@ impl Transform for Coupling {
     }
 
     fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        let (x1, x2) = self.halves(x)?;
-        let Affine { log_scale, shift } = self.affine(&x1)?;
-        let z2 = shift.f_addcmul(&x2, &log_scale.f_exp()?)?;
-        Ok(Mapped {
-            value: Tensor::f_cat(&[&x1, &z2], 1)?,
-            log_det: sum_per_sample(&log_scale),
-        })
+        self.map(x, Direction::Forward)
     }
 
     fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        let (z1, z2) = self.halves(z)?;
-        let Affine { log_scale, shift } = self.affine(&z1)?;
-        let x2 = z2.f_sub(&shift)?.f_mul(&log_scale.f_neg()?.f_exp()?)?;
-        Ok(Mapped {
-            value: Tensor::f_cat(&[&z1, &x2], 1)?,
-            log_det: sum_per_sample(&log_scale).f_neg()?,
-        })
+        self.map(z, Direction::Inverse)
     }
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {

@@ -1,6 +1,6 @@
 //! The multi-scale assembly: preprocessing, then levels of squeeze, steps, split.
 
-use super::{Encoded, Flow, Latents, ModelConfig};
+use super::{Encoded, Flow, Latents, ModelConfig, StageCall, Staged};
 use crate::distributions::{standard_normal_log_prob, SplitPrior};
 use crate::flows::{
     ActNorm, Coupling, Cx, Dequantize, LogitMap, Mapped, ReverseChannels, Scale, Sequential,
@@ -316,6 +316,31 @@ impl Flow for Glow {
                     Stage::Split(_) => "split_prior",
                 };
                 (name.clone(), kind)
+            })
+            .collect()
+    }
+
+    fn stages(&self) -> Vec<StageCall<'_>> {
+        let kinds = self.layers().into_iter().map(|(_, kind)| kind);
+        let stages = self.stages.iter().zip(kinds);
+        stages
+            .map(|((_, stage), kind)| StageCall {
+                kind,
+                run: Box::new(move |x, cx| match stage {
+                    Stage::Layer(layer) => {
+                        let Mapped { value, log_det } = layer.forward(x, cx)?;
+                        let made = vec![log_det];
+                        Ok(Staged { kept: value, made })
+                    }
+                    Stage::Split(split) => {
+                        let split = split.split(x)?;
+                        let made = vec![split.latent, split.log_det];
+                        Ok(Staged {
+                            kept: split.kept,
+                            made,
+                        })
+                    }
+                }),
             })
             .collect()
     }

@@ -37,6 +37,24 @@ pub struct Encoded {
     pub log_det: Tensor,
 }
 
+/// One stage of a model as a function.
+pub struct StageCall<'a> {
+    /// Kind of the stage, as in [`Flow::layers`].
+    pub kind: &'static str,
+    /// Runs the stage on its input.
+    #[allow(clippy::type_complexity)] // a boxed closure with two arguments
+    pub run: Box<dyn Fn(&Tensor, Cx<'_>) -> Result<Staged> + 'a>,
+}
+
+/// What one stage makes of its input.
+#[derive(Debug)]
+pub struct Staged {
+    /// Goes on to the next stage.
+    pub kept: Tensor,
+    /// What else the likelihood is made of: the log-det, and a latent that leaves here.
+    pub made: Vec<Tensor>,
+}
+
 /// A density model over 8-bit images.
 ///
 /// `x` is `[N, C, H, W]` with pixel values 0..=255 in the model's floating-point kind; the dequantisation
@@ -75,6 +93,22 @@ pub trait Flow: std::fmt::Debug + Send {
 
     /// Kind and hierarchical name of every layer in order (`levels.0.steps.3.inv_conv`), for `inspect`.
     fn layers(&self) -> Vec<(String, &'static str)>;
+
+    /// The stages of `encode` one by one, for whoever measures them; a model that does not say is a single stage.
+    fn stages(&self) -> Vec<StageCall<'_>> {
+        vec![StageCall {
+            kind: "model",
+            run: Box::new(|x, cx| {
+                let Encoded {
+                    latents: Latents(mut made),
+                    log_det,
+                } = self.encode(x, cx)?;
+                let kept = made.pop().unwrap_or_else(|| x.shallow_clone());
+                made.push(log_det);
+                Ok(Staged { kept, made })
+            }),
+        }]
+    }
 
     /// Runs `encode` layer by layer and names the first layer whose value or log-det is not finite.
     ///

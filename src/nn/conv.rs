@@ -1,6 +1,7 @@
 //! Convolutions that keep the size of the image.
 
 use super::Conditioner;
+use crate::ops::conv_relu_conv;
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
 
@@ -108,6 +109,55 @@ impl Conditioner for Conv2d {
     }
 }
 
+/// Two convolutions with a ReLU between them, `second(relu(first(x)))`, as one operation: [`conv_relu_conv`].
+///
+/// `second` is a [`Conv2d`] or a [`Conv2dZero`].
+///
+/// # Shapes
+/// `[N, C, H, W]` → `[N, C', H, W]`.
+#[derive(Debug)]
+pub(super) struct ConvPair<S> {
+    pub first: Conv2d,
+    pub second: S,
+}
+
+/// A convolution in two parts: its filter, and what comes after the sum over taps and channels.
+pub(super) trait Second: std::fmt::Debug + Send {
+    fn filter(&self) -> &Tensor;
+    fn finish(&self, y: Tensor) -> Result<Tensor>;
+}
+
+impl Second for Conv2d {
+    fn filter(&self) -> &Tensor {
+        &self.weight
+    }
+
+    fn finish(&self, y: Tensor) -> Result<Tensor> {
+        match &self.bias {
+            None => Ok(y),
+            Some(bias) => Ok(y.f_add(&bias.f_view([1, -1, 1, 1])?)?),
+        }
+    }
+}
+
+impl Second for Conv2dZero {
+    fn filter(&self) -> &Tensor {
+        &self.conv.weight
+    }
+
+    fn finish(&self, y: Tensor) -> Result<Tensor> {
+        self.scale(&self.conv.finish(y)?)
+    }
+}
+
+impl<S: Second> Conditioner for ConvPair<S> {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let bias = self.first.bias.as_ref();
+        let y = conv_relu_conv(x, &self.first.weight, bias, self.second.filter())?;
+        self.second.finish(y)
+    }
+}
+
 /// 3x3 convolution that starts at zero and learns its own output scale: `conv(x) exp(3 logs)`.
 ///
 /// As the last layer of a coupling's net it makes the coupling start as the identity; the factor 3 lets the scale
@@ -138,12 +188,15 @@ impl Conv2dZero {
     }
 }
 
+impl Conv2dZero {
+    fn scale(&self, y: &Tensor) -> Result<Tensor> {
+        let factor = self.logs.f_mul_scalar(3.0)?.f_exp()?;
+        Ok(y.f_mul(&factor.f_view([1, -1, 1, 1])?)?)
+    }
+}
+
 impl Conditioner for Conv2dZero {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let factor = self.logs.f_mul_scalar(3.0)?.f_exp()?;
-        Ok(self
-            .conv
-            .forward(x)?
-            .f_mul(&factor.f_view([1, -1, 1, 1])?)?)
+        self.scale(&self.conv.forward(x)?)
     }
 }

@@ -1,5 +1,6 @@
 //! The nets that condition the couplings of the paper's tables.
 
+use super::conv::ConvPair;
 use super::{Conditioner, Conv2d, Conv2dZero};
 use crate::Result;
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,7 @@ impl CouplingConfig {
     }
 }
 
-/// Convolutions with a ReLU between them.
+/// Convolutions with a ReLU between them; a pair whose middle is wide is one operation (`conv_relu_conv`).
 ///
 /// Variables are numbered as in a torch `Sequential` that counts the ReLUs: `0.weight`, `2.weight`, `4.weight`,
 /// `4.bias`, `4.logs`. Convolutions start from torch's default, `U(-b, b)` with `b = 1/sqrt(fan-in)`.
@@ -73,8 +74,10 @@ impl CouplingNet {
                 Box::new(Conv2dZero::new(&at(2), w, outputs)?),
             ],
             Net::N => vec![
-                Box::new(Conv2d::new(&at(0), inputs, w, 3, false)?),
-                Box::new(Conv2d::new(&at(1), w, outputs, 1, false)?),
+                Box::new(ConvPair {
+                    first: Conv2d::new(&at(0), inputs, w, 3, false)?,
+                    second: Conv2d::new(&at(1), w, outputs, 1, false)?,
+                }),
                 Box::new(Conv2dZero::new(&at(2), outputs, outputs)?),
             ],
             Net::T => {
@@ -83,15 +86,15 @@ impl CouplingNet {
                 } else {
                     Conv2d::new
                 };
-                vec![
-                    Box::new(Conv2d::new(&at(0), inputs, w, 3, false)?),
-                    Box::new(last(&at(1), w, outputs, 1, false)?),
-                ]
+                vec![Box::new(ConvPair {
+                    first: Conv2d::new(&at(0), inputs, w, 3, false)?,
+                    second: last(&at(1), w, outputs, 1, false)?,
+                })]
             }
-            Net::Z => vec![
-                Box::new(Conv2d::new(&at(0), inputs, w, 3, true)?),
-                Box::new(Conv2dZero::new(&at(1), w, outputs)?),
-            ],
+            Net::Z => vec![Box::new(ConvPair {
+                first: Conv2d::new(&at(0), inputs, w, 3, true)?,
+                second: Conv2dZero::new(&at(1), w, outputs)?,
+            })],
         };
         Ok(Self { layers })
     }

@@ -3,14 +3,24 @@
 //! Both go through torch's dispatcher (`inverse_flow::inv_conv2d`, `inverse_flow::masked_conv2d`), so Rust, Python and
 //! TorchScript call the same code. [`mod@reference`] is the specification in plain tensor operations.
 
+pub mod affine;
+pub mod channel_affine;
+pub mod conv_pair;
 mod corner;
 mod cpu;
+mod direction;
 pub(crate) mod dispatch;
 mod geometry;
+mod recorded;
 pub mod reference;
+pub mod spline;
 
+pub use conv_pair::conv_relu_conv;
 pub use corner::Corner;
+pub use direction::Direction;
 pub use geometry::{Geometry, Operand};
+
+use recorded::recorded_gradients;
 
 use crate::ffi::operator::{call, Level, Op};
 use crate::Result;

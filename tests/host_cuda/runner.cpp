@@ -5,6 +5,7 @@
 #include "../../kernels/inv_conv_solve.cu"
 #include "../../kernels/inv_conv_apply.cu"
 #include "../../kernels/inv_conv_weight_grad.cu"
+#include "../../kernels/spline.cu"
 #include "faults.cu"
 // clang-format on
 
@@ -17,4 +18,5 @@
 LAUNCH(launch_solve, InvConvSolveParams)
 LAUNCH(launch_apply, InvConvApplyParams)
 LAUNCH(launch_weight_grad, InvConvWeightGradParams)
+LAUNCH(launch_spline, SplineParams)
 LAUNCH(launch_fault, FaultParams)

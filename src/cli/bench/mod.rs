@@ -1,5 +1,6 @@
 //! `inverse-flow bench`: measurements with a reference in the same run.
 
+mod model;
 mod op;
 mod shape;
 mod timing;
@@ -16,6 +17,7 @@ pub struct BenchArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     Op(op::OpArgs),
+    Model(model::ModelArgs),
 }
 
 impl BenchArgs {
@@ -23,6 +25,7 @@ impl BenchArgs {
     pub fn run(&self) -> anyhow::Result<()> {
         match &self.what {
             What::Op(args) => args.run(),
+            What::Model(args) => args.run(),
         }
     }
 }

@@ -30,7 +30,16 @@ pub fn compare<const N: usize>(
     device: Device,
     subjects: [&mut dyn FnMut() -> Result<()>; N],
 ) -> Result<[Timing; N]> {
-    let mut subjects = subjects.map(|call| (call, 1, Vec::with_capacity(SAMPLES)));
+    compare_samples(device, SAMPLES, subjects)
+}
+
+/// As [`compare`], with the number of samples of each subject.
+pub fn compare_samples<const N: usize>(
+    device: Device,
+    samples: usize,
+    subjects: [&mut dyn FnMut() -> Result<()>; N],
+) -> Result<[Timing; N]> {
+    let mut subjects = subjects.map(|call| (call, 1, Vec::with_capacity(samples)));
     for (call, repeats, _) in &mut subjects {
         let started = Instant::now();
         let mut calls = 0;
@@ -42,7 +51,7 @@ pub fn compare<const N: usize>(
         let once = started.elapsed().as_secs_f64() / calls as f64;
         *repeats = (SAMPLE.as_secs_f64() / once).ceil() as usize;
     }
-    for _ in 0..SAMPLES {
+    for _ in 0..samples {
         for (call, repeats, samples) in &mut subjects {
             let started = Instant::now();
             for _ in 0..*repeats {
@@ -55,7 +64,8 @@ pub fn compare<const N: usize>(
     Ok(subjects.map(|(_, _, samples)| summary(samples)))
 }
 
-fn wait(device: Device) {
+/// Waits until the device has done what was asked of it.
+pub fn wait(device: Device) {
     if let Device::Cuda(index) = device {
         tch::Cuda::synchronize(index as i64);
     }

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 /// What the kernels do with their element types.
 pub trait Real:
-    Element + Default + PartialEq + Add<Output = Self> + Mul<Output = Self> + AddAssign
+    Element + Default + PartialOrd + Add<Output = Self> + Mul<Output = Self> + AddAssign
 {
     /// A vector of the instruction set `S`.
     type Vector<S: Simd>: Copy + Send + Sync;

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Times the harness Inverse-Flow beside its PyTorch twin in one run, on MNIST- and CIFAR-10-sized images, and prints
+# the ratios (twin over ours: how many times faster this program is).
+#
+#   scripts/compare_peer.sh [--samples N] [--threads N] [mnist|cifar10]...
+#
+# Needs a built target/release/inverse-flow (INVERSE_FLOW_BIN names another) and the PyTorch of .venv (PYTHON names
+# another). The SNF twin is timed by `scripts/peer_pytorch.py --model snf`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bin=${INVERSE_FLOW_BIN:-target/release/inverse-flow}
+python=${PYTHON:-.venv/bin/python}
+samples=5
+threads=$(nproc)
+images=()
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --samples) samples=$2; shift 2 ;;
+    --threads) threads=$2; shift 2 ;;
+    mnist | cifar10) images+=("$1"); shift ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) printf 'compare_peer.sh: unknown argument %s (--help lists them)\n' "$1" >&2; exit 2 ;;
+  esac
+done
+[ ${#images[@]} -gt 0 ] || images=(mnist cifar10)
+[ -x "$bin" ] || { printf 'compare_peer.sh: %s is missing: cargo build --release\n' "$bin" >&2; exit 1; }
+
+harness=$(mktemp --suffix=.json)
+trap 'rm -f "$harness"' EXIT
+cat > "$harness" <<'JSON'
+{"model": {"kernel": 3, "actnorm": true, "reverse_channels": true, "split_prior": 512,
+           "spline": {"bins": 10, "tail": 20.0, "shared": true},
+           "coupling": {"net": "T", "width": 512, "zero_init_last": true}}}
+JSON
+
+for image in "${images[@]}"; do
+  case "$image" in mnist) preset=table3/inverse-flow ;; *) preset=table6/inverse-flow ;; esac
+  {
+    "$bin" bench model --preset "$preset" --config "$harness" --device cpu --threads "$threads" --samples "$samples" --json
+    "$python" scripts/peer_pytorch.py --image "$image" --samples "$samples" --threads "$threads"
+  } | "$python" -c '
+import json, sys
+ours, *peers = [json.loads(line) for line in sys.stdin]
+print(sys.argv[1], "harness Inverse-Flow, batch", ours["batch"], "on", ours["threads"], "threads")
+for peer in peers:
+    print("  PyTorch, allocator", peer["allocator"])
+    for what in ("step", "forward", "sample_100"):
+        a, b = ours[what]["median_ms"], peer[what]["median_ms"]
+        print(f"    {what:<11} ours {a:8.1f} ms   twin {b:8.1f} ms   {b / a:5.2f} times faster")
+    a, b = ours["peak_mib"], peer["peak_mib"]
+    print(f"    peak memory ours {a:7.0f} MiB  twin {b:7.0f} MiB  {a / b:5.2f} of it")
+' "$image"
+done

@@ -1,0 +1,311 @@
+//! `inverse-flow bench model`: where a training step's time goes, layer kind by layer kind.
+
+use super::timing::{compare, compare_samples, wait, Timing};
+use crate::cli::common::Compute;
+use crate::data::{stream, uniform_noise, Purpose};
+use crate::flows::Cx;
+use crate::models::{self, Flow};
+use crate::train::{build_model, prior_latents, say, Learner, RunConfig};
+use crate::Result;
+use clap::Args;
+use serde_json::{json, Map, Value};
+use std::collections::BTreeMap;
+use std::time::Instant;
+use tch::{Device, Kind, Tensor};
+
+/// Times training step, forward pass and sampling of whole models
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: inverse-flow bench model --preset table3/inverse-flow --threads 2
+Random images of the preset's size, no data needed. Milliseconds; the median of the samples taken in turn, and the
+distance of their quartiles. Peak memory is that of the first preset. Shares are of the sum over all stages, each run by itself, forward and backward, and of the
+optimiser. scripts/peer_pytorch.py times the same model in PyTorch."
+)]
+pub struct ModelArgs {
+    /// Preset; may be given several times [default: table3/inverse-flow and table6/inverse-flow]
+    #[arg(long, value_name = "P")]
+    preset: Vec<String>,
+    /// JSON file with settings that replace the presets' own, as for train
+    #[arg(long, value_name = "F")]
+    config: Option<std::path::PathBuf>,
+    /// Images of a training step and of the forward pass
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..))]
+    batch: i64,
+    /// Samples of each time
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..))]
+    samples: u64,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+/// What is measured of one preset.
+struct Report {
+    step: Timing,
+    forward: Timing,
+    sample_1: Timing,
+    sample_100: Timing,
+    /// Peak memory of the training steps, MiB, and what it is.
+    peak: Option<(f64, &'static str)>,
+    /// Milliseconds by layer kind: forward, backward; the optimiser has one number.
+    kinds: BTreeMap<&'static str, [f64; 2]>,
+}
+
+impl ModelArgs {
+    /// Runs the command.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let device = self.compute.start()?;
+        let default = ["table3/inverse-flow", "table6/inverse-flow"].map(str::to_owned);
+        let names = match self.preset.as_slice() {
+            [] => &default[..],
+            names => names,
+        };
+        if !self.json {
+            say(&format!(
+                "{device:?}, {} threads, batch {}, milliseconds (quartile distance)",
+                tch::get_num_threads(),
+                self.batch
+            ));
+        }
+        for (index, name) in names.iter().enumerate() {
+            let config = RunConfig::resolve(Some(name), self.config.as_deref())?;
+            let mut report = self.measure(&config, device)?;
+            if index > 0 {
+                report.peak = None; // it would be the largest of the presets so far
+            }
+            say(&match self.json {
+                true => serde_json::to_string(&self.to_json(name, device, &report))?,
+                false => self.to_text(name, &report),
+            });
+        }
+        Ok(())
+    }
+
+    fn measure(&self, config: &RunConfig, device: Device) -> Result<Report> {
+        let (mut model, vs) = build_model(config, device)?;
+        let [c, h, w] = config.model.image;
+        let mut rng = stream(0, Purpose::Noise, 0);
+        let mut random = |n: i64| uniform_noise(&mut rng, &[n, c, h, w], Kind::Float, device);
+        let (x, noise) = (
+            random(self.batch)?.f_mul_scalar(256.0)?.f_floor()?,
+            random(self.batch)?,
+        );
+        let cx = Cx {
+            noise: Some(&noise),
+        };
+        tch::no_grad(|| model.initialize(&x, cx))?;
+        let latents = [1, 100].map(|n| prior_latents(model.as_ref(), n, 0, device));
+        let [one, hundred] = latents;
+        let (one, hundred) = (one?, hundred?);
+        let mut learner = Learner::new(model, vs, &config.train)?;
+        let samples = self.samples as usize;
+
+        // first, so that the peak is that of training
+        let [step] = compare_samples(
+            device,
+            samples,
+            [&mut || learner.step(&x, &noise, 1e-6).map(drop)],
+        )?;
+        let peak = peak_memory(device);
+        let model = learner.model.as_ref();
+        let sample = |latents| tch::no_grad(|| models::sample(model, latents, 1.0)).map(drop);
+        let [sample_1] = compare(device, [&mut || sample(&one)])?;
+        let [forward, sample_100] = compare_samples(
+            device,
+            samples,
+            [
+                &mut || tch::no_grad(|| model.log_prob(&x, cx)).map(drop),
+                &mut || sample(&hundred),
+            ],
+        )?;
+        let kinds = self.by_kind(&mut learner, &x, cx, device)?;
+        Ok(Report {
+            step,
+            forward,
+            sample_1,
+            sample_100,
+            peak,
+            kinds,
+        })
+    }
+
+    /// Time of every layer kind, the median over the samples.
+    ///
+    /// Every stage runs by itself on a leaf, and its backward pass starts from a fixed gradient; so a stage is charged
+    /// with two small operations that a whole model does not have.
+    fn by_kind(
+        &self,
+        learner: &mut Learner,
+        x: &Tensor,
+        cx: Cx<'_>,
+        device: Device,
+    ) -> Result<BTreeMap<&'static str, [f64; 2]>> {
+        let mut runs: Vec<BTreeMap<&'static str, [f64; 2]>> = Vec::new();
+        let params: Vec<Tensor> = learner
+            .adam
+            .params()
+            .iter()
+            .map(Tensor::shallow_clone)
+            .collect();
+        for run in 0..self.samples + 1 {
+            let times = stage_times(learner.model.as_ref(), &params, x, cx, device)?;
+            let grads: Vec<Tensor> = params
+                .iter()
+                .map(Tensor::f_zeros_like)
+                .collect::<std::result::Result<_, _>>()?;
+            let started = Instant::now();
+            let norm = crate::ffi::optim::grad_norm(&grads)?;
+            learner
+                .adam
+                .step(&grads, 1e-6, Some(&norm.f_clamp_min(1.0)?))?;
+            wait(device);
+            let mut times = times;
+            times.insert("optimiser", [0.0, milliseconds(started)]);
+            if run > 0 {
+                runs.push(times); // the first one warms up
+            }
+        }
+        let mut medians = BTreeMap::new();
+        for kind in runs[0].keys() {
+            let median = |direction: usize| {
+                let mut values: Vec<f64> = runs.iter().map(|run| run[kind][direction]).collect();
+                values.sort_by(f64::total_cmp);
+                values[(values.len() - 1) / 2]
+            };
+            medians.insert(*kind, [median(0), median(1)]);
+        }
+        Ok(medians)
+    }
+
+    fn to_json(&self, name: &str, device: Device, report: &Report) -> Value {
+        let time = |timing: &Timing, images: i64| {
+            json!({
+                "median_ms": timing.median_ms,
+                "iqr_ms": timing.iqr_ms,
+                "images_per_s": images as f64 * 1e3 / timing.median_ms,
+            })
+        };
+        let total: f64 = report.kinds.values().flatten().sum();
+        let kinds: Map<String, Value> = report
+            .kinds
+            .iter()
+            .map(|(kind, [forward, backward])| {
+                let value = json!({
+                    "forward_ms": forward,
+                    "backward_ms": backward,
+                    "share": (forward + backward) / total,
+                });
+                ((*kind).to_owned(), value)
+            })
+            .collect();
+        json!({
+            "bench": "model",
+            "preset": name,
+            "device": match device {
+                Device::Cuda(index) => format!("cuda:{index}"),
+                _ => "cpu".to_owned(),
+            },
+            "threads": tch::get_num_threads(),
+            "batch": self.batch,
+            "step": time(&report.step, self.batch),
+            "forward": time(&report.forward, self.batch),
+            "sample_1": time(&report.sample_1, 1),
+            "sample_100": time(&report.sample_100, 100),
+            "peak_mib": report.peak.map(|(mib, _)| mib),
+            "peak_is": report.peak.map(|(_, what)| what),
+            "kinds": kinds,
+        })
+    }
+
+    fn to_text(&self, name: &str, report: &Report) -> String {
+        let mut text = name.to_owned();
+        for (what, timing, images) in [
+            ("training step", &report.step, self.batch),
+            ("forward", &report.forward, self.batch),
+            ("sample 1", &report.sample_1, 1),
+            ("sample 100", &report.sample_100, 100),
+        ] {
+            text += &format!(
+                "\n  {what:<14} {:>9.2} ({:.2})  {:>9.1} images/s",
+                timing.median_ms,
+                timing.iqr_ms,
+                images as f64 * 1e3 / timing.median_ms
+            );
+        }
+        if let Some((mib, what)) = report.peak {
+            text += &format!("\n  peak memory    {mib:>9.0} MiB ({what})");
+        }
+        let total: f64 = report.kinds.values().flatten().sum();
+        text += "\n  layer kind        forward  backward  share";
+        for (kind, [forward, backward]) in &report.kinds {
+            let share = 100.0 * (forward + backward) / total;
+            text += &format!("\n  {kind:<16} {forward:>8.2}  {backward:>8.2}  {share:>4.1} %");
+        }
+        text
+    }
+}
+
+/// Forward and backward of every stage by itself, milliseconds, summed up by kind.
+fn stage_times(
+    model: &dyn Flow,
+    params: &[Tensor],
+    x: &Tensor,
+    cx: Cx<'_>,
+    device: Device,
+) -> Result<BTreeMap<&'static str, [f64; 2]>> {
+    let mut times: BTreeMap<&'static str, [f64; 2]> = BTreeMap::new();
+    let mut value = x.shallow_clone();
+    for stage in model.stages() {
+        let leaf = value.f_detach()?.f_set_requires_grad(true)?;
+        wait(device);
+        let started = Instant::now();
+        let staged = (stage.run)(&leaf, cx)?;
+        wait(device);
+        let forward = milliseconds(started);
+        let mut loss = staged.kept.f_sum(None::<Kind>)?;
+        for made in &staged.made {
+            if made.requires_grad() {
+                loss = loss.f_add(&made.f_sum(None::<Kind>)?)?;
+            }
+        }
+        let mut inputs: Vec<&Tensor> = vec![&leaf];
+        inputs.extend(params);
+        wait(device);
+        let started = Instant::now();
+        Tensor::f_run_backward(&[loss], &inputs, false, false)?;
+        wait(device);
+        let entry = times.entry(kind_of(stage.kind)).or_default();
+        entry[0] += forward;
+        entry[1] += milliseconds(started);
+        value = staged.kept;
+    }
+    Ok(times)
+}
+
+/// The kinds of a report; what has no name of its own there is `other`.
+fn kind_of(kind: &'static str) -> &'static str {
+    match kind {
+        "dequantize" | "scale" | "logit" => "preprocess",
+        "split_prior" => "split",
+        "squeeze" | "reverse_channels" => "other",
+        kind => kind,
+    }
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}
+
+/// Peak resident memory of this process on the CPU (the VmHWM of Linux). On a GPU libtorch's allocator knows, but it
+/// offers no C++ interface that tch reaches; nothing is reported there.
+fn peak_memory(device: Device) -> Option<(f64, &'static str)> {
+    if device != Device::Cpu {
+        return None;
+    }
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some((kib / 1024.0, "resident, of the process"))
+}

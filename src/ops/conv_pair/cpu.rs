@@ -1,0 +1,269 @@
+//! The pair of convolutions on the CPU: matrix products over the pixels of a few images, chunk by chunk of the middle.
+//!
+//! ```text
+//! patches P [C k^2, pixels] (and a row of ones for the bias)
+//! forward, for every chunk of the middle:   R = relu(W1 P),   Y += W2 R,    then fold the taps of Y
+//! backward, likewise:   R = relu(W1 P),   D = (W2ᵀ dY) [R > 0],   dP += W1ᵀ D,   dW1 += D Pᵀ,   dW2 += dY Rᵀ
+//! ```
+//!
+//! Floor: `2 N H W M (C k^2 + C' k'^2)` flops forward and three times that backward, of which a third is computing R
+//! again; images and their gradients are read and written once.
+
+use super::tile::{pack, Rows, Shift, BLOCK};
+use super::Shape;
+use crate::ffi::memory::{parallel_chunks, parallel_chunks2};
+use crate::ops::cpu::Real;
+use pulp::Arch;
+
+/// Channels of the middle that are computed at a time.
+pub const CHUNK: usize = 2 * BLOCK;
+/// Partial sums of the filters' gradients that are kept apart; fixed, so that they do not depend on the threads.
+const PARTIALS: usize = 10;
+/// Pixels of a tile at most, but for an image that is larger: what keeps a tile in the cache of one core.
+const TILE_PIXELS: usize = 448;
+
+/// One call, with its filters packed.
+pub struct Pair<T> {
+    shape: Shape,
+    /// Rows of the patches, the row of ones for the bias included.
+    pub patch_rows: usize,
+    /// Rows of the result before its taps are folded: one for each tap and output.
+    pub fold_rows: usize,
+    pub middle: usize,
+    tile_images: usize,
+    pub stride: usize,
+    /// W1, by blocks of the middle, and by blocks of patch rows.
+    pub first: [Vec<T>; 2],
+    /// W2, by blocks of fold rows, and by blocks of the middle.
+    pub second: [Vec<T>; 2],
+}
+
+/// Where the gradients go.
+pub struct Gradients<'a, T> {
+    pub x: &'a mut [T],
+    pub first: &'a mut [T],
+    pub second: &'a mut [T],
+    pub bias: Option<&'a mut [T]>,
+}
+
+impl<T: Real> Pair<T> {
+    pub fn new(shape: &Shape, first: &[T], bias: Option<&[T]>, second: &[T]) -> Self {
+        let [k, l] = shape.sides;
+        let inputs = shape.inputs * k * k;
+        let (patch_rows, fold_rows) = (inputs + usize::from(shape.bias), shape.outputs * l * l);
+        let middle = shape.middle.next_multiple_of(CHUNK);
+        let first_at = |m: usize, row: usize| match bias {
+            _ if m >= shape.middle => T::default(),
+            Some(bias) if row == inputs => bias[m],
+            _ => first[m * inputs + row],
+        };
+        let second_at = |row: usize, m: usize| {
+            if m >= shape.middle {
+                return T::default();
+            }
+            let (tap, output) = (row / shape.outputs, row % shape.outputs);
+            second[(output * shape.middle + m) * l * l + tap]
+        };
+        let tile_images = tile_images(shape.pixels(), 2 * T::LANES).min(shape.images.max(1));
+        Self {
+            shape: *shape,
+            patch_rows,
+            fold_rows,
+            middle,
+            tile_images,
+            stride: (tile_images * shape.pixels()).next_multiple_of(2 * T::LANES),
+            first: [
+                pack(middle, patch_rows, first_at),
+                pack(inputs, middle, |row, m| first_at(m, row)),
+            ],
+            second: [
+                pack(fold_rows, middle, second_at),
+                pack(middle, fold_rows, |m, row| second_at(row, m)),
+            ],
+        }
+    }
+
+    pub fn forward(&self, x: &[T], y: &mut [T]) {
+        let image = self.shape.inputs * self.shape.pixels();
+        let out = self.shape.outputs * self.shape.pixels();
+        let arch = Arch::new();
+        parallel_chunks(y, self.tile_images * out, |tile, y| {
+            let images = y.len() / out;
+            let first_image = tile * self.tile_images;
+            let patches = self.patches(&x[first_image * image..][..images * image]);
+            let mut folds = Rows::new(self.fold_rows, self.stride);
+            self.forward_tile(arch, &patches, &mut folds);
+            y.fill(T::default());
+            self.for_each_fold(images, |row, at, output, shift| {
+                shift.reversed().scatter_add(
+                    &folds.row(row)[at..],
+                    &mut y[output..][..self.shape.pixels()],
+                );
+            });
+        });
+    }
+
+    pub fn backward(&self, x: &[T], y_grad: &[T], grads: Gradients<'_, T>) {
+        let image = self.shape.inputs * self.shape.pixels();
+        let out = self.shape.outputs * self.shape.pixels();
+        let tiles = self.shape.images.div_ceil(self.tile_images);
+        let slot_images = tiles.div_ceil(PARTIALS) * self.tile_images;
+        let slots = self.shape.images.div_ceil(slot_images);
+        let lengths = [
+            self.middle * self.patch_rows.next_multiple_of(BLOCK),
+            self.middle * self.fold_rows.next_multiple_of(BLOCK),
+        ];
+        let length = lengths[0] + lengths[1];
+        let mut partials = vec![T::default(); slots * length];
+        let arch = Arch::new();
+        parallel_chunks2(
+            (grads.x, slot_images * image),
+            (&mut partials, length),
+            |slot, x_grad, sums| {
+                let (first, second) = sums.split_at_mut(lengths[0]);
+                for (tile, x_grad) in x_grad.chunks_mut(self.tile_images * image).enumerate() {
+                    let images = x_grad.len() / image;
+                    let first_image = slot * slot_images + tile * self.tile_images;
+                    let patches = self.patches(&x[first_image * image..][..images * image]);
+                    let mut folds = Rows::new(self.fold_rows, self.stride);
+                    let y_grad = &y_grad[first_image * out..][..images * out];
+                    self.for_each_fold(images, |row, at, output, shift| {
+                        let to = &mut folds.row_mut(row)[at..][..self.shape.pixels()];
+                        shift
+                            .reversed()
+                            .gather(&y_grad[output..][..self.shape.pixels()], to);
+                    });
+                    let mut patch_grads = Rows::new(self.patch_rows, self.stride);
+                    self.backward_tile(
+                        arch,
+                        &patches,
+                        &folds,
+                        &mut patch_grads,
+                        [&mut *first, &mut *second],
+                    );
+                    x_grad.fill(T::default());
+                    self.for_each_patch(images, |row, at, input, shift| {
+                        shift.scatter_add(
+                            &patch_grads.row(row)[at..],
+                            &mut x_grad[input..][..self.shape.pixels()],
+                        );
+                    });
+                }
+            },
+        );
+        self.unpack(&partials, lengths, grads.first, grads.second, grads.bias);
+    }
+
+    /// Adds the slots' sums up, in their order, and sorts them into the filters' gradients.
+    fn unpack(
+        &self,
+        partials: &[T],
+        lengths: [usize; 2],
+        first: &mut [T],
+        second: &mut [T],
+        bias: Option<&mut [T]>,
+    ) {
+        let (m, l) = (self.shape.middle, self.shape.sides[1]);
+        let inputs = self.shape.inputs * self.shape.sides[0].pow(2);
+        let length = lengths[0] + lengths[1];
+        let mut totals = vec![T::default(); length];
+        for partial in partials.chunks_exact(length) {
+            totals
+                .iter_mut()
+                .zip(partial)
+                .for_each(|(total, &part)| *total += part);
+        }
+        // [row][middle]
+        let (of_first, of_second) = totals.split_at(lengths[0]);
+        for (index, grad) in first.iter_mut().enumerate() {
+            *grad = of_first[index % inputs * self.middle + index / inputs];
+        }
+        if let Some(bias) = bias {
+            bias.copy_from_slice(&of_first[inputs * self.middle..][..m]);
+        }
+        for (index, grad) in second.iter_mut().enumerate() {
+            let (tap, channel) = (index % (l * l), index / (l * l));
+            let row = tap * self.shape.outputs + channel / m;
+            *grad = of_second[row * self.middle + channel % m];
+        }
+    }
+
+    /// The patches of `x`, a few whole images.
+    fn patches(&self, x: &[T]) -> Rows<T> {
+        let pixels = self.shape.pixels();
+        let images = x.len() / (self.shape.inputs * pixels);
+        let mut patches = Rows::new(self.patch_rows, self.stride);
+        self.for_each_patch(images, |row, at, input, shift| {
+            shift.gather(
+                &x[input..][..pixels],
+                &mut patches.row_mut(row)[at..][..pixels],
+            );
+        });
+        if self.shape.bias {
+            patches.row_mut(self.patch_rows - 1)[..images * pixels].fill(T::from_f64(1.0));
+        }
+        patches
+    }
+
+    /// `visit(row, where an image begins in it, where the plane begins in the input, the tap's shift)`.
+    fn for_each_patch(&self, images: usize, mut visit: impl FnMut(usize, usize, usize, Shift)) {
+        let Shape {
+            inputs,
+            height,
+            width,
+            sides: [side, _],
+            ..
+        } = self.shape;
+        let pixels = self.shape.pixels();
+        for image in 0..images {
+            for channel in 0..inputs {
+                for tap in 0..side * side {
+                    let shift = Shift::of_tap(height, width, side, tap);
+                    visit(
+                        channel * side * side + tap,
+                        image * pixels,
+                        (image * inputs + channel) * pixels,
+                        shift,
+                    );
+                }
+            }
+        }
+    }
+
+    /// Likewise for the rows of the result and the planes of the output.
+    fn for_each_fold(&self, images: usize, mut visit: impl FnMut(usize, usize, usize, Shift)) {
+        let Shape {
+            outputs,
+            height,
+            width,
+            sides: [_, side],
+            ..
+        } = self.shape;
+        let pixels = self.shape.pixels();
+        for image in 0..images {
+            for tap in 0..side * side {
+                let shift = Shift::of_tap(height, width, side, tap);
+                for channel in 0..outputs {
+                    visit(
+                        tap * outputs + channel,
+                        image * pixels,
+                        (image * outputs + channel) * pixels,
+                        shift,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Images of a tile: the number that wastes the fewest lanes of the last pair of vectors, which holds `lanes` pixels.
+fn tile_images(pixels: usize, lanes: usize) -> usize {
+    let most = (TILE_PIXELS / pixels.max(1)).clamp(1, 64);
+    let waste = |images: usize| {
+        let used = images * pixels;
+        used.next_multiple_of(lanes) as f64 / used.max(1) as f64
+    };
+    (1..=most)
+        .min_by(|&a, &b| waste(a).total_cmp(&waste(b)))
+        .unwrap_or(1)
+}
