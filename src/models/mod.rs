@@ -3,10 +3,15 @@
 mod build;
 mod config;
 mod glow;
+mod glow_config;
+mod mixing;
 
 pub use build::{build, parameter_count, MODELS};
-pub use config::{CouplingConfig, ModelConfig, Net, SplineConfig};
+pub use config::{
+    CouplingConfig, CouplingForm, GlowConfig, ModelConfig, Net, Overrides, SplineConfig,
+};
 pub use glow::Glow;
+pub use mixing::{InverseFlowConfig, Mixing};
 
 use crate::flows::{Cx, Mapped};
 use crate::Result;

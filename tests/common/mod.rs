@@ -60,6 +60,14 @@ pub fn randomize(vs: &nn::VarStore, seed: u64, std: f64) {
     }
 }
 
+/// Adds `N(0, std^2)` to every trainable variable.
+pub fn shake(vs: &nn::VarStore, seed: u64, std: f64) {
+    for (index, (_, mut variable)) in (0..).zip(trainable(vs)) {
+        let noise = normal(seed * 1000 + index, &variable.size()).to_kind(variable.kind()) * std;
+        tch::no_grad(|| variable += noise);
+    }
+}
+
 /// Largest absolute difference; 0 for empty tensors, NaN if there is a NaN.
 pub fn max_diff(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.size(), b.size());
