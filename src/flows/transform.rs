@@ -121,6 +121,14 @@ macro_rules! named_transform {
             fn out_shape(&self, chw: [i64; 3]) -> $crate::Result<[i64; 3]> {
                 self.0.out_shape(chw)
             }
+
+            fn initialize(
+                &mut self,
+                x: &tch::Tensor,
+                cx: $crate::flows::Cx<'_>,
+            ) -> $crate::Result<()> {
+                self.0.initialize(x, cx)
+            }
         }
     };
 }
