@@ -84,7 +84,12 @@ impl GlowConfig {
         replace(&mut self.image, changes.image);
         replace(&mut self.levels, changes.levels);
         replace(&mut self.steps, changes.steps);
-        replace(self.mixing.kernel_mut(), changes.kernel);
+        if let Some(kernel) = changes.kernel {
+            let family = self.mixing.name();
+            *self.mixing.kernel_mut().ok_or_else(|| {
+                Error::config(format!("{family} has no choice of `kernel`: leave it out"))
+            })? = kernel;
+        }
         if let Some(width) = changes.width {
             self.coupling.width = width;
             self.split_prior = self.split_prior.map(|_| width);

@@ -73,14 +73,14 @@ impl Mixing {
         }
     }
 
-    /// The side of the family's filters.
-    pub fn kernel_mut(&mut self) -> &mut i64 {
+    /// The side of the family's filters, for a family that has a choice.
+    pub fn kernel_mut(&mut self) -> Option<&mut i64> {
         match self {
-            Self::InverseFlow(config) => &mut config.kernel,
-            Self::Snf(config) => &mut config.kernel,
-            Self::Emerging(config) => &mut config.kernel,
-            Self::Finc(config) => &mut config.kernel,
-            Self::Cinc(config) => &mut config.kernel,
+            Self::InverseFlow(config) => Some(&mut config.kernel),
+            Self::Snf(config) => Some(&mut config.kernel),
+            Self::Emerging(config) => Some(&mut config.kernel),
+            Self::Finc(config) => Some(&mut config.kernel),
+            Self::Cinc(config) => Some(&mut config.kernel),
         }
     }
 

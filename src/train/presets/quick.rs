@@ -11,7 +11,10 @@ pub(super) fn presets() -> Vec<Preset> {
         let about = if name == DEFAULT {
             "small Inverse-Flow on the built-in digits; minutes on two CPU cores".to_owned()
         } else {
-            format!("the same backbone with {} in place of it", mixing.name())
+            format!(
+                "small {} on the built-in digits, on the backbone of {DEFAULT}",
+                mixing.name()
+            )
         };
         Preset::new(name, about, on_glyphs(mixing))
     });
