@@ -42,9 +42,9 @@ impl Default for SelfNormConfig {
 /// ```
 ///
 /// Training ([`Cx::training`]) never computes the log-det: it counts as 0, and its gradient with respect to W, which
-/// is a sum of entries of `W^-T`, is read off R; see [`SelfNormalised`] for the formulas. R stays an inverse because
-/// the auxiliary loss [`reconstruction_loss`](Self::reconstruction_loss) says so. So the loss of a training step lacks
-/// the log-dets of these layers and is no likelihood; evaluation is exact.
+/// is a sum of entries of `W^-T`, is read off R; the formulas are in `self_norm_grad.rs`. R stays an inverse because the
+/// auxiliary loss [`reconstruction_loss`](Self::reconstruction_loss) says so. So the likelihood that a training step
+/// reports lacks the log-dets of these layers; evaluation is exact.
 ///
 /// Evaluation needs `log|det W|` of a C x C matrix for k = 1. For k > 1 it needs that of the dense operator of
 /// `C H W` rows, O((C H W)^3) once a call: meant for small images.
