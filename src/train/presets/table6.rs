@@ -37,7 +37,7 @@ pub(super) fn presets() -> Vec<Preset> {
         ),
         Preset::new(
             "table6/cinc-quad",
-            "CInC Flow on CIFAR-10 with its own quad coupling and net W",
+            "CInC Flow on CIFAR-10 with its own quad coupling and net W; 34 million parameters",
             cinc_quad(),
         ),
     ]
