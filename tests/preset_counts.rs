@@ -4,6 +4,9 @@ use inverse_flow::models::parameter_count;
 use inverse_flow::train::{build_model, presets};
 use tch::Device;
 
+/// Parameters of a layer over so many channels.
+type Formula = fn(i64) -> i64;
+
 fn count(preset: &str) -> i64 {
     let config = presets::by_name(preset).unwrap();
     let (_model, vs) = build_model(&config, Device::Cpu).unwrap();
@@ -30,7 +33,7 @@ fn the_rows_of_the_tables_have_the_derived_counts() {
 fn the_common_backbone_differs_only_in_the_families_own_layers() {
     let small = |c: i64| 9 * c / 2 * 512 + 512 * c;
     let wide = |c: i64| 9 * c / 2 * 512 + 512 + 512 * 512 + 512 + 9 * 512 * c + 2 * c;
-    let layers: [(&str, fn(i64) -> i64); 5] = [
+    let layers: [(&str, Formula); 5] = [
         ("inverse-flow", |c| 9 * c * c),
         ("snf", |c| 2 * c * c + c),
         ("emerging", |c| 9 * c * c + 2 * c),
