@@ -39,6 +39,29 @@ impl Case {
         }
     }
 
+    /// As `new`, but the parameters stay near their start: for layers that random ones would make singular.
+    fn shaken<T: Transform + 'static>(
+        name: impl Into<String>,
+        chw: [i64; 3],
+        std: f64,
+        make: impl FnOnce(&nn::Path) -> T,
+    ) -> Self {
+        let vs = store(Kind::Double);
+        let layer = make(&vs.root());
+        shake(&vs, 3, std);
+        // no part of what is evaluated
+        if let Some(learned_inverse) = vs.variables().get("inverse") {
+            let _ = learned_inverse.set_requires_grad(false);
+        }
+        Self {
+            name: name.into(),
+            vs,
+            layer: Box::new(layer),
+            chw,
+            domain: |x| x,
+        }
+    }
+
     fn input(&self, n: i64) -> Tensor {
         let [c, h, w] = self.chw;
         (self.domain)(normal(21, &[n, c, h, w]))
@@ -112,6 +135,7 @@ fn cases() -> Vec<Case> {
     cases.push(Case::new("inv_conv, four corners", [8, 2, 3], 0.3, |vs| {
         InvConv::new(vs, &four).unwrap()
     }));
+    cases.extend(families());
     for net in [Net::W, Net::N, Net::T, Net::Z] {
         let config = CouplingConfig {
             net,
@@ -227,6 +251,63 @@ fn published_cases() -> Vec<Case> {
         }
         shake(&case.vs, 3, 0.15);
         cases.push(case);
+    }
+    cases
+}
+
+/// The layers of the other published families.
+fn families() -> Vec<Case> {
+    let mut cases = vec![
+        Case::shaken("conv1x1", [5, 2, 3], 0.1, |vs| Conv1x1::new(vs, 5).unwrap()),
+        Case::new("masked_conv without bias", [3, 4, 2], 0.3, |vs| {
+            let config = conv(&[Corner::BottomLeft], 3, 2, Diagonal::Learnable);
+            MaskedConv::new(vs, &config, false).unwrap()
+        }),
+        Case::new("quad_coupling", [8, 3, 2], 0.4, |vs| {
+            let config = CouplingConfig {
+                net: Net::W,
+                width: 5,
+                zero_init_last: false,
+            };
+            QuadCoupling::new(vs, 8, |vs, i, o| CouplingNet::new(vs, i, o, &config)).unwrap()
+        }),
+    ];
+    for (kernel, chw) in [(1, [3, 2, 5]), (3, [2, 3, 4]), (5, [3, 2, 3])] {
+        let config = SelfNormConfig {
+            kernel,
+            ..Default::default()
+        };
+        let name = format!("self_norm k={kernel}");
+        cases.push(Case::shaken(name, chw, 0.05, |vs| {
+            SelfNorm::new(vs, chw[0], &config).unwrap()
+        }));
+    }
+    for (kernel, chw) in [(2, [3, 4, 2]), (3, [4, 2, 5])] {
+        let config = EmergingConfig { kernel };
+        let name = format!("emerging k={kernel}");
+        cases.push(Case::shaken(name, chw, 0.1, |vs| {
+            Emerging::new(vs, chw[0], &config).unwrap()
+        }));
+    }
+    for (kernel, chw) in [(2, [4, 3, 2]), (3, [8, 2, 4])] {
+        let config = FincConfig {
+            kernel,
+            ..Default::default()
+        };
+        let name = format!("finc k={kernel}");
+        cases.push(Case::new(name, chw, 0.3, |vs| {
+            Finc::new(vs, chw[0], &config).unwrap()
+        }));
+    }
+    for (kernel, chw) in [(2, [3, 4, 2]), (3, [4, 2, 5])] {
+        let config = CincConfig {
+            kernel,
+            ..Default::default()
+        };
+        let name = format!("cinc k={kernel}");
+        cases.push(Case::new(name, chw, 0.3, |vs| {
+            Cinc::new(vs, chw[0], &config).unwrap()
+        }));
     }
     cases
 }

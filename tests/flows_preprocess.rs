@@ -52,6 +52,7 @@ fn pixels_survive_dequantisation_and_the_way_back() {
     for noise in [None, Some(uniform(2, &[2, 3, 5, 4]))] {
         let cx = Cx {
             noise: noise.as_ref(),
+            ..Cx::default()
         };
         let z = Dequantize.forward(&x, cx).unwrap();
         let back = Dequantize.inverse(&z.value, cx).unwrap().value;
@@ -70,6 +71,7 @@ fn noise_of_another_shape_is_an_error() {
     let noise = uniform(1, &[1, 1, 2, 2]);
     let cx = Cx {
         noise: Some(&noise),
+        ..Cx::default()
     };
     let err = Dequantize
         .forward(&images(1, &[2, 1, 2, 2]), cx)
@@ -119,6 +121,7 @@ fn uniform_noise_under_the_uniform_density_costs_8_bits_per_dimension() {
             &x,
             Cx {
                 noise: Some(&noise),
+                ..Cx::default()
             },
         )
         .unwrap();

@@ -1,56 +1,14 @@
 //! Whole models: what goes in comes out, and the likelihood is that of the definition.
 
 mod common;
+mod model_support;
 
 use common::*;
 use inverse_flow::distributions::bits_per_dim;
 use inverse_flow::flows::{to_pixels, Cx};
 use inverse_flow::models::*;
-use tch::{nn, Kind, Tensor};
-
-fn config(image: [i64; 3], levels: usize, steps: usize) -> ModelConfig {
-    ModelConfig {
-        model: "inverse-flow".to_owned(),
-        image,
-        levels,
-        steps,
-        kernel: 2,
-        actnorm: true,
-        spline: Some(SplineConfig {
-            bins: 4,
-            tail: 20.0,
-            shared: false,
-        }),
-        reverse_channels: true,
-        coupling: CouplingConfig {
-            net: Net::Z,
-            width: 8,
-            zero_init_last: false,
-        },
-        split_prior: Some(6),
-        alpha: 1e-6,
-        init_std: 0.01,
-    }
-}
-
-/// A model with every parameter moved away from its start, initialised with `first`.
-fn moved(
-    config: &ModelConfig,
-    kind: Kind,
-    first: &Tensor,
-    std: f64,
-) -> (nn::VarStore, Box<dyn Flow>) {
-    let vs = store(kind);
-    let mut flow = build(&vs.root(), config).unwrap();
-    flow.initialize(first, Cx::default()).unwrap();
-    for (index, (name, mut variable)) in (0..).zip(trainable(&vs)) {
-        if !name.contains("actnorm") {
-            let noise = normal(index, &variable.size()).to_kind(kind) * std;
-            tch::no_grad(|| variable.copy_(&noise));
-        }
-    }
-    (vs, flow)
-}
+use model_support::*;
+use tch::{Kind, Tensor};
 
 fn prior(flow: &dyn Flow, n: i64, kind: Kind) -> Latents {
     let shapes = flow.latent_shapes().into_iter();
@@ -65,7 +23,7 @@ fn prior(flow: &dyn Flow, n: i64, kind: Kind) -> Latents {
 #[test]
 fn images_come_back_from_their_latents_within_a_thousandth_of_a_grey_level() {
     let x = images(1, &[3, 3, 12, 8]).to_kind(Kind::Float);
-    let (_vs, flow) = moved(&config([3, 12, 8], 2, 2), Kind::Float, &x, 0.05);
+    let (_vs, flow) = moved(&small([3, 12, 8], 2, 2), Kind::Float, &x, 0.05);
     assert_eq!(flow.latent_shapes(), [[6, 6, 4], [24, 3, 2]]);
     let noise = (uniform(2, &[3, 3, 12, 8]) * 0.9 + 0.05).to_kind(Kind::Float);
     let Encoded { latents, log_det } = flow
@@ -73,6 +31,7 @@ fn images_come_back_from_their_latents_within_a_thousandth_of_a_grey_level() {
             &x,
             Cx {
                 noise: Some(&noise),
+                ..Cx::default()
             },
         )
         .unwrap();
@@ -96,7 +55,7 @@ fn images_come_back_from_their_latents_within_a_thousandth_of_a_grey_level() {
 #[test]
 fn prior_samples_come_back_from_their_images() {
     let x = images(1, &[4, 1, 8, 12]);
-    let (_vs, flow) = moved(&config([1, 8, 12], 2, 3), Kind::Double, &x, 0.05);
+    let (_vs, flow) = moved(&small([1, 8, 12], 2, 3), Kind::Double, &x, 0.05);
     let eps = prior(flow.as_ref(), 5, Kind::Double);
     let image = sample(flow.as_ref(), &eps, 1.0).unwrap();
     assert!(image.min().double_value(&[]) > -0.01 && image.max().double_value(&[]) < 256.01);
@@ -110,7 +69,7 @@ fn prior_samples_come_back_from_their_images() {
 #[test]
 fn sampled_images_survive_a_round_trip_in_float32() {
     let x = images(1, &[4, 1, 8, 12]).to_kind(Kind::Float);
-    let (_vs, flow) = moved(&config([1, 8, 12], 2, 3), Kind::Float, &x, 0.05);
+    let (_vs, flow) = moved(&small([1, 8, 12], 2, 3), Kind::Float, &x, 0.05);
     let image = sample(flow.as_ref(), &prior(flow.as_ref(), 5, Kind::Float), 1.0).unwrap();
     let latents = flow.encode(&(&image - 0.5), Cx::default()).unwrap().latents;
     let back = flow.decode(&latents).unwrap().value;
@@ -120,7 +79,7 @@ fn sampled_images_survive_a_round_trip_in_float32() {
 #[test]
 fn temperature_scales_the_latents() {
     let x = images(1, &[4, 1, 4, 4]);
-    let (_vs, flow) = moved(&config([1, 4, 4], 1, 1), Kind::Double, &x, 0.05);
+    let (_vs, flow) = moved(&small([1, 4, 4], 1, 1), Kind::Double, &x, 0.05);
     let eps = prior(flow.as_ref(), 2, Kind::Double);
     let half = Latents(eps.0.iter().map(|eps| eps * 0.5).collect());
     let cool = sample(flow.as_ref(), &eps, 0.5).unwrap();
@@ -137,9 +96,9 @@ fn temperature_scales_the_latents() {
 fn the_models_log_det_is_that_of_its_jacobian() {
     let x = images(1, &[3, 1, 4, 8]);
     for split_prior in [Some(5), None] {
-        let config = ModelConfig {
+        let config = GlowConfig {
             split_prior,
-            ..config([1, 4, 8], 2, 2)
+            ..small([1, 4, 8], 2, 2)
         };
         let (_vs, flow) = moved(&config, Kind::Double, &x, 0.3);
         let encoded = flow.encode(&x, Cx::default()).unwrap();
@@ -163,13 +122,13 @@ fn the_models_log_det_is_that_of_its_jacobian() {
 #[test]
 fn the_likelihoods_gradient_is_its_central_difference() {
     let x = images(1, &[3, 1, 4, 4]);
-    let config = ModelConfig {
+    let config = GlowConfig {
         spline: Some(SplineConfig {
             bins: 3,
             tail: 4.0,
             shared: true,
         }),
-        ..config([1, 4, 4], 2, 1)
+        ..small([1, 4, 4], 2, 1)
     };
     let (vs, flow) = moved(&config, Kind::Double, &x, 0.2);
     assert_gradients(&trainable(&vs), 1e-6, || {
@@ -179,15 +138,15 @@ fn the_likelihoods_gradient_is_its_central_difference() {
 
 #[test]
 fn a_constant_image_under_the_identity_has_the_likelihood_written_down_by_hand() {
-    let config = ModelConfig {
+    let config = GlowConfig {
         actnorm: false,
         spline: None,
-        init_std: 0.0,
+        mixing: inverse_flow(2, 0.0),
         alpha: 1e-3,
-        ..config([1, 4, 8], 2, 2)
+        ..small([1, 4, 8], 2, 2)
     };
     let vs = store(Kind::Double);
-    let flow = build(&vs.root(), &config).unwrap();
+    let flow = glow(&vs, &config).unwrap();
     for pixel in [0.0, 77.0, 255.0] {
         let x = Tensor::full([2, 1, 4, 8], pixel, (Kind::Double, tch::Device::Cpu));
         let y: f64 = ((pixel + 0.5) / 256.0 + 1e-3) * (1.0 - 2e-3);
@@ -203,7 +162,10 @@ fn a_constant_image_under_the_identity_has_the_likelihood_written_down_by_hand()
                 density + slope
             );
         }
-        let bpd = bits_per_dim(-got.double_value(&[0]), config.dims());
+        let bpd = bits_per_dim(
+            -got.double_value(&[0]),
+            ModelConfig::from(config.clone()).dims(),
+        );
         assert!((bpd + (density + slope) / std::f64::consts::LN_2).abs() < 1e-12);
     }
 }
@@ -212,9 +174,9 @@ fn a_constant_image_under_the_identity_has_the_likelihood_written_down_by_hand()
 fn the_log_dets_of_the_layers_add_up_to_the_models() {
     // layer by layer through the public parts, each counted once
     use inverse_flow::flows::*;
-    let config = ModelConfig {
+    let config = GlowConfig {
         levels: 1,
-        ..config([1, 4, 6], 1, 1)
+        ..small([1, 4, 6], 1, 1)
     };
     let x = images(1, &[3, 1, 4, 6]);
     let (vs, flow) = moved(&config, Kind::Double, &x, 0.2);

@@ -1,41 +1,36 @@
 //! Parameter counts of the paper's tables, and the names that checkpoints rely on.
 
 mod common;
+mod model_support;
 
 use common::*;
 use inverse_flow::models::*;
+use model_support::*;
 use tch::Kind;
 
-fn tables(image: [i64; 3], kernel: i64) -> ModelConfig {
-    ModelConfig {
-        model: "inverse-flow".to_owned(),
-        image,
-        levels: 2,
-        steps: 16,
-        kernel,
-        actnorm: true,
+fn tables(image: [i64; 3], kernel: i64) -> GlowConfig {
+    GlowConfig {
+        mixing: inverse_flow(kernel, 0.01),
         spline: None,
-        reverse_channels: true,
         coupling: CouplingConfig {
             net: Net::Z,
             width: 512,
             zero_init_last: false,
         },
         split_prior: Some(512),
-        alpha: 1e-6,
-        init_std: 0.01,
+        ..small(image, 2, 16)
     }
 }
 
-fn count(config: &ModelConfig) -> i64 {
+fn count(config: &GlowConfig) -> i64 {
     let vs = store(Kind::Float);
-    build(&vs.root(), config).unwrap();
+    glow(&vs, config).unwrap();
     parameter_count(&vs)
 }
 
 #[test]
 fn parameter_counts_are_those_of_tables_3_and_6() {
-    let table3 = ModelConfig {
+    let table3 = GlowConfig {
         spline: Some(SplineConfig {
             bins: 5,
             tail: 20.0,
@@ -44,7 +39,7 @@ fn parameter_counts_are_those_of_tables_3_and_6() {
         ..tables([1, 28, 28], 2)
     };
     assert_eq!(count(&table3), 1_640_968);
-    let table6 = ModelConfig {
+    let table6 = GlowConfig {
         actnorm: false,
         spline: Some(SplineConfig {
             bins: 10,
@@ -73,7 +68,7 @@ fn parameter_counts_of_the_other_nets_follow_their_formulas() {
         }
     };
     for net in [Net::W, Net::N, Net::T, Net::Z] {
-        let config = ModelConfig {
+        let config = GlowConfig {
             levels: 1,
             steps: 1,
             split_prior: None,
@@ -94,7 +89,7 @@ fn parameter_counts_of_the_other_nets_follow_their_formulas() {
 
 #[test]
 fn variable_names_and_sizes_are_stable() {
-    let config = ModelConfig {
+    let config = GlowConfig {
         steps: 1,
         spline: Some(SplineConfig {
             bins: 5,
@@ -110,7 +105,7 @@ fn variable_names_and_sizes_are_stable() {
         ..tables([1, 4, 8], 3)
     };
     let vs = store(Kind::Float);
-    build(&vs.root(), &config).unwrap();
+    glow(&vs, &config).unwrap();
     let got: Vec<_> = named(&vs)
         .into_iter()
         .map(|(name, variable)| (name, variable.size()))
@@ -168,7 +163,7 @@ fn the_nets_of_three_layers_number_their_convolutions_0_2_4() {
         ),
         (Net::T, vec!["0.weight", "2.weight"]),
     ] {
-        let config = ModelConfig {
+        let config = GlowConfig {
             levels: 1,
             steps: 1,
             actnorm: false,
@@ -180,7 +175,7 @@ fn the_nets_of_three_layers_number_their_convolutions_0_2_4() {
             ..tables([1, 4, 8], 3)
         };
         let vs = store(Kind::Float);
-        build(&vs.root(), &config).unwrap();
+        glow(&vs, &config).unwrap();
         let names: Vec<_> = named(&vs)
             .into_iter()
             .filter_map(|(name, _)| {
@@ -192,11 +187,95 @@ fn the_nets_of_three_layers_number_their_convolutions_0_2_4() {
     }
 }
 
+/// Name and size.
+type Variable = (&'static str, &'static [i64]);
+
+#[test]
+fn every_family_names_its_variables() {
+    let expected: [(&str, &[Variable]); 7] = [
+        ("inverse-flow", &[("inv_conv.weight", &[4, 4, 2, 2])]),
+        (
+            "snf",
+            &[
+                ("self_norm.bias", &[4]),
+                ("self_norm.inverse", &[4, 4, 1, 1]),
+                ("self_norm.weight", &[4, 4, 1, 1]),
+            ],
+        ),
+        (
+            "emerging",
+            &[
+                ("emerging.bottom_right.bias", &[4]),
+                ("emerging.bottom_right.weight", &[4, 4, 2, 2]),
+                ("emerging.conv1x1.weight", &[4, 4]),
+                ("emerging.top_left.bias", &[4]),
+                ("emerging.top_left.weight", &[4, 4, 2, 2]),
+            ],
+        ),
+        ("finc", &[("finc.weight", &[4, 1, 3, 3])]),
+        (
+            "cinc",
+            &[("cinc.bias", &[4]), ("cinc.weight", &[4, 4, 3, 3])],
+        ),
+        (
+            "finc twice",
+            &[
+                ("again.finc.weight", &[4, 1, 3, 3]),
+                ("finc.weight", &[4, 1, 3, 3]),
+            ],
+        ),
+        (
+            "cinc with quad coupling",
+            &[
+                ("cinc.bias", &[4]),
+                ("cinc.weight", &[4, 4, 3, 3]),
+                ("coupling.nets.0.0.bias", &[8]),
+                ("coupling.nets.0.0.weight", &[8, 1, 3, 3]),
+                ("coupling.nets.0.2.bias", &[2]),
+                ("coupling.nets.0.2.logs", &[2]),
+                ("coupling.nets.0.2.weight", &[2, 8, 3, 3]),
+                ("coupling.nets.1.0.bias", &[8]),
+                ("coupling.nets.1.0.weight", &[8, 2, 3, 3]),
+                ("coupling.nets.1.2.bias", &[2]),
+                ("coupling.nets.1.2.logs", &[2]),
+                ("coupling.nets.1.2.weight", &[2, 8, 3, 3]),
+                ("coupling.nets.2.0.bias", &[8]),
+                ("coupling.nets.2.0.weight", &[8, 3, 3, 3]),
+                ("coupling.nets.2.2.bias", &[2]),
+                ("coupling.nets.2.2.logs", &[2]),
+                ("coupling.nets.2.2.weight", &[2, 8, 3, 3]),
+            ],
+        ),
+    ];
+    let mut models = families([1, 4, 8], 1, 1);
+    *models[0].1.mixing.kernel_mut().unwrap() = 2;
+    for ((model, config), (name, expected)) in models.into_iter().zip(expected) {
+        assert_eq!(model, name);
+        let config = GlowConfig {
+            actnorm: false,
+            spline: None,
+            ..config
+        };
+        let vs = store(Kind::Float);
+        glow(&vs, &config).unwrap();
+        let got: Vec<_> = named(&vs)
+            .into_iter()
+            .map(|(name, variable)| (name, variable.size()))
+            .filter(|(name, _)| !name.contains("coupling.net."))
+            .collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(name, size)| (format!("levels.0.steps.0.{name}"), size.to_vec()))
+            .collect();
+        assert_eq!(got, expected, "{model}");
+    }
+}
+
 #[test]
 fn no_variable_was_renamed_and_layers_are_listed_in_order() {
     let config = tables([3, 32, 32], 3);
     let vs = store(Kind::Float);
-    let flow = build(&vs.root(), &config).unwrap();
+    let flow = glow(&vs, &config).unwrap();
     assert!(vs.variables().keys().all(|name| !name.contains("__")));
     let layers = flow.layers();
     assert_eq!(layers.len(), 3 + 2 + 2 * 16 * 4 + 1);

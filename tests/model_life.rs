@@ -1,62 +1,20 @@
 //! Life of a model: initialisation, empty batches, and every error it can report.
 
 mod common;
+mod model_support;
 
 use common::*;
 use inverse_flow::flows::Cx;
 use inverse_flow::models::*;
 use inverse_flow::Error;
-use tch::{nn, Kind, Tensor};
-
-fn config(image: [i64; 3], levels: usize, steps: usize) -> ModelConfig {
-    ModelConfig {
-        model: "inverse-flow".to_owned(),
-        image,
-        levels,
-        steps,
-        kernel: 2,
-        actnorm: true,
-        spline: Some(SplineConfig {
-            bins: 4,
-            tail: 20.0,
-            shared: false,
-        }),
-        reverse_channels: true,
-        coupling: CouplingConfig {
-            net: Net::Z,
-            width: 8,
-            zero_init_last: false,
-        },
-        split_prior: Some(6),
-        alpha: 1e-6,
-        init_std: 0.01,
-    }
-}
-
-/// A model with every parameter moved away from its start, initialised with `first`.
-fn moved(
-    config: &ModelConfig,
-    kind: Kind,
-    first: &Tensor,
-    std: f64,
-) -> (nn::VarStore, Box<dyn Flow>) {
-    let vs = store(kind);
-    let mut flow = build(&vs.root(), config).unwrap();
-    flow.initialize(first, Cx::default()).unwrap();
-    for (index, (name, mut variable)) in (0..).zip(trainable(&vs)) {
-        if !name.contains("actnorm") {
-            let noise = normal(index, &variable.size()).to_kind(kind) * std;
-            tch::no_grad(|| variable.copy_(&noise));
-        }
-    }
-    (vs, flow)
-}
+use model_support::*;
+use tch::Kind;
 
 #[test]
 fn initialising_standardises_once_and_evaluating_before_is_an_error() {
     let x = images(1, &[5, 1, 4, 4]);
     let vs = store(Kind::Double);
-    let mut flow = build(&vs.root(), &config([1, 4, 4], 2, 2)).unwrap();
+    let mut flow = glow(&vs, &small([1, 4, 4], 2, 2)).unwrap();
     assert!(matches!(
         flow.log_prob(&x, Cx::default()),
         Err(Error::NotInitialized { .. })
@@ -80,7 +38,7 @@ fn initialising_standardises_once_and_evaluating_before_is_an_error() {
 #[test]
 fn an_empty_batch_is_an_empty_answer() {
     let x = images(1, &[5, 1, 4, 4]);
-    let (_vs, flow) = moved(&config([1, 4, 4], 2, 1), Kind::Double, &x, 0.1);
+    let (_vs, flow) = moved(&small([1, 4, 4], 2, 1), Kind::Double, &x, 0.1);
     let none = x.narrow(0, 0, 0);
     assert_eq!(flow.log_prob(&none, Cx::default()).unwrap().size(), [0]);
     let latents = flow.encode(&none, Cx::default()).unwrap().latents;
@@ -90,7 +48,7 @@ fn an_empty_batch_is_an_empty_answer() {
 #[test]
 fn the_first_layer_that_is_not_finite_is_named() {
     let x = images(1, &[5, 1, 4, 4]);
-    let (vs, flow) = moved(&config([1, 4, 4], 2, 2), Kind::Double, &x, 0.1);
+    let (vs, flow) = moved(&small([1, 4, 4], 2, 2), Kind::Double, &x, 0.1);
     assert_eq!(flow.first_non_finite(&x, Cx::default()).unwrap(), None);
     for (variable, layer) in [
         ("levels.1.steps.0.actnorm.loc", "levels.1.steps.0.actnorm"),
@@ -115,7 +73,7 @@ fn the_first_layer_that_is_not_finite_is_named() {
 #[test]
 fn wrong_images_and_latents_are_errors() {
     let x = images(1, &[2, 1, 4, 4]);
-    let (_vs, flow) = moved(&config([1, 4, 4], 2, 1), Kind::Double, &x, 0.1);
+    let (_vs, flow) = moved(&small([1, 4, 4], 2, 1), Kind::Double, &x, 0.1);
     let message = |result: inverse_flow::Result<Encoded>| result.unwrap_err().to_string();
     let cases = [
         (
@@ -141,7 +99,7 @@ fn wrong_images_and_latents_are_errors() {
 
 #[test]
 fn every_impossible_configuration_says_what_to_change() {
-    let good = config([1, 28, 28], 2, 1);
+    let good = small([1, 28, 28], 2, 1);
     let spline = |bins, tail| {
         Some(SplineConfig {
             bins,
@@ -155,91 +113,84 @@ fn every_impossible_configuration_says_what_to_change() {
     };
     for (bad, part) in [
         (
-            ModelConfig {
-                model: "glow".into(),
-                ..good.clone()
-            },
-            "expected one of inverse-flow",
-        ),
-        (
-            ModelConfig {
+            GlowConfig {
                 levels: 3,
                 ..good.clone()
             },
             "28x28 cannot be squeezed 3 times",
         ),
         (
-            ModelConfig {
+            GlowConfig {
                 levels: 99,
                 ..good.clone()
             },
             "divisible by 2^99",
         ),
         (
-            ModelConfig {
+            GlowConfig {
                 levels: 0,
                 ..good.clone()
             },
             "`levels` must be 1 or more",
         ),
         (
-            ModelConfig {
+            GlowConfig {
                 steps: 0,
                 ..good.clone()
             },
             "`steps` must be 1 or more",
         ),
         (
-            ModelConfig {
+            GlowConfig {
                 image: [0, 28, 28],
                 ..good.clone()
             },
             "`image`",
         ),
         (
-            ModelConfig {
-                kernel: 0,
+            GlowConfig {
+                mixing: inverse_flow(0, 0.01),
                 ..good.clone()
             },
             "`kernel`",
         ),
         (
-            ModelConfig {
+            GlowConfig {
                 alpha: 0.7,
                 ..good.clone()
             },
             "`alpha`",
         ),
         (
-            ModelConfig {
-                init_std: -1.0,
+            GlowConfig {
+                mixing: inverse_flow(2, -1.0),
                 ..good.clone()
             },
             "`init_std`",
         ),
         (
-            ModelConfig {
+            GlowConfig {
                 coupling: width(0),
                 ..good.clone()
             },
             "`width`",
         ),
         (
-            ModelConfig {
+            GlowConfig {
                 split_prior: Some(-3),
                 ..good.clone()
             },
             "`width`",
         ),
         (
-            ModelConfig {
+            GlowConfig {
                 spline: spline(0, 3.0),
                 ..good.clone()
             },
             "bins",
         ),
         (
-            ModelConfig {
+            GlowConfig {
                 spline: spline(5, -3.0),
                 ..good.clone()
             },
@@ -247,7 +198,7 @@ fn every_impossible_configuration_says_what_to_change() {
         ),
     ] {
         let vs = store(Kind::Float);
-        let err = build(&vs.root(), &bad).unwrap_err();
+        let err = glow(&vs, &bad).unwrap_err();
         assert!(matches!(err, Error::Config(_)), "{err}");
         assert!(err.to_string().contains(part), "{err}");
     }

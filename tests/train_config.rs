@@ -1,5 +1,7 @@
 //! Where settings come from, and which are refused.
 
+use inverse_flow::flows::SelfNormConfig;
+use inverse_flow::models::{GlowConfig, Mixing, ModelConfig};
 use inverse_flow::train::{presets, Decay, RunConfig};
 use std::path::PathBuf;
 
@@ -8,6 +10,12 @@ fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
     let path = dir.path().join("config.json");
     std::fs::write(&path, text).unwrap();
     (dir, path)
+}
+
+fn glow(config: &mut RunConfig) -> &mut GlowConfig {
+    match &mut config.model {
+        ModelConfig::Glow(glow) => glow,
+    }
 }
 
 fn error_of(text: &str) -> String {
@@ -28,9 +36,10 @@ fn a_file_changes_what_it_names_and_keeps_the_rest_of_the_preset() {
     let config = RunConfig::resolve(Some("table6/inverse-flow"), Some(&path)).unwrap();
     let mut expected = preset;
     expected.seed = 7;
-    expected.model.steps = 3;
-    expected.model.spline = None;
-    expected.model.coupling.width = 40;
+    let glow = glow(&mut expected);
+    glow.steps = 3;
+    glow.spline = None;
+    glow.coupling.width = 40;
     expected.train.decay = Decay::Exponential { factor: 0.5 };
     expected.train.max_minutes = Some(1.5);
     assert_eq!(config, expected);
@@ -40,8 +49,9 @@ fn a_file_changes_what_it_names_and_keeps_the_rest_of_the_preset() {
 fn the_preset_comes_from_the_flag_then_the_file_then_the_default() {
     let (_dir, path) = file(r#"{"preset": "table6/inverse-flow"}"#);
     let name = |flag, file: Option<&PathBuf>| {
-        let config = RunConfig::resolve(flag, file.map(PathBuf::as_path)).unwrap();
-        (config.preset.unwrap(), config.model.kernel)
+        let mut config = RunConfig::resolve(flag, file.map(PathBuf::as_path)).unwrap();
+        let kernel = *glow(&mut config).mixing.kernel_mut().unwrap();
+        (config.preset.unwrap(), kernel)
     };
     let table3 = Some("table3/inverse-flow");
     assert_eq!(name(table3, Some(&path)), ("table3/inverse-flow".into(), 2));
@@ -72,6 +82,39 @@ fn unknown_keys_and_wrong_types_are_errors() {
     assert!(error_of(r#"{"train": {"lr": "fast"}}"#).contains("fast"));
     assert!(error_of("{").contains("not a JSON"));
     assert!(error_of("[1]").contains("JSON object"));
+}
+
+#[test]
+fn a_mixing_of_another_kind_replaces_the_old_one_and_takes_its_own_defaults() {
+    let resolved = |text: &str| {
+        let (_dir, path) = file(text);
+        let mut config = RunConfig::resolve(Some("table6/inverse-flow"), Some(&path)).unwrap();
+        glow(&mut config).mixing.clone()
+    };
+    let snf = resolved(r#"{"model": {"mixing": {"kind": "snf", "lambda": 5.0}}}"#);
+    let expected = SelfNormConfig {
+        lambda: 5.0,
+        ..Default::default()
+    };
+    assert_eq!(snf, Mixing::Snf(expected));
+    let same = resolved(r#"{"model": {"mixing": {"kind": "inverse-flow", "kernel": 5}}}"#);
+    assert_eq!(same.clone().kernel_mut(), Some(&mut 5));
+    assert_eq!(same.name(), "inverse-flow");
+
+    for (text, part) in [
+        (r#"{"mixing": {"kind": "glow"}}"#, "inverse-flow"),
+        (r#"{"mixing": {"kind": "snf", "taps": 1}}"#, "taps"),
+        (r#"{"mixing": {"kind": "emerging", "taps": 1}}"#, "taps"),
+        (
+            r#"{"mixing": {"lambda": 1}}"#,
+            "unknown key `model.mixing.lambda`",
+        ),
+        (r#"{"architecture": "unet"}"#, "glow"),
+        (r#"{"kernel": 3}"#, "unknown key `model.kernel`"),
+    ] {
+        let message = error_of(&format!(r#"{{"model": {text}}}"#));
+        assert!(message.contains(part), "{message}");
+    }
 }
 
 #[test]

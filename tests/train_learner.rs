@@ -14,6 +14,13 @@ fn learner(config: &TrainConfig) -> Learner {
     Learner::new(Box::new(model), vs, config).unwrap()
 }
 
+fn with_auxiliary_loss(auxiliary: f64) -> Learner {
+    let vs = VarStore::new(Device::Cpu);
+    let mut model = ScaleFlow::build(&vs.root(), CHW);
+    model.auxiliary = auxiliary;
+    Learner::new(Box::new(model), vs, &TrainConfig::default()).unwrap()
+}
+
 fn values(learner: &Learner) -> Vec<(String, Vec<f32>)> {
     let mut values: Vec<_> = learner
         .vs
@@ -146,4 +153,24 @@ fn entries_of_the_gradient_are_cut_off_before_its_norm_is_taken() {
         cut > 0.0 && cut <= limit * root * (1.0 + 1e-5),
         "{cut} {free}"
     );
+}
+
+#[test]
+fn auxiliary_losses_move_the_parameters_and_are_no_part_of_the_likelihood() {
+    let x = images(7, CHW);
+    let run = |weight| {
+        let mut learner = with_auxiliary_loss(weight);
+        let first = learner.step(&x, &noise(), 0.02).unwrap();
+        for _ in 0..20 {
+            learner.step(&x, &noise(), 0.02).unwrap();
+        }
+        let shift = learner.vs.variables()["levels.0.shift"].square();
+        (first, shift.sum(Kind::Double).double_value(&[]))
+    };
+    let ((alone, free), (beside, held)) = (run(0.0), run(1e4));
+    assert_eq!(alone.nll, beside.nll);
+    assert!(beside.grad_norm > 100.0 * alone.grad_norm);
+    assert!(held < 0.05 * free, "{held} {free}");
+    let skipped = with_auxiliary_loss(f64::INFINITY).step(&x, &noise(), 0.02);
+    assert!(skipped.unwrap().skipped);
 }

@@ -150,3 +150,18 @@ fn sigterm_saves_and_ends_well() {
     train(&whole, &format!("{RUN} --max-steps {end} --out"));
     same(&whole, &stopped);
 }
+
+#[test]
+fn every_family_resumes_exactly() {
+    let dir = tempfile::tempdir().unwrap();
+    for model in inverse_flow::models::MODELS {
+        let whole = dir.path().join(format!("{model}-whole"));
+        let parts = dir.path().join(format!("{model}-parts"));
+        let run = format!("{RUN} --model {model}");
+        train(&whole, &format!("{run} --max-steps 7 --out"));
+        train(&parts, &format!("{run} --max-steps 3 --out"));
+        train(&parts, "train --max-steps 7 --resume");
+        same(&whole, &parts);
+        assert_eq!(measurements(&whole).last(), measurements(&parts).last());
+    }
+}

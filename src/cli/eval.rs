@@ -73,7 +73,7 @@ impl EvalArgs {
         round_trip: Option<RoundTrip>,
     ) -> anyhow::Result<()> {
         let object = json!({
-            "model": loaded.config.model.model,
+            "model": loaded.config.model.name(),
             "params": common::scalars(&loaded.vs).0,
             "data": self.images.name(&loaded.config).to_string(),
             "split": self.images.split,
@@ -95,7 +95,7 @@ impl EvalArgs {
     ) {
         say(&format!(
             "{} ({} parameters) on {} {}, {} images, {} dequantisation",
-            loaded.config.model.model,
+            loaded.config.model.name(),
             common::scalars(&loaded.vs).0,
             self.images.name(&loaded.config),
             self.images.split,

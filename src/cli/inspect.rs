@@ -46,7 +46,7 @@ impl InspectArgs {
                 )
                 .collect();
             let object = json!({
-                "model": config.model.model,
+                "model": config.model.name(),
                 "params": params,
                 "buffers": buffers,
                 "layers": layers,
@@ -68,7 +68,8 @@ impl InspectArgs {
         }
         say(&format!(
             "{} for images of {:?}: {params} trainable parameters, {buffers} numbers in buffers",
-            config.model.model, config.model.image
+            config.model.name(),
+            config.model.image()
         ));
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::common::Compute;
 use crate::data::DataName;
+use crate::models::Overrides;
 use crate::train::{presets, say, signals, Decay, Outcome, RunConfig, RunDir, Trainer};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -66,7 +67,8 @@ struct Model {
     /// JSON file with any subset of the keys of a run's config.json
     #[arg(long, value_name = "F")]
     config: Option<PathBuf>,
-    /// Flow family: inverse-flow
+    /// Flow family: inverse-flow, snf, emerging, finc or cinc. Alone it stands for --preset quick/M; beside a preset
+    /// or a file it takes the place of their family, on the same backbone
     #[arg(long, value_name = "M")]
     model: Option<String>,
     /// Data set: glyphs (built in), mnist or cifar10
@@ -78,7 +80,7 @@ struct Model {
     /// Flow steps per level
     #[arg(long, value_name = "K")]
     steps: Option<usize>,
-    /// Kernel size of the inverse convolution
+    /// Kernel size of the family's convolution
     #[arg(long, value_name = "k")]
     kernel: Option<i64>,
     /// Hidden channels of the coupling nets
@@ -124,7 +126,7 @@ struct Optimisation {
 
 fn preset_help() -> String {
     let mut text = "Named settings to start from".to_owned();
-    for preset in presets::PRESETS {
+    for preset in presets::all() {
         let default = if preset.name == presets::DEFAULT {
             " (default)"
         } else {
@@ -164,8 +166,12 @@ impl TrainArgs {
 
     fn resolve(&self) -> crate::Result<RunConfig> {
         let model = &self.model;
-        let mut config = RunConfig::resolve(model.preset.as_deref(), model.config.as_deref())?;
-        model.apply(&mut config);
+        let preset = match (&model.preset, &model.config, &model.model) {
+            (None, None, Some(family)) => Some(presets::for_model(family)?),
+            (preset, ..) => preset.clone(),
+        };
+        let mut config = RunConfig::resolve(preset.as_deref(), model.config.as_deref())?;
+        model.apply(&mut config)?;
         self.optimisation.apply(&mut config);
         self.limits(&mut config);
         Ok(config)
@@ -187,20 +193,16 @@ impl TrainArgs {
 }
 
 impl Model {
-    fn apply(&self, config: &mut RunConfig) {
-        let model = &mut config.model;
-        replace(&mut model.model, self.model.clone());
-        replace(&mut model.levels, self.levels);
-        replace(&mut model.steps, self.steps);
-        replace(&mut model.kernel, self.kernel);
-        if let Some(width) = self.width {
-            model.coupling.width = width;
-            model.split_prior = model.split_prior.map(|_| width);
-        }
-        if let Some(name) = self.data {
-            config.data.name = name;
-            model.image = name.chw();
-        }
+    fn apply(&self, config: &mut RunConfig) -> crate::Result<()> {
+        replace(&mut config.data.name, self.data);
+        config.model.change(&Overrides {
+            model: self.model.clone(),
+            image: self.data.map(DataName::chw),
+            levels: self.levels,
+            steps: self.steps,
+            kernel: self.kernel,
+            width: self.width,
+        })
     }
 }
 

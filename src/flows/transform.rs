@@ -1,6 +1,7 @@
 //! The one contract of every layer: a differentiable bijection with its log-determinant.
 
 use crate::Result;
+use std::cell::RefCell;
 use tch::{Kind, Tensor};
 
 /// The value of a map and `log|det|` of its Jacobian, one number per sample.
@@ -18,6 +19,32 @@ pub struct Mapped {
 pub struct Cx<'a> {
     /// Dequantisation noise in `[0, 1)` of the shape of the images; `None` stands for 0.5 everywhere.
     pub noise: Option<&'a Tensor>,
+    /// Present while a loss for the optimiser is computed. Layers put their auxiliary losses there, and may then
+    /// leave out a log-det whose gradient they supply in another way; without it everything is exact.
+    pub training: Option<&'a AuxiliaryLosses>,
+}
+
+/// What layers want minimised beside the negative log-likelihood: see [`Cx::training`].
+#[derive(Debug, Default)]
+pub struct AuxiliaryLosses(RefCell<Vec<Tensor>>);
+
+impl AuxiliaryLosses {
+    /// Adds a 0-d loss, a mean over the batch like the likelihood it stands beside.
+    pub fn add(&self, loss: Tensor) {
+        self.0.borrow_mut().push(loss);
+    }
+
+    /// The sum of all losses; `None` if there is none.
+    ///
+    /// # Errors
+    /// What libtorch reports for losses that cannot be added.
+    pub fn total(self) -> Result<Option<Tensor>> {
+        let mut losses = self.0.into_inner().into_iter();
+        let Some(first) = losses.next() else {
+            return Ok(None);
+        };
+        Ok(Some(losses.try_fold(first, |sum, loss| sum.f_add(&loss))?))
+    }
 }
 
 /// Differentiable bijection data → latent.
@@ -66,3 +93,43 @@ pub fn sum_per_sample(x: &Tensor) -> Tensor {
     x.flatten(1, -1)
         .sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)
 }
+
+/// Implements [`Transform`] for a layer `struct Layer(Inner)`: the inner transform under a name of its own.
+macro_rules! named_transform {
+    ($layer:ty, $name:literal) => {
+        impl $crate::flows::Transform for $layer {
+            fn name(&self) -> &'static str {
+                $name
+            }
+
+            fn forward(
+                &self,
+                x: &tch::Tensor,
+                cx: $crate::flows::Cx<'_>,
+            ) -> $crate::Result<$crate::flows::Mapped> {
+                self.0.forward(x, cx)
+            }
+
+            fn inverse(
+                &self,
+                z: &tch::Tensor,
+                cx: $crate::flows::Cx<'_>,
+            ) -> $crate::Result<$crate::flows::Mapped> {
+                self.0.inverse(z, cx)
+            }
+
+            fn out_shape(&self, chw: [i64; 3]) -> $crate::Result<[i64; 3]> {
+                self.0.out_shape(chw)
+            }
+
+            fn initialize(
+                &mut self,
+                x: &tch::Tensor,
+                cx: $crate::flows::Cx<'_>,
+            ) -> $crate::Result<()> {
+                self.0.initialize(x, cx)
+            }
+        }
+    };
+}
+pub(super) use named_transform;

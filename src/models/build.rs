@@ -2,12 +2,11 @@
 
 use super::glow::Glow;
 use super::{Flow, ModelConfig};
-use crate::flows::{InvConv, InvConvConfig, Sequential};
-use crate::{Error, Result};
+use crate::Result;
 use tch::nn;
 
-/// The names that [`ModelConfig::model`] may have.
-pub const MODELS: &[&str] = &["inverse-flow"];
+/// The names of all flow families.
+pub const MODELS: &[&str] = &["inverse-flow", "snf", "emerging", "finc", "cinc"];
 
 /// Builds the model of `config`, its variables in `vs`.
 ///
@@ -15,26 +14,11 @@ pub const MODELS: &[&str] = &["inverse-flow"];
 /// and on the device that `vs` has now; moving the store afterwards is not supported.
 ///
 /// # Errors
-/// [`Error::Config`] for an unknown model name, with the valid ones, or for a configuration no model can be built from.
+/// [`Error::Config`](crate::Error::Config) for a configuration that no model can be built from, with what to change.
 pub fn build(vs: &nn::Path, config: &ModelConfig) -> Result<Box<dyn Flow>> {
-    config.check()?;
-    let glow = match config.model.as_str() {
-        "inverse-flow" => Glow::new(vs, config, |vs, [channels, ..]| {
-            let conv = InvConvConfig {
-                init_std: config.init_std,
-                ..InvConvConfig::new(channels, config.kernel)
-            };
-            let layer = InvConv::new(&(vs / "inv_conv"), &conv)?;
-            Ok(Sequential::new().push("inv_conv", layer))
-        })?,
-        unknown => {
-            return Err(Error::config(format!(
-                "unknown `model` {unknown:?}: expected one of {}",
-                MODELS.join(", ")
-            )))
-        }
-    };
-    Ok(Box::new(glow))
+    Ok(match config {
+        ModelConfig::Glow(config) => Box::new(Glow::new(vs, config)?),
+    })
 }
 
 /// Number of trainable scalars in `vs`, masked ones included, as the tables of the paper count them.

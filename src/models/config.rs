@@ -1,76 +1,112 @@
 //! What a model is made of; saved as part of `config.json` and in every checkpoint.
 
+use super::Mixing;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+pub use super::glow_config::{CouplingForm, GlowConfig};
 pub use crate::flows::SplineConfig;
 pub use crate::nn::{CouplingConfig, Net};
 
-/// A Glow-like model: levels of squeeze, steps of flow, split.
+/// A model of one of several architectures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelConfig {
-    /// Name of the flow family: one of [`MODELS`](super::MODELS).
-    pub model: String,
+#[serde(tag = "architecture", rename_all = "kebab-case")]
+pub enum ModelConfig {
+    /// Levels of squeeze, steps of flow, split: the families that differ in one layer.
+    Glow(GlowConfig),
+}
+
+/// Changes that make sense for many models; `None` leaves a value as it is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Overrides {
+    /// Flow family.
+    pub model: Option<String>,
     /// Image shape `[C, H, W]`.
-    pub image: [i64; 3],
-    /// Number of levels `L`.
-    pub levels: usize,
-    /// Flow steps per level `K`.
-    pub steps: usize,
-    /// Kernel size `k` of the inverse convolution.
-    pub kernel: i64,
-    /// ActNorm at the start of every step.
-    pub actnorm: bool,
-    /// Spline activation after the convolution of every step.
-    pub spline: Option<SplineConfig>,
-    /// Fixed reversal of the channels before every coupling, so that every channel is transformed.
-    pub reverse_channels: bool,
-    /// Coupling at the end of every step.
-    pub coupling: CouplingConfig,
-    /// Width of the coupling inside the split prior; `None` keeps all channels to the end.
-    pub split_prior: Option<i64>,
-    /// Margin `a` of the logit preprocessing.
-    pub alpha: f64,
-    /// Standard deviation of the convolution's initial taps.
-    pub init_std: f64,
+    pub image: Option<[i64; 3]>,
+    /// Number of levels.
+    pub levels: Option<usize>,
+    /// Flow steps per level.
+    pub steps: Option<usize>,
+    /// Side of the filters of the family's own layer.
+    pub kernel: Option<i64>,
+    /// Hidden channels of the coupling nets.
+    pub width: Option<i64>,
+}
+
+impl From<GlowConfig> for ModelConfig {
+    fn from(config: GlowConfig) -> Self {
+        Self::Glow(config)
+    }
 }
 
 impl ModelConfig {
-    /// Dimensions of an image, `C H W`: what bits per dimension are divided by.
-    pub fn dims(&self) -> i64 {
-        self.image.iter().product()
+    /// Name of the flow family: one of [`MODELS`](super::MODELS).
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Glow(glow) => glow.mixing.name(),
+        }
     }
 
-    /// Checks what no layer checks by itself: that there is an image and a model to speak of, and that the image can
-    /// be squeezed at every level.
+    /// Image shape `[C, H, W]`.
+    pub fn image(&self) -> [i64; 3] {
+        match self {
+            Self::Glow(glow) => glow.image,
+        }
+    }
+
+    /// Dimensions of an image, `C H W`: what bits per dimension are divided by.
+    pub fn dims(&self) -> i64 {
+        self.image().iter().product()
+    }
+
+    /// Puts `changes` in place of what is there.
+    ///
+    /// Another family keeps everything of the model but the layers the families differ in, which come with the options
+    /// they were published with.
     ///
     /// # Errors
-    /// [`Error::Config`] that names the field and what to change.
-    pub fn check(&self) -> Result<()> {
-        let [channels, height, width] = self.image;
-        if channels < 1 || height < 1 || width < 1 {
-            return Err(Error::config(format!(
-                "`image` must be [channels, height, width], each 1 or more, got {:?}",
-                self.image
-            )));
+    /// [`Error::Config`] for an unknown family, and for a change that this architecture has no place for.
+    pub fn change(&mut self, changes: &Overrides) -> Result<()> {
+        match self {
+            Self::Glow(glow) => glow.change(changes),
         }
-        for (field, value) in [("levels", self.levels), ("steps", self.steps)] {
-            if value == 0 {
-                return Err(Error::config(format!("`{field}` must be 1 or more, got 0")));
+    }
+}
+
+impl GlowConfig {
+    fn change(&mut self, changes: &Overrides) -> Result<()> {
+        if let Some(model) = changes.model.as_deref() {
+            if model != self.mixing.name() {
+                self.mixing = Mixing::by_name(model).ok_or_else(|| unknown_model(model))?;
+                self.reverse_channels = !self.mixing.permutes_channels();
             }
         }
-        let block = u32::try_from(self.levels)
-            .ok()
-            .and_then(|levels| 2i64.checked_pow(levels));
-        let divides = |size: i64| block.is_some_and(|block| size % block == 0);
-        if !(divides(height) && divides(width)) {
-            return Err(Error::config(format!(
-                "an image of {height}x{width} cannot be squeezed {} times: both sides must be divisible by 2^{}; \
-                 use fewer `levels`, or pad or crop the images",
-                self.levels, self.levels
-            )));
+        replace(&mut self.image, changes.image);
+        replace(&mut self.levels, changes.levels);
+        replace(&mut self.steps, changes.steps);
+        if let Some(kernel) = changes.kernel {
+            let family = self.mixing.name();
+            *self.mixing.kernel_mut().ok_or_else(|| {
+                Error::config(format!("{family} has no choice of `kernel`: leave it out"))
+            })? = kernel;
+        }
+        if let Some(width) = changes.width {
+            self.coupling.width = width;
+            self.split_prior = self.split_prior.map(|_| width);
         }
         Ok(())
     }
+}
+
+fn replace<T>(slot: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
+}
+
+fn unknown_model(model: &str) -> Error {
+    Error::config(format!(
+        "unknown model {model:?}: expected one of {}",
+        super::MODELS.join(", ")
+    ))
 }

@@ -1,9 +1,9 @@
 //! The multi-scale assembly: preprocessing, then levels of squeeze, steps, split.
 
-use super::{Encoded, Flow, Latents, ModelConfig, StageCall, Staged};
+use super::{CouplingForm, Encoded, Flow, GlowConfig, Latents, StageCall, Staged};
 use crate::distributions::{standard_normal_log_prob, SplitPrior};
 use crate::flows::{
-    ActNorm, Coupling, Cx, Dequantize, LogitMap, Mapped, ReverseChannels, Scale, Sequential,
+    ActNorm, Coupling, Cx, Dequantize, LogitMap, Mapped, QuadCoupling, ReverseChannels, Scale,
     Spline, Squeeze, Transform,
 };
 use crate::nn::CouplingNet;
@@ -14,11 +14,10 @@ use tch::{nn, Device, Kind, Tensor};
 ///
 /// ```text
 /// dequantize, scale, logit, then for every level:  squeeze,  K steps,  split (but after the last level)
-/// step:  [actnorm]  mixing layers  [spline]  [reverse channels]  coupling
+/// step:  [actnorm]  mixing  [spline]  [mixing again]  [reverse channels]  coupling
 /// ```
 ///
-/// The mixing layers are what the flow families differ in; Inverse-Flow's is one
-/// [`InvConv`](crate::flows::InvConv). A split sends half of the channels out as a latent, so the latents are one
+/// The mixing layers are what the flow families differ in: see [`Mixing`](super::Mixing). A split sends half of the channels out as a latent, so the latents are one
 /// per split and the top; all are under `N(0, I)`.
 ///
 /// Source: Kingma, Dhariwal, *Glow*, 2018, <https://arxiv.org/abs/1807.03039>.
@@ -39,15 +38,11 @@ enum Stage {
 }
 
 impl Glow {
-    /// A model of `config`; `mixing(path, [C, H, W])` makes the mixing layers of a step, each in its own sub-path.
+    /// A model of `config`, its variables in `vs`.
     ///
     /// # Errors
     /// [`Error::Config`] of `config` or of a layer.
-    pub fn new(
-        vs: &nn::Path,
-        config: &ModelConfig,
-        mixing: impl Fn(&nn::Path, [i64; 3]) -> Result<Sequential>,
-    ) -> Result<Self> {
+    pub fn new(vs: &nn::Path, config: &GlowConfig) -> Result<Self> {
         config.check()?;
         let mut builder = Builder {
             chw: config.image,
@@ -63,7 +58,8 @@ impl Glow {
             builder.layer(format!("{name}.squeeze"), Squeeze::new(2)?)?;
             for step in 0..config.steps {
                 let vs = &vs / "steps" / step as i64;
-                builder.step(&vs, &format!("{name}.steps.{step}"), config, &mixing)?;
+                let last = level + 1 == config.levels && step + 1 == config.steps;
+                builder.step(&vs, &format!("{name}.steps.{step}"), config, last)?;
             }
             if let (Some(width), true) = (config.split_prior, level + 1 < config.levels) {
                 let net = config.coupling.with_width(width);
@@ -206,32 +202,37 @@ impl Builder {
         self.stages.push((name, Stage::Split(split)));
     }
 
-    fn step(
-        &mut self,
-        vs: &nn::Path,
-        name: &str,
-        config: &ModelConfig,
-        mixing: impl Fn(&nn::Path, [i64; 3]) -> Result<Sequential>,
-    ) -> Result<()> {
-        let channels = self.chw[0];
+    fn step(&mut self, vs: &nn::Path, name: &str, config: &GlowConfig, last: bool) -> Result<()> {
         if config.actnorm {
-            let actnorm = ActNorm::new(&(vs / "actnorm"), channels)?;
+            let actnorm = ActNorm::new(&(vs / "actnorm"), self.chw[0])?;
             self.layer(format!("{name}.actnorm"), actnorm)?;
         }
-        for (part, layer) in mixing(vs, self.chw)?.into_children() {
-            self.boxed(format!("{name}.{part}"), layer)?;
-        }
-        if let Some(spline) = &config.spline {
+        self.mix(vs, name, config)?;
+        if let (Some(spline), true) = (&config.spline, config.last_spline || !last) {
             let spline = Spline::new(&(vs / "spline"), self.chw, spline)?;
             self.layer(format!("{name}.spline"), spline)?;
+        }
+        if config.mix_twice {
+            self.mix(&(vs / "again"), &format!("{name}.again"), config)?;
         }
         if config.reverse_channels {
             self.layer(format!("{name}.reverse_channels"), ReverseChannels)?;
         }
-        let coupling = Coupling::new(&(vs / "coupling"), self.chw[0], |vs, inputs, outputs| {
+        let net = |vs: &nn::Path, inputs, outputs| {
             CouplingNet::new(vs, inputs, outputs, &config.coupling)
-        })?;
-        self.layer(format!("{name}.coupling"), coupling)
+        };
+        let (vs, name) = (vs / "coupling", format!("{name}.coupling"));
+        match config.coupling_form {
+            CouplingForm::Affine => self.layer(name, Coupling::new(&vs, self.chw[0], net)?),
+            CouplingForm::Quad => self.layer(name, QuadCoupling::new(&vs, self.chw[0], net)?),
+        }
+    }
+
+    fn mix(&mut self, vs: &nn::Path, name: &str, config: &GlowConfig) -> Result<()> {
+        for (part, layer) in config.mixing.layers(vs, self.chw)?.into_children() {
+            self.boxed(format!("{name}.{part}"), layer)?;
+        }
+        Ok(())
     }
 }
 

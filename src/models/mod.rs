@@ -4,18 +4,23 @@ mod build;
 mod butterfly;
 mod config;
 mod glow;
+mod glow_config;
 mod macow;
 mod mintnet;
+mod mixing;
 mod multiscale;
 mod wn_glow;
 mod woodbury;
 
 pub use build::{build, parameter_count, MODELS};
 pub use butterfly::{butterfly_mixing, ButterflyConfig};
-pub use config::{CouplingConfig, ModelConfig, Net, SplineConfig};
+pub use config::{
+    CouplingConfig, CouplingForm, GlowConfig, ModelConfig, Net, Overrides, SplineConfig,
+};
 pub use glow::Glow;
 pub use macow::{macow_mixing, MaCowBlock, MaCowConfig, MaCowSplitBlock};
 pub use mintnet::MintNetConfig;
+pub use mixing::{InverseFlowConfig, Mixing};
 pub use multiscale::MultiScale;
 pub use woodbury::{woodbury_mixing, WoodburyConfig};
 

@@ -220,11 +220,17 @@ fn read_json(path: &Path) -> Result<Value> {
     Ok(value)
 }
 
+/// Keys whose value decides which other keys there are.
+const TAGS: [&str; 2] = ["kind", "architecture"];
+
 /// Puts the values of `overlay` into `base`, object by object; a key that `base` does not have is an error.
 fn merge(base: &mut Value, overlay: Value, path: &str) -> std::result::Result<(), String> {
+    let is_another_kind = TAGS
+        .iter()
+        .any(|tag| overlay.get(tag).is_some() && overlay.get(tag) != base.get(tag));
     match (base, overlay) {
-        // a decay of another kind has other keys, so it replaces the old one as a whole
-        (Value::Object(base), Value::Object(overlay)) if !overlay.contains_key("kind") => {
+        // an object of another kind has other keys, so it replaces the old one as a whole
+        (Value::Object(base), Value::Object(overlay)) if !is_another_kind => {
             for (key, value) in overlay {
                 let path = if path.is_empty() {
                     key.clone()

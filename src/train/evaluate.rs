@@ -170,6 +170,7 @@ impl Evaluation {
             let noise = image.f_sub(&floor)?;
             let cx = Cx {
                 noise: Some(&noise),
+                ..Cx::default()
             };
             let again = model.decode(&model.encode(&floor, cx)?.latents)?.value;
             worst = max_abs(worst, &again, &image)?;
@@ -213,6 +214,7 @@ impl Evaluation {
             };
             let cx = Cx {
                 noise: noise.as_ref(),
+                ..Cx::default()
             };
             f(&x, cx)?;
         }

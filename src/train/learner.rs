@@ -2,7 +2,7 @@
 
 use super::{Adam, TrainConfig};
 use crate::ffi::optim::grad_norm;
-use crate::flows::Cx;
+use crate::flows::{AuxiliaryLosses, Cx};
 use crate::models::Flow;
 use crate::{Error, Result};
 use tch::{nn::VarStore, Kind, Tensor};
@@ -28,7 +28,8 @@ pub struct Learner {
 /// What one step measured before it changed the parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// Mean negative log-likelihood of the batch, nats per image.
+    /// Mean negative log-likelihood of the batch, nats per image, without auxiliary losses. Layers that leave their
+    /// log-det out of training ([`Cx::training`]) leave it out here.
     pub nll: f64,
     /// Euclidean norm of the gradient of all parameters, before clipping.
     pub grad_norm: f64,
@@ -67,7 +68,8 @@ impl Learner {
         (self.skipped, self.skipped_in_row) = (total, in_row);
     }
 
-    /// One step of Adam on the mean of `-log p` over the images `x: [N, C, H, W]` with dequantisation `noise`.
+    /// One step of Adam on the mean of `-log p` over the images `x: [N, C, H, W]` with dequantisation `noise`, plus
+    /// the layers' auxiliary losses.
     ///
     /// The gradient is divided by `max(1, norm / clip_norm)`. A step whose loss or gradient norm is not finite
     /// changes nothing and is counted.
@@ -75,16 +77,24 @@ impl Learner {
     /// # Errors
     /// [`Error::Diverged`] after [`MAX_SKIPPED_IN_ROW`] skipped steps in a row; what the model reports.
     pub fn step(&mut self, x: &Tensor, noise: &Tensor, lr: f64) -> Result<Step> {
-        let cx = Cx { noise: Some(noise) };
-        let loss = -self.model.log_prob(x, cx)?.f_mean(None::<Kind>)?;
+        let auxiliary = AuxiliaryLosses::default();
+        let cx = Cx {
+            noise: Some(noise),
+            training: Some(&auxiliary),
+        };
+        let nll = -self.model.log_prob(x, cx)?.f_mean(None::<Kind>)?;
+        let loss = match auxiliary.total()? {
+            Some(extra) => nll.f_add(&extra)?,
+            None => nll.shallow_clone(),
+        };
         let grads = self.gradients(&loss)?;
         let norm = grad_norm(&grads)?;
-        let step = self.measured(&loss, &norm)?;
+        let step = self.measured(&nll, &norm)?;
         if step.skipped {
             self.skipped += 1;
             self.skipped_in_row += 1;
             if self.skipped_in_row >= MAX_SKIPPED_IN_ROW {
-                return Err(self.diverged(x, cx, &grads)?);
+                return Err(self.diverged(x, noise, &grads)?);
             }
             return Ok(step);
         }
@@ -114,11 +124,11 @@ impl Learner {
         Ok(used)
     }
 
-    /// Loss and norm in one transfer from the device, the only wait of a step.
-    fn measured(&self, loss: &Tensor, norm: &Tensor) -> Result<Step> {
+    /// Likelihood and norm in one transfer from the device, the only wait of a step.
+    fn measured(&self, nll: &Tensor, norm: &Tensor) -> Result<Step> {
         let both = Tensor::f_stack(
             &[
-                loss.detach().f_to_kind(Kind::Double)?,
+                nll.detach().f_to_kind(Kind::Double)?,
                 norm.detach().f_to_kind(Kind::Double)?,
             ],
             0,
@@ -133,7 +143,11 @@ impl Learner {
     }
 
     /// The error that ends a run, with where the first number that is not finite comes from.
-    fn diverged(&self, x: &Tensor, cx: Cx<'_>, grads: &[Tensor]) -> Result<Error> {
+    fn diverged(&self, x: &Tensor, noise: &Tensor, grads: &[Tensor]) -> Result<Error> {
+        let cx = Cx {
+            noise: Some(noise),
+            ..Cx::default()
+        };
         let layer = tch::no_grad(|| self.model.first_non_finite(x, cx))?;
         let place = match layer {
             Some(layer) => format!("the first bad values are in `{layer}`"),

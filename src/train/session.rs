@@ -107,15 +107,16 @@ impl Parts {
         let picked = config.train.device.parse::<DeviceChoice>()?.pick()?;
         let splits = data::load(&config.data, config.seed)?;
         let (train, val) = (splits.train, splits.val);
-        if train.chw != config.model.image {
+        let image = config.model.image();
+        if train.chw != image {
             return Err(Error::config(format!(
-                "the model is for images of {:?}, {} has {:?}: change `model.image` or the data",
-                config.model.image, train.name, train.chw
+                "the model is for images of {image:?}, {} has {:?}: change `model.image` or the data",
+                train.name, train.chw
             )));
         }
         report.line(&format!(
             "{} on {}, {} training and {} validation images, seed {}, device {}",
-            config.model.model,
+            config.model.name(),
             config.data.name,
             train.len(),
             val.len(),
@@ -140,6 +141,7 @@ impl Parts {
         let (x, noise) = batch(&self.config, &self.train, indices, 0, self.device)?;
         let cx = Cx {
             noise: Some(&noise),
+            ..Cx::default()
         };
         tch::no_grad(|| model.initialize(&x, cx))
     }

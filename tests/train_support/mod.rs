@@ -15,6 +15,8 @@ pub struct ScaleFlow {
     shift: Tensor,
     kink: Tensor,
     initialized: Tensor,
+    /// Weight of an auxiliary loss, `|shift|^2`.
+    pub auxiliary: f64,
 }
 
 impl ScaleFlow {
@@ -26,6 +28,7 @@ impl ScaleFlow {
             shift: path.var("shift", &chw, nn::Init::Const(-0.2)),
             kink: path.var("kink", &[1], nn::Init::Const(1.0)),
             initialized: path.zeros_no_train("initialized", &[]),
+            auxiliary: 0.0,
         }
     }
 }
@@ -64,6 +67,9 @@ impl Flow for ScaleFlow {
     }
 
     fn log_prob(&self, x: &Tensor, cx: Cx<'_>) -> Result<Tensor> {
+        if let (Some(losses), true) = (cx.training, self.auxiliary != 0.0) {
+            losses.add(self.shift.square().sum(Kind::Float) * self.auxiliary);
+        }
         let encoded = self.encode(x, cx)?;
         let log_density = encoded.latents.0[0].square() * -0.5 - 0.5 * std::f64::consts::TAU.ln();
         Ok(sum_per_sample(&log_density) + encoded.log_det + self.kink.sqrt() - 1.0)

@@ -85,7 +85,7 @@ impl ModelArgs {
 
     fn measure(&self, config: &RunConfig, device: Device) -> Result<Report> {
         let (mut model, vs) = build_model(config, device)?;
-        let [c, h, w] = config.model.image;
+        let [c, h, w] = config.model.image();
         let mut rng = stream(0, Purpose::Noise, 0);
         let mut random = |n: i64| uniform_noise(&mut rng, &[n, c, h, w], Kind::Float, device);
         let (x, noise) = (
@@ -94,6 +94,7 @@ impl ModelArgs {
         );
         let cx = Cx {
             noise: Some(&noise),
+            ..Cx::default()
         };
         tch::no_grad(|| model.initialize(&x, cx))?;
         let latents = [1, 100].map(|n| prior_latents(model.as_ref(), n, 0, device));

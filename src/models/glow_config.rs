@@ -1,0 +1,87 @@
+//! What a Glow-like model is made of.
+
+use super::Mixing;
+use crate::flows::SplineConfig;
+use crate::nn::CouplingConfig;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// A Glow-like model: levels of squeeze, steps of flow, split.
+///
+/// ```text
+/// step:  [actnorm]  mixing  [spline]  [mixing again]  [reverse channels]  coupling
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GlowConfig {
+    /// Image shape `[C, H, W]`.
+    pub image: [i64; 3],
+    /// Number of levels `L`.
+    pub levels: usize,
+    /// Flow steps per level `K`.
+    pub steps: usize,
+    /// ActNorm at the start of every step.
+    pub actnorm: bool,
+    /// The flow family: what mixes pixels and channels in every step.
+    pub mixing: Mixing,
+    /// Spline activation after the mixing of every step.
+    pub spline: Option<SplineConfig>,
+    /// Whether the very last step has its spline too; published models often leave it out.
+    pub last_spline: bool,
+    /// The mixing layers a second time after the spline, with parameters of their own.
+    pub mix_twice: bool,
+    /// Fixed reversal of the channels before every coupling, so that every channel is transformed.
+    pub reverse_channels: bool,
+    /// What the coupling at the end of every step does with the channels.
+    pub coupling_form: CouplingForm,
+    /// The net of that coupling.
+    pub coupling: CouplingConfig,
+    /// Width of the coupling inside the split prior; `None` keeps all channels to the end.
+    pub split_prior: Option<i64>,
+    /// Margin `a` of the logit preprocessing.
+    pub alpha: f64,
+}
+
+/// Which channels of a coupling condition which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CouplingForm {
+    /// One half the other: [`Coupling`](crate::flows::Coupling).
+    Affine,
+    /// Of four blocks, each by all before it: CInC Flow's [`QuadCoupling`](crate::flows::QuadCoupling).
+    Quad,
+}
+
+impl GlowConfig {
+    /// Checks what no layer checks by itself: that there is an image and a step to speak of, and that the image can
+    /// be squeezed at every level.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the field and what to change.
+    pub fn check(&self) -> Result<()> {
+        let [channels, height, width] = self.image;
+        if channels < 1 || height < 1 || width < 1 {
+            return Err(Error::config(format!(
+                "`image` must be [channels, height, width], each 1 or more, got {:?}",
+                self.image
+            )));
+        }
+        for (field, value) in [("levels", self.levels), ("steps", self.steps)] {
+            if value == 0 {
+                return Err(Error::config(format!("`{field}` must be 1 or more, got 0")));
+            }
+        }
+        let block = u32::try_from(self.levels)
+            .ok()
+            .and_then(|levels| 2i64.checked_pow(levels));
+        let divides = |size: i64| block.is_some_and(|block| size % block == 0);
+        if !(divides(height) && divides(width)) {
+            return Err(Error::config(format!(
+                "an image of {height}x{width} cannot be squeezed {} times: both sides must be divisible by 2^{}; \
+                 use fewer `levels`, or pad or crop the images",
+                self.levels, self.levels
+            )));
+        }
+        Ok(())
+    }
+}

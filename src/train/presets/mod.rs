@@ -1,0 +1,181 @@
+//! Named starting points.
+//!
+//! | group | what it holds |
+//! |---|---|
+//! | `quick/*` | small models that minutes on a CPU are enough for, all on one backbone |
+//! | `table3/*`, `table6/*` | the rows of the paper's tables: each method's own backbone and recipe |
+//! | `table3/*-harness`, `table6/*-harness` | the same methods on one common backbone: the fair comparison |
+
+mod harness;
+mod quick;
+mod table3;
+mod table6;
+
+use super::{RunConfig, TrainConfig};
+use crate::data::{DataConfig, DataName};
+use crate::models::{CouplingConfig, ModelConfig, Net, SplineConfig, MODELS};
+use crate::{Error, Result};
+
+/// What `train` starts from when nothing else is said: needs no download.
+pub const DEFAULT: &str = "quick/inverse-flow";
+
+/// A name, what it is for, and the configuration it stands for.
+#[derive(Debug, Clone)]
+pub struct Preset {
+    /// `group/row`.
+    pub name: String,
+    /// One line for lists.
+    pub about: String,
+    config: RunConfig,
+}
+
+impl Preset {
+    fn new(name: impl Into<String>, about: impl Into<String>, config: RunConfig) -> Self {
+        let name = name.into();
+        Self {
+            config: RunConfig {
+                preset: Some(name.clone()),
+                ..config
+            },
+            name,
+            about: about.into(),
+        }
+    }
+}
+
+/// All presets.
+pub fn all() -> Vec<Preset> {
+    [
+        quick::presets(),
+        table3::presets(),
+        table6::presets(),
+        harness::presets(),
+    ]
+    .concat()
+}
+
+/// The configuration of the preset `name`.
+///
+/// # Errors
+/// An unknown name; the message lists all there are.
+pub fn by_name(name: &str) -> Result<RunConfig> {
+    let all = all();
+    match all.iter().find(|preset| preset.name == name) {
+        Some(preset) => Ok(preset.config.clone()),
+        None => {
+            let known: Vec<_> = all.iter().map(|preset| preset.name.as_str()).collect();
+            Err(Error::config(format!(
+                "unknown preset `{name}`; there are: {}",
+                known.join(", ")
+            )))
+        }
+    }
+}
+
+/// The preset to start from for a flow family when none is named: `quick/<model>`.
+///
+/// # Errors
+/// An unknown family; the message lists all there are.
+pub fn for_model(model: &str) -> Result<String> {
+    if MODELS.contains(&model) {
+        return Ok(format!("quick/{model}"));
+    }
+    Err(Error::config(format!(
+        "unknown model `{model}`; there are: {}",
+        MODELS.join(", ")
+    )))
+}
+
+fn run(data: DataName, model: impl Into<ModelConfig>, train: TrainConfig) -> RunConfig {
+    RunConfig {
+        preset: None,
+        seed: 0,
+        model: model.into(),
+        data: DataConfig::new(data),
+        train,
+    }
+}
+
+fn augmented(config: RunConfig) -> RunConfig {
+    RunConfig {
+        data: DataConfig {
+            augment: true,
+            ..config.data
+        },
+        ..config
+    }
+}
+
+/// One spline for the whole tensor.
+fn shared_spline(bins: i64, tail: f64) -> Option<SplineConfig> {
+    Some(SplineConfig {
+        bins,
+        tail,
+        shared: true,
+    })
+}
+
+/// A spline for each element, with the tables' tails.
+fn elementwise_spline(bins: i64) -> Option<SplineConfig> {
+    Some(SplineConfig {
+        bins,
+        tail: 20.0,
+        shared: false,
+    })
+}
+
+fn coupling(net: Net, width: i64, zero_init_last: bool) -> CouplingConfig {
+    CouplingConfig {
+        net,
+        width,
+        zero_init_last,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_is_valid_survives_json_and_fits_its_data() {
+        for preset in all() {
+            let config = by_name(&preset.name).unwrap();
+            config.validate().unwrap();
+            assert_eq!(
+                config.model.image(),
+                config.data.name.chw(),
+                "{}",
+                preset.name
+            );
+            let back = RunConfig::from_json(&config.to_json().unwrap()).unwrap();
+            assert_eq!(back, config);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_name_their_model() {
+        let all = all();
+        for (index, preset) in all.iter().enumerate() {
+            assert!(all[..index].iter().all(|other| other.name != preset.name));
+            let model = preset.config.model.name();
+            assert!(
+                preset.name.contains(model) || preset.name == "quick/mnist",
+                "{} is a {model}",
+                preset.name
+            );
+        }
+        for model in MODELS {
+            let preset = for_model(model).unwrap();
+            assert_eq!(by_name(&preset).unwrap().model.name(), *model);
+        }
+        assert!(for_model("glow").unwrap_err().to_string().contains("snf"));
+    }
+
+    #[test]
+    fn an_unknown_preset_is_answered_with_all_names() {
+        let message = by_name("table3/glow").unwrap_err().to_string();
+        for preset in all() {
+            assert!(message.contains(&preset.name), "{message}");
+        }
+    }
+}
