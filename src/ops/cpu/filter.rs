@@ -10,7 +10,7 @@ use pulp::{Simd, WithSimd};
 const BLOCKS: [usize; 9] = [24, 16, 12, 8, 6, 4, 3, 2, 1];
 
 /// Splits `channels` into blocks of at most `most`: `(first channel, size)`.
-fn blocks(channels: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+pub fn blocks(channels: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
     std::iter::from_fn(move || {
         let fits = |size: &&usize| **size <= most && first + **size <= channels;
@@ -138,6 +138,12 @@ impl Filter {
         Ok(())
     }
 
+    /// The matrix `[input][output]` of the tap with offset (`a`, `b`).
+    pub fn tap(&self, a: usize, b: usize) -> &[f64] {
+        let size = self.channels * self.channels;
+        &self.taps[(a * self.kernel + b) * size..][..size]
+    }
+
     /// The coefficients for operands that are all channels of one tap after the other, in the order of `taps`.
     pub fn pack<T: Real>(
         &self,
@@ -148,8 +154,7 @@ impl Filter {
         let pack = |(first, size)| {
             let mut weights = Vec::with_capacity(k * k * c * size);
             for (a, b) in taps.clone() {
-                let tap = &self.taps[(a * k + b) * c * c..][..c * c];
-                for outputs in tap.chunks_exact(c) {
+                for outputs in self.tap(a, b).chunks_exact(c) {
                     let outputs = &outputs[first..first + size];
                     weights.extend(outputs.iter().map(|&value| T::from_f64(value)));
                 }

@@ -7,6 +7,7 @@
 //! | [`plan`] | which images are solved how, and in which order |
 //! | [`lanes`] | images as lanes, transposed in registers |
 //! | [`tile`] | the solve of many images: images are the lanes of a vector |
+//! | [`spectral`] | the rows above, for large filters, by Fourier transforms along the row |
 //! | [`strip`] | the solve of few images: the pixels of an anti-diagonal are the lanes |
 //! | [`planes`] | images with a border of zeros, for everything that needs no recursion |
 //! | [`conv`], [`weight_grad`] | the convolution and the correlation: neighbouring pixels are the lanes |
@@ -22,6 +23,7 @@ mod lanes;
 mod plan;
 mod planes;
 mod simd;
+mod spectral;
 mod strip;
 mod tile;
 mod transpose;

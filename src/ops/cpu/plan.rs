@@ -3,6 +3,7 @@
 use super::filter::{solve_order, Block, Filter};
 use super::jobs::{bands, run_jobs, threads, Band};
 use super::simd::{arch, Real};
+use super::spectral::{self, Spectrum};
 use super::strip::{self, Pipeline, Strip};
 use super::tile::{self, solve_tile};
 use super::{group_weight, Sizes, Walk};
@@ -18,6 +19,8 @@ pub struct Group<T> {
     pub walk: Walk,
     /// Coefficients in the order of [`solve_order`].
     pub blocks: Vec<Block<T>>,
+    /// The rows above by spectra, where that pays.
+    pub spectrum: Option<Spectrum<T>>,
 }
 
 /// `x = A(W)⁻¹ y`, or `A(W)⁻ᵀ y`.
@@ -35,17 +38,22 @@ pub fn solve<T: Real>(
 ) -> Result<()> {
     let sizes = Sizes::new(geometry);
     let most = arch().dispatch(MostOutputs::<T>::default());
+    let spectral = spectral::pays::<T>(&sizes);
     let groups = corners.iter().enumerate().map(|(group, &corner)| {
         let mut filter = Filter::new(&sizes, group_weight(&sizes, weight, group), corner, adjoint);
         filter.invert(op, group * sizes.group_channels)?;
         Ok(Group {
+            spectrum: spectral.then(|| Spectrum::new(&sizes, &filter, most)),
             first_channel: group * sizes.group_channels,
             walk: Walk::new(corner, adjoint),
             blocks: filter.pack(most, solve_order(sizes.kernel)),
         })
     });
     let groups = groups.collect::<Result<Vec<_>>>()?;
-    let tiled = images_in_tiles::<T>(&sizes, threads());
+    let tiled = match spectral {
+        true => images_by_spectra::<T>(&sizes),
+        false => images_in_tiles::<T>(&sizes, threads()),
+    };
     run(&sizes, &groups, tiled, y, x);
     Ok(())
 }
@@ -90,6 +98,17 @@ fn images_in_tiles<T: Real>(sizes: &Sizes, threads: usize) -> usize {
         .unwrap_or(sizes.batch)
 }
 
+/// How many of the images are solved in tiles where sums by spectra pay: all but a rest that would leave most of a tile's
+/// lanes empty. Such sums round differently, so the choice must not depend on the number of threads.
+fn images_by_spectra<T: Real>(sizes: &Sizes) -> usize {
+    let rest = sizes.batch % T::LANES;
+    if strip::possible::<T>(sizes) && rest < T::LANES / 2 {
+        sizes.batch - rest
+    } else {
+        sizes.batch
+    }
+}
+
 enum Job<'a, T> {
     Tile { y: &'a [T], x: &'a mut [T] },
     Strip(Band<'a, T>),
@@ -119,7 +138,7 @@ fn run<T: Real>(sizes: &Sizes, groups: &[Group<T>], tiled: usize, y: &[T], x: &m
         .collect();
     let scratch = || {
         (
-            (tiled > 0).then(|| tile::Scratch::new(sizes)),
+            (tiled > 0).then(|| tile::Scratch::new(sizes, groups[0].spectrum.as_ref())),
             (tiled < sizes.batch).then(|| strip::Scratch::new(sizes)),
         )
     };

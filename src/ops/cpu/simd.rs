@@ -18,6 +18,8 @@ pub trait Real:
     /// Images in a tile, and rows in a strip: the lanes of one 512-bit vector.
     const LANES: usize;
 
+    /// Without its sign.
+    fn absolute(self) -> Self;
     /// Widened.
     fn to_f64(self) -> f64;
     /// Rounded to nearest.
@@ -53,6 +55,10 @@ macro_rules! real {
             type Cell = $cell;
             const LANES: usize = $full;
 
+            #[inline(always)]
+            fn absolute(self) -> Self {
+                self.abs()
+            }
             fn to_f64(self) -> f64 {
                 f64::from(self)
             }

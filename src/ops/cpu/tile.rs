@@ -8,7 +8,8 @@
 use super::filter::{for_block_size, Block};
 use super::lanes::Rows;
 use super::plan::Group;
-use super::simd::{accumulate, arch, store, zeros, Real};
+use super::simd::{accumulate, arch, store, vectors, zeros, Real};
+use super::spectral::{damped, Spectrum};
 use super::transpose::Block as Square;
 use super::Sizes;
 use pulp::{Simd, WithSimd};
@@ -25,11 +26,20 @@ pub struct Scratch<T> {
     pixel: Vec<T>,
     block: Square<T>,
     band: usize,
+    /// `[segment][component][row, modulo k-1][channel][lane]`.
+    spectra: Vec<T>,
+    /// Products of spectra, `[component][channel][lane]`.
+    products: Vec<T>,
+    /// What the rows above add to the current one, `[column][channel][lane]`.
+    above: Vec<T>,
 }
 
 impl<T: Real> Scratch<T> {
     /// For the tiles of one call.
-    pub fn new(sizes: &Sizes) -> Self {
+    pub fn new(sizes: &Sizes, spectrum: Option<&Spectrum<T>>) -> Self {
+        let vectors = |count: usize| vec![T::default(); count * sizes.group_channels * T::LANES];
+        let segments = spectrum.map_or(0, |s| sizes.width.div_ceil(s.segment));
+        let components = spectrum.map_or(0, |s| s.components);
         let row = sizes.width * sizes.group_channels * T::LANES;
         let halo = (sizes.kernel - 1).min(sizes.height);
         let band = (WORKING_SET / row)
@@ -38,9 +48,12 @@ impl<T: Real> Scratch<T> {
         let band = band.min(sizes.height);
         Self {
             rows: vec![T::default(); (halo + band) * row],
-            pixel: vec![T::default(); sizes.group_channels * T::LANES],
+            pixel: vectors(1),
             block: Square::new(),
             band,
+            spectra: vectors(segments * (sizes.kernel - 1) * components),
+            products: vectors(components),
+            above: vectors(segments.min(1) * sizes.width),
         }
     }
 }
@@ -54,19 +67,40 @@ pub fn solve_tile<T: Real>(
     x: &mut [T],
 ) {
     for group in groups {
-        arch().dispatch(SolveTile {
-            sizes,
-            group,
-            scratch,
-            y,
-            x,
-        });
+        let spectra = [group.spectrum.as_ref(), None];
+        // by spectra first, and again without where they were not exact enough
+        for spectrum in &spectra[usize::from(group.spectrum.is_none())..] {
+            arch().dispatch(SolveTile {
+                sizes,
+                group,
+                spectrum: *spectrum,
+                scratch: &mut *scratch,
+                y,
+                x: &mut *x,
+            });
+            if spectrum.is_none() || damped(planes(sizes, group, y), planes(sizes, group, x)) {
+                break;
+            }
+        }
     }
+}
+
+/// The group's planes of every image.
+fn planes<'a, T>(
+    sizes: &Sizes,
+    group: &Group<T>,
+    images: &'a [T],
+) -> impl Iterator<Item = &'a [T]> {
+    let first = group.first_channel * sizes.pixels();
+    let planes = first..first + sizes.group_channels * sizes.pixels();
+    let images = images.chunks_exact(sizes.image());
+    images.map(move |image| &image[planes.clone()])
 }
 
 struct SolveTile<'a, T> {
     sizes: &'a Sizes,
     group: &'a Group<T>,
+    spectrum: Option<&'a Spectrum<T>>,
     scratch: &'a mut Scratch<T>,
     y: &'a [T],
     x: &'a mut [T],
@@ -116,8 +150,15 @@ impl<T: Real> SolveTile<'_, T> {
             } = &mut *self.scratch;
             band.load::<T, S, V>(simd, self.y, block, &mut pixels[halo * row..]);
             for h in 0..rows {
+                let above = (first + h).min(halo);
+                if let Some(spectrum) = self.spectrum {
+                    self.add_above::<S, V>(simd, spectrum, first + h, above);
+                }
                 for w in 0..width {
-                    self.pixel::<S, V>(simd, halo + h, w, (first + h).min(halo));
+                    self.pixel::<S, V>(simd, halo + h, w, above);
+                }
+                if let Some(spectrum) = self.spectrum.filter(|_| first + h + 1 < height) {
+                    self.transform_row::<S, V>(simd, spectrum, halo + h, first + h);
                 }
             }
             let Scratch {
@@ -164,6 +205,18 @@ impl<T: Real> SolveTile<'_, T> {
         let mut sums = zeros::<T, S, OUT, V>(simd);
         let left = w.min(k - 1);
         let scratch = &*self.scratch;
+        // by spectra the rows above are there already
+        let above = match self.spectrum {
+            None => above.min(k - 1),
+            Some(_) => {
+                let start = (w * c + block.first) * T::LANES;
+                let rows = scratch.above[start..].chunks_exact(T::LANES);
+                for (sums, above) in sums.iter_mut().zip(rows) {
+                    *sums = *vectors::<T, S, V>(above);
+                }
+                0
+            }
+        };
         // no closure here: the compiler would not compile it for the instruction set
         let here = (row * width + w) * elements;
         let pixel = match self.group.blocks.len() {
@@ -172,7 +225,7 @@ impl<T: Real> SolveTile<'_, T> {
         };
         let pixel = pixel.chunks_exact(T::LANES);
         accumulate::<T, S, OUT, V>(simd, &mut sums, pixel, &block.weights);
-        for a in (0..=above.min(k - 1)).rev() {
+        for a in (0..=above).rev() {
             // this row's weights begin with its leftmost tap, which may lie outside the image
             let first = c + ((k - 1 - a) * k + (k - 1 - left)) * c;
             let start = ((row - a) * width + w - left) * elements;
@@ -185,6 +238,94 @@ impl<T: Real> SolveTile<'_, T> {
         let out = &mut self.scratch.rows[start..start + OUT * T::LANES];
         for (out, sums) in out.chunks_exact_mut(T::LANES).zip(&sums) {
             store::<T, S, V>(out, sums);
+        }
+    }
+
+    /// Adds up what the `above` rows above row `h` contribute, by their spectra.
+    #[inline(always)]
+    fn add_above<S: Simd, const V: usize>(
+        &mut self,
+        simd: S,
+        spectrum: &Spectrum<T>,
+        h: usize,
+        above: usize,
+    ) {
+        let (c, ring) = (self.sizes.group_channels, self.sizes.kernel - 1);
+        let vectors = c * T::LANES;
+        for (number, columns) in spectrum.segments(self.sizes.width).enumerate() {
+            for component in 0..spectrum.components {
+                for block in &spectrum.filter[component] {
+                    for_block_size!(block.size, OUT => {
+                        let mut sums = zeros::<T, S, OUT, V>(simd);
+                        // from the farthest row to the nearest: to the end of the ring, then from its start
+                        let slot = (h - above) % ring;
+                        let first = above.min(ring - slot);
+                        let ring_start = (number * spectrum.components + component) * ring;
+                        for (slot, count, done) in [(slot, first, 0), (0, above - first, first)] {
+                            let start = (ring_start + slot) * vectors;
+                            let rows = &self.scratch.spectra[start..start + count * vectors];
+                            let weights = &block.weights[(ring - above + done) * c * OUT..];
+                            let operands = rows.chunks_exact(T::LANES);
+                            accumulate::<T, S, OUT, V>(simd, &mut sums, operands, weights);
+                        }
+                        let start = (component * c + block.first) * T::LANES;
+                        let out = self.scratch.products[start..].chunks_exact_mut(T::LANES);
+                        for (out, sums) in out.zip(&sums) {
+                            store::<T, S, V>(out, sums);
+                        }
+                    });
+                }
+            }
+            for block in &spectrum.output {
+                for_block_size!(block.size, OUT => for o in 0..c {
+                    let mut sums = zeros::<T, S, OUT, V>(simd);
+                    let operands = self.scratch.products[o * T::LANES..].chunks(vectors);
+                    accumulate::<T, S, OUT, V>(simd, &mut sums, operands, &block.weights);
+                    let first = columns.start + block.first;
+                    let start = (first * c + o) * T::LANES;
+                    // the last segment may be cut short
+                    let here = columns.end.saturating_sub(first);
+                    let above = &mut self.scratch.above;
+                    let out = above.get_mut(start..).unwrap_or_default().chunks_mut(vectors);
+                    for (out, sums) in out.zip(&sums).take(here) {
+                        store::<T, S, V>(out, sums);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Transforms the row that stands in the buffer's row `row`, row `h` of the image.
+    #[inline(always)]
+    fn transform_row<S: Simd, const V: usize>(
+        &mut self,
+        simd: S,
+        spectrum: &Spectrum<T>,
+        row: usize,
+        h: usize,
+    ) {
+        let (c, ring) = (self.sizes.group_channels, self.sizes.kernel - 1);
+        let vectors = c * T::LANES;
+        for (number, columns) in spectrum.segments(self.sizes.width).enumerate() {
+            // columns to the left of the image are zero, and have no part in the sum
+            let first = columns.start.saturating_sub(spectrum.left);
+            let skipped = spectrum.left - (columns.start - first);
+            let start = (row * self.sizes.width + first) * vectors;
+            let end = (row * self.sizes.width + columns.end) * vectors;
+            let to = (number * spectrum.components * ring + h % ring) * vectors;
+            for block in &spectrum.input {
+                for_block_size!(block.size, OUT => for i in 0..c {
+                    let mut sums = zeros::<T, S, OUT, V>(simd);
+                    let pixels = &self.scratch.rows[start + i * T::LANES..end];
+                    let weights = &block.weights[skipped * OUT..];
+                    accumulate::<T, S, OUT, V>(simd, &mut sums, pixels.chunks(vectors), weights);
+                    let at = to + block.first * ring * vectors + i * T::LANES;
+                    let out = self.scratch.spectra[at..].chunks_mut(ring * vectors);
+                    for (out, sums) in out.zip(&sums) {
+                        store::<T, S, V>(out, sums);
+                    }
+                });
+            }
         }
     }
 }
