@@ -2,7 +2,12 @@
 
 mod host_cuda;
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
 use host_cuda::{Config, Run};
+use inverse_flow::cuda::kernels::{Element, Solver, REGISTER_SHAPES};
+use inverse_flow::cuda::launch::SolveLimits;
 use inverse_flow::ops::{reference, Corner, Geometry};
 use tch::{Device, Kind, Tensor};
 
@@ -102,16 +107,20 @@ fn f64_of(x: &Tensor) -> Tensor {
     x.to_kind(Kind::Double)
 }
 
-/// Shared memory limits that give every plan of a solve: all in shared memory, only the inverse, nothing.
-fn solve_runs(case: &Case) -> [(Run, [i32; 2]); 3] {
-    let n = case.geometry.group_channels();
-    let bytes = if case.x.kind() == Kind::Float { 4 } else { 8 };
-    let inverse = n * (n + case.geometry.height.min(case.geometry.width)) * bytes;
-    [
-        (Run::within(SHARED), [1, 1]),
-        (Run::within(inverse as usize), [1, 0]),
-        (Run::within(0), [0, 0]),
-    ]
+/// Limits of a solve: the device's, bands and chunks as small as can be, and so little shared memory that the far taps'
+/// matrices do not fit where there are many.
+fn solve_limits() -> [SolveLimits; 3] {
+    let device = SolveLimits::of_device(SHARED);
+    let small = SolveLimits {
+        band_rows: 2,
+        chunk: 3,
+        ..device
+    };
+    let poor = SolveLimits {
+        shared: 6 * 1024,
+        ..device
+    };
+    [device, small, poor]
 }
 
 fn for_all_cases(check: impl Fn(&Case, &str)) {
@@ -128,48 +137,109 @@ fn for_all_cases(check: impl Fn(&Case, &str)) {
 
 #[test]
 fn solve_agrees_with_the_twin() {
+    let kernels = Mutex::new(BTreeSet::new());
     for_all_cases(|case, what| {
         let Case {
             corners, x, weight, ..
         } = case;
         for adjoint in [false, true] {
             let expected = reference::solve(&f64_of(x), &f64_of(weight), corners, adjoint).unwrap();
-            for (run, expected_flags) in solve_runs(case) {
-                let (got, flags) = host_cuda::solve(x, weight, corners, adjoint, run);
-                assert_eq!(flags, expected_flags, "{what}");
-                assert_close(
-                    &got,
-                    &expected,
-                    &format!("{what} adjoint {adjoint} {run:?}"),
-                );
+            for limits in solve_limits() {
+                for (plan, got) in
+                    host_cuda::solve(x, weight, corners, adjoint, &limits, Run::PLAIN)
+                {
+                    assert_close(
+                        &got,
+                        &expected,
+                        &format!("{what} adjoint {adjoint} {plan:?}"),
+                    );
+                    kernels.lock().unwrap().insert((
+                        plan.launch.kernel,
+                        plan.params.far_in_shared,
+                        plan.params.bands > 1,
+                    ));
+                }
             }
         }
     });
+    // every kernel of the sources ran, in one band and in several, with and without the far matrices in shared memory
+    let ran = kernels.into_inner().unwrap();
+    for bands in [false, true] {
+        for shape in REGISTER_SHAPES {
+            for kernel in [2, 3] {
+                let (_, name) = Solver::Registers { shape, kernel }
+                    .kernel(Element::F32)
+                    .unwrap();
+                assert!(ran.contains(&(name, 0, bands)), "{name} {bands}");
+            }
+        }
+        for element in Element::ALL {
+            for (slices, rows) in [(1, 1), (4, 1), (4, 2), (4, 4)] {
+                for far_in_shared in [0, 1] {
+                    let (_, name) = Solver::Shared { slices, rows }.kernel(element).unwrap();
+                    let run = (name, far_in_shared, bands);
+                    assert!(ran.contains(&run), "{run:?}");
+                }
+            }
+        }
+    }
+    for element in Element::ALL {
+        let (_, name) = Solver::Wide.kernel(element).unwrap();
+        assert!(ran.contains(&(name, 0, false)), "{name}");
+    }
 }
 
 #[test]
-fn solve_by_substitution_works_in_shared_memory_too() {
-    // the image of 40 channels fits into a limit that their anchor's inverse exceeds
-    for adjoint in [false, true] {
-        let case = case([2, 40, 1, 2, 3, 2], 1, Kind::Double);
-        let run = Run::within(40 * 6 * 8);
-        let (got, flags) = host_cuda::solve(&case.x, &case.weight, &case.corners, adjoint, run);
-        assert_eq!(flags, [0, 1]);
-        let expected = reference::solve(&case.x, &case.weight, &case.corners, adjoint).unwrap();
-        assert_close(&got, &expected, "substitution in shared memory");
+fn bands_that_run_at_the_same_time_wait_for_each_other() {
+    let limits = solve_limits()[1];
+    for (sizes, kind) in [
+        ([3, 8, 4, 5, 3, 3], Kind::Float),
+        ([2, 6, 2, 9, 7, 2], Kind::Float),
+        ([1, 5, 1, 11, 6, 4], Kind::Double),
+    ] {
+        let case = case(sizes, 1, kind);
+        let (x, weight, corners) = (&case.x, &case.weight, &case.corners);
+        let alone = host_cuda::solve(x, weight, corners, true, &limits, Run::PLAIN);
+        for (order, resident) in [(0, 4), (1, 3), (17, 64), (18, 2)] {
+            let run = Run {
+                order,
+                resident,
+                ..Run::PLAIN
+            };
+            let together = host_cuda::solve(x, weight, corners, true, &limits, run);
+            for ((plan, got), (_, expected)) in together.iter().zip(&alone) {
+                assert!(got.equal(expected), "order {order}: {plan:?}");
+            }
+        }
+        assert!(alone.iter().any(|(plan, _)| plan.params.bands > 1));
+    }
+}
+
+#[test]
+fn the_published_scheme_agrees_with_the_twin() {
+    for sizes in [[3, 4, 1, 5, 3, 3], [2, 3, 1, 2, 7, 2], [0, 2, 1, 3, 3, 2]] {
+        for kind in [Kind::Float, Kind::Double] {
+            for corner in 0..4 {
+                let Case {
+                    corners, x, weight, ..
+                } = case(sizes, corner, kind);
+                let expected = reference::solve(&f64_of(&x), &f64_of(&weight), &corners, false);
+                let got = host_cuda::baseline(&x, &weight, corners[0], Run::PLAIN);
+                assert_close(&got, &expected.unwrap(), &format!("{sizes:?} {corners:?}"));
+            }
+        }
     }
 }
 
 #[test]
 fn conv_agrees_with_the_twin() {
-    let run = Run::within(SHARED);
     for_all_cases(|case, what| {
         let Case {
             corners, x, weight, ..
         } = case;
         for adjoint in [false, true] {
             let expected = reference::conv(&f64_of(x), &f64_of(weight), corners, adjoint).unwrap();
-            let got = host_cuda::conv(x, weight, corners, adjoint, run);
+            let got = host_cuda::conv(x, weight, corners, adjoint, Run::PLAIN);
             assert_close(&got, &expected, &format!("{what} adjoint {adjoint}"));
         }
     });
@@ -192,9 +262,9 @@ fn weight_grad_agrees_with_the_twin() {
             .unwrap();
         // the second limit forces tiles of few pixels
         for shared_limit in [SHARED, 10 * 1024] {
-            let run = Run::within(shared_limit);
-            let got = host_cuda::weight_grad(x, u, geometry.kernel, corners, run);
-            assert_close(&got, &expected, &format!("{what} {run:?}"));
+            let got =
+                host_cuda::weight_grad(x, u, geometry.kernel, corners, shared_limit, Run::PLAIN);
+            assert_close(&got, &expected, &format!("{what} within {shared_limit}"));
             let above = (got * mask.eq(0)).abs().max().double_value(&[]);
             assert_eq!(above, 0.0, "{what}: gradient above the diagonal");
         }
@@ -213,29 +283,31 @@ fn every_order_and_number_of_threads_gives_the_same_bits() {
             weight,
             geometry,
         } = &case;
-        let results = |order, one_warp| {
+        let results = |run| {
             let mut results = Vec::new();
-            for (run, _) in solve_runs(&case) {
-                let run = Run {
-                    order,
-                    one_warp,
-                    ..run
-                };
-                let (solved, _) = host_cuda::solve(x, weight, corners, index % 2 == 0, run);
-                results.push(solved);
+            for limits in solve_limits() {
+                let solved = host_cuda::solve(x, weight, corners, index % 2 == 0, &limits, run);
+                results.extend(solved.into_iter().map(|(_, x)| x));
             }
-            let run = Run {
-                order,
-                one_warp,
-                ..Run::within(SHARED)
-            };
             results.push(host_cuda::conv(x, weight, corners, index % 2 == 1, run));
-            results.push(host_cuda::weight_grad(x, u, geometry.kernel, corners, run));
+            results.push(host_cuda::weight_grad(
+                x,
+                u,
+                geometry.kernel,
+                corners,
+                SHARED,
+                run,
+            ));
             results
         };
-        let expected = results(0, false);
-        for (order, one_warp) in [(1, false), (17, true), (18, false)] {
-            for (got, expected) in results(order, one_warp).iter().zip(&expected) {
+        let expected = results(Run::PLAIN);
+        for (order, few_threads) in [(1, false), (17, true), (18, false)] {
+            let run = Run {
+                order,
+                few_threads,
+                ..Run::PLAIN
+            };
+            for (got, expected) in results(run).iter().zip(&expected) {
                 assert!(got.equal(expected), "{geometry:?} order {order}");
             }
         }
@@ -261,6 +333,7 @@ fn fault(fault: i32, order: u32) -> Result<Vec<f32>, String> {
         block: [8, 1, 1],
         shared_bytes: 8 * 4,
         order,
+        resident: 1,
     };
     // SAFETY: `params` is the twin of the launcher's struct; `out` has one element a thread and outlives the call.
     unsafe { host_cuda::launch("launch_fault", "fault", &params, &config) }?;

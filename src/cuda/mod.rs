@@ -7,11 +7,13 @@
 //! | [`kernels`] | the names of the kernels |
 //! | [`launch`] | launch plans: pure functions of the sizes |
 //! | [`params`] | the kernels' parameter structs |
+//! | [`baseline`] | the published scheme, to be measured against |
 //! | [`probe`] | what the driver and the GPUs are, for `doctor` |
 //!
 //! `unsafe` code lives here and in [`crate::ffi`] only.
 #![allow(unsafe_code)]
 
+pub mod baseline;
 pub mod kernels;
 pub mod launch;
 pub mod libtorch;

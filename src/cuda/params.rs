@@ -103,16 +103,26 @@ pub struct SolveParams {
     pub weight: u64,
     /// Solution `[B, C, H, W]`; does not overlap `y`.
     pub x: u64,
+    /// Zeros `[1 + B * g * bands]` (int32) where `bands` exceeds 1: the next ticket, complete diagonals of each band.
+    pub progress: u64,
     /// Sizes.
     pub shape: Shape,
     /// 1 for A^-T.
     pub adjoint: i32,
-    /// 1 where the anchor's inverse and a diagonal's residuals are kept in shared memory.
-    pub inverse_in_shared: i32,
-    /// 1 where a group's planes of one image are kept in shared memory.
-    pub image_in_shared: i32,
-    /// 0.
-    pub reserved: i32,
+    /// An image's rows are cut into this many bands ...
+    pub bands: i32,
+    /// ... of this many rows, the last one possibly shorter.
+    pub band_rows: i32,
+    /// Diagonals loaded, and stored, at a time.
+    pub chunk: i32,
+    /// Taps with `a < tap_rows` and `b < tap_columns` reach into the image.
+    pub tap_rows: i32,
+    /// See `tap_rows`.
+    pub tap_columns: i32,
+    /// Channels of a slice.
+    pub slice: i32,
+    /// 1 where the matrices of all taps are kept in shared memory, 0 where only the nearest are.
+    pub far_in_shared: i32,
 }
 
 /// Parameters of `inv_conv_apply_*`.
@@ -163,9 +173,9 @@ pub struct WeightGradParams {
 
 const _: () = {
     assert!(size_of::<Shape>() == 280 && offset_of!(Shape, corners) == 24);
-    assert!(size_of::<SolveParams>() == 320 && offset_of!(SolveParams, shape) == 24);
-    assert!(offset_of!(SolveParams, adjoint) == 304);
-    assert!(offset_of!(SolveParams, image_in_shared) == 312);
+    assert!(size_of::<SolveParams>() == 344 && offset_of!(SolveParams, shape) == 32);
+    assert!(offset_of!(SolveParams, adjoint) == 312);
+    assert!(offset_of!(SolveParams, far_in_shared) == 340);
     assert!(size_of::<ApplyParams>() == 312 && offset_of!(ApplyParams, shape) == 24);
     assert!(offset_of!(ApplyParams, adjoint) == 304);
     assert!(size_of::<WeightGradParams>() == 336 && offset_of!(WeightGradParams, shape) == 32);

@@ -3,8 +3,10 @@
 // clang-format off
 #include "cuda_on_host.h"
 #include "../../kernels/inv_conv_solve.cu"
+#include "../../kernels/inv_conv_solve_wide.cu"
 #include "../../kernels/inv_conv_apply.cu"
 #include "../../kernels/inv_conv_weight_grad.cu"
+#include "../../kernels/baseline_per_diagonal.cu"
 #include "faults.cu"
 // clang-format on
 
@@ -17,4 +19,5 @@
 LAUNCH(launch_solve, InvConvSolveParams)
 LAUNCH(launch_apply, InvConvApplyParams)
 LAUNCH(launch_weight_grad, InvConvWeightGradParams)
+LAUNCH(launch_baseline, BaselineParams)
 LAUNCH(launch_fault, FaultParams)

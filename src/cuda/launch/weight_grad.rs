@@ -88,12 +88,14 @@ pub fn weight_grad_plan(
     let sum_bytes = (pairs * slices) as usize * element.bytes();
     Ok(WeightGradPlan {
         partial: Launch {
+            image: Operation::WeightGrad.module(),
             kernel: Operation::WeightGrad.kernel(element, k),
             grid: [(chunks * tiles) as u32, 1, 1],
             block: [(pairs * slices) as u32, 1, 1],
             shared_bytes: tile_bytes.max(sum_bytes) as u32,
         },
         sum: Launch {
+            image: Operation::WeightGradSum.module(),
             kernel: Operation::WeightGradSum.kernel(element, k),
             grid: [div_up(entries, WEIGHT_GRAD_THREADS) as u32, 1, 1],
             block: [WEIGHT_GRAD_THREADS as u32, 1, 1],
