@@ -83,7 +83,7 @@ struct InvConvApplyParams {
   void* y;             // [B, C, H, W], does not overlap x
   InvConvShape shape;
   int adjoint;
-  int reserved;
+  int stage_rows;  // rows of taps whose weights are in shared memory at a time
 };
 static_assert(sizeof(InvConvApplyParams) == 312, "twin: ApplyParams in src/cuda/params.rs");
 static_assert(offsetof(InvConvApplyParams, shape) == 24, "twin: ApplyParams in src/cuda/params.rs");
@@ -96,14 +96,16 @@ struct InvConvWeightGradParams {
   void* partials;  // [chunks, C, C/g, k, k]
   void* grad;      // [C, C/g, k, k]
   InvConvShape shape;
-  int chunks;            // the batch is cut into this many runs of images ...
-  int images_per_chunk;  // ... of this length, the last one possibly shorter
-  int tile_channels;     // a block owns tile_channels x tile_channels (out, in) pairs
-  int tile_rows;         // pixels staged in shared memory at a time
+  int chunks;         // the units of tile_rows rows, image after image, are cut into this many runs ...
+  int chunk_units;    // ... of this length, the last one possibly shorter
+  int tile_channels;  // a block owns tile_channels x tile_channels (out, in) pairs
+  int tile_rows;      // pixels staged in shared memory at a time
   int tile_columns;
-  int slices;  // threads that share one pair, each with every slices-th row of the tile
+  int slices;  // teams of threads that share the pairs, each with every slices-th row of the tile
+  int lanes;   // threads that stage one row of a tile
+  int reserved;
 };
-static_assert(sizeof(InvConvWeightGradParams) == 336, "twin: WeightGradParams in src/cuda/params.rs");
+static_assert(sizeof(InvConvWeightGradParams) == 344, "twin: WeightGradParams in src/cuda/params.rs");
 static_assert(offsetof(InvConvWeightGradParams, shape) == 32, "twin: WeightGradParams in src/cuda/params.rs");
 static_assert(offsetof(InvConvWeightGradParams, chunks) == 312, "twin: WeightGradParams in src/cuda/params.rs");
 static_assert(offsetof(InvConvWeightGradParams, slices) == 332, "twin: WeightGradParams in src/cuda/params.rs");

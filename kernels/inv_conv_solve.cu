@@ -30,8 +30,10 @@
 
 #include "inv_conv_product.cuh"
 
-// Threads of a block at most, which leaves 168 registers to each; twin: SOLVE_THREADS in src/cuda/launch/solve.rs.
-constexpr int kSolveThreads = 384;
+// Threads of a block at most, which leaves 168 registers to each, or 255; twin: solve_threads in
+// src/cuda/launch/solve.rs.
+template <typename T>
+constexpr int kSolveThreads = sizeof(T) == 4 ? 384 : 256;
 
 // What one thread does at each step.
 template <typename T, typename Product>
@@ -204,7 +206,7 @@ INV_CONV_SOLVE_IN_REGISTERS(inv_conv_solve_f32_k3_n24, 384, 3, 6, 4, 2)
 INV_CONV_SOLVE_IN_REGISTERS(inv_conv_solve_f32_k3_n48, 384, 3, 12, 4, 1)
 
 // any filter, any number of channels: slices, rows of a thread
-#define INV_CONV_SOLVE_IN_SHARED(name, T, S, J) INV_CONV_SOLVE(name, kSolveThreads, T, SharedProduct<T, S, J>)
+#define INV_CONV_SOLVE_IN_SHARED(name, T, S, J) INV_CONV_SOLVE(name, kSolveThreads<T>, T, SharedProduct<T, S, J>)
 
 INV_CONV_SOLVE_IN_SHARED(inv_conv_solve_f32_s1, float, 1, 1)
 INV_CONV_SOLVE_IN_SHARED(inv_conv_solve_f32_s4_j1, float, 4, 1)

@@ -17,7 +17,7 @@ const SHARED: usize = 64 * 1024;
 /// Batch, channels, groups, rows, columns, filter side: every path of the dispatch, odd and unequal sizes, planes of
 /// one row or column, filters larger than the image, one channel per group, more channels or
 /// pixels in a diagonal than a warp, more images than chunks.
-const CASES: [[i64; 6]; 18] = [
+const CASES: [[i64; 6]; 28] = [
     [3, 8, 4, 5, 3, 3],
     [1, 12, 1, 9, 10, 3],
     [2, 6, 2, 4, 7, 2],
@@ -36,6 +36,16 @@ const CASES: [[i64; 6]; 18] = [
     [1, 36, 1, 3, 2, 2],
     [1, 2, 1, 34, 35, 3],
     [7, 2, 1, 2, 3, 40],
+    [2, 7, 1, 5, 4, 2],
+    [1, 6, 1, 6, 3, 3],
+    [1, 11, 1, 4, 5, 2],
+    [2, 14, 1, 3, 4, 2],
+    [1, 32, 2, 5, 3, 3],
+    [1, 20, 1, 20, 3, 3],
+    [1, 36, 1, 11, 3, 3],
+    [1, 12, 1, 17, 4, 5],
+    [1, 17, 1, 3, 4, 4],
+    [1, 4, 1, 4, 3, 2],
 ];
 
 struct Case {
@@ -318,41 +328,43 @@ fn every_order_and_number_of_threads_gives_the_same_bits() {
 #[repr(C)]
 struct FaultParams {
     out: *mut f32,
+    number: *mut i32,
     fault: i32,
 }
 
-/// Runs the faulty kernel with 8 threads.
-fn fault(fault: i32, order: u32) -> Result<Vec<f32>, String> {
-    let mut out = vec![f32::NAN; 8];
+/// Runs a faulty kernel with a block of 32 threads, or `blocks` of them in turns.
+fn fault(kernel: &str, fault: i32, order: u32, blocks: u32) -> Result<Vec<f32>, String> {
+    let mut out = vec![f32::NAN; 32];
+    let mut number = 0;
     let params = FaultParams {
         out: out.as_mut_ptr(),
+        number: &raw mut number,
         fault,
     };
     let config = Config {
-        grid: [1; 3],
-        block: [8, 1, 1],
-        shared_bytes: 8 * 4,
+        grid: [blocks, 1, 1],
+        block: [32, 1, 1],
+        shared_bytes: 32 * 4,
         order,
-        resident: 1,
+        resident: blocks,
     };
-    // SAFETY: `params` is the twin of the launcher's struct; `out` has one element a thread and outlives the call.
-    unsafe { host_cuda::launch("launch_fault", "fault", &params, &config) }?;
+    // SAFETY: `params` is the twin of the launcher's struct; `out` has one element a thread, and as many as there are
+    // blocks, and outlives the call, as does `number`.
+    unsafe { host_cuda::launch("launch_fault", kernel, &params, &config) }?;
     Ok(out)
 }
 
 #[test]
 fn the_fixture_sees_a_missing_barrier() {
-    let right: Vec<f32> = (0..8).map(|thread| ((thread + 1) % 8) as f32).collect();
+    let run = |kind, order| fault("fault", kind, order, 1).unwrap();
+    let right: Vec<f32> = (0..32).map(|thread| ((thread + 1) % 32) as f32).collect();
     for order in [0, 1, 17, 18] {
-        assert_eq!(fault(0, order).unwrap(), right);
-        assert_ne!(fault(1, order).unwrap(), right);
+        assert_eq!(run(0, order), right);
+        assert_ne!(run(1, order), right);
     }
     let bits = |order| {
-        fault(1, order)
-            .unwrap()
-            .iter()
-            .map(|x| x.to_bits())
-            .collect::<Vec<_>>()
+        let out = run(1, order).into_iter();
+        out.map(f32::to_bits).collect::<Vec<_>>()
     };
     assert_ne!(bits(0), bits(1));
     assert_ne!(bits(17), bits(18));
@@ -360,12 +372,48 @@ fn the_fixture_sees_a_missing_barrier() {
 
 #[test]
 fn the_fixture_sees_divergence_and_writes_beyond_shared_memory() {
-    let problem = |kind| fault(kind, 0).unwrap_err();
+    let problem = |kind| fault("fault", kind, 0, 1).unwrap_err();
     assert!(
-        problem(2).contains("4 of 8 threads returned while others wait at"),
+        problem(2).contains("16 of 32 threads returned while others wait at"),
         "{}",
         problem(2)
     );
     assert!(problem(3).contains("threads wait at"), "{}", problem(3));
-    assert!(problem(4).contains("beyond the 32 bytes"), "{}", problem(4));
+    assert!(
+        problem(4).contains("beyond the 128 bytes"),
+        "{}",
+        problem(4)
+    );
+}
+
+#[test]
+fn the_fixture_runs_shuffles_and_sees_lanes_that_miss_one() {
+    let right: Vec<f32> = (0..32).map(|lane| 1111.0 * (lane % 4 + 1) as f32).collect();
+    for order in [0, 1, 17, 18] {
+        assert_eq!(fault("fault_in_shuffle", 0, order, 1).unwrap(), right);
+        let missed = fault("fault_in_shuffle", 1, order, 1).unwrap_err();
+        assert!(missed.contains("16 of 32 threads returned"), "{missed}");
+        let elsewhere = fault("fault_in_shuffle", 2, order, 1).unwrap_err();
+        assert!(elsewhere.contains("threads wait at"), "{elsewhere}");
+    }
+}
+
+#[test]
+fn the_fixture_sees_a_copy_that_is_not_waited_for() {
+    let right: Vec<f32> = (1..33).map(|thread| thread as f32).collect();
+    assert_eq!(fault("fault_in_copy", 0, 0, 1).unwrap(), right);
+    let forgotten = fault("fault_in_copy", 1, 0, 1).unwrap_err();
+    assert!(forgotten.contains("nobody waits for"), "{forgotten}");
+    let early = fault("fault_in_copy", 2, 0, 1).unwrap();
+    assert!(early.iter().all(|value| value.is_nan()), "{early:?}");
+}
+
+#[test]
+fn the_fixture_runs_blocks_that_wait_for_each_other() {
+    let right: Vec<f32> = (0..32).map(|block| block as f32).collect();
+    for order in [0, 1, 17, 18] {
+        assert_eq!(fault("fault_in_wait", 0, order, 32).unwrap(), right);
+    }
+    let stuck = fault("fault_in_wait", 1, 0, 32).unwrap_err();
+    assert!(stuck.contains("waits for ever"), "{stuck}");
 }

@@ -4,27 +4,19 @@
 //! `params` in, raises the kernel's shared memory limit where `shared_bytes` exceeds 48 KiB, and skips a launch that
 //! [`Launch::is_empty`].
 
+mod apply;
 mod solve;
 mod weight_grad;
 
+pub use apply::{apply_plan, ApplyPlan};
 pub use solve::{solve_plan, solve_plans, SolveLimits, SolvePlan};
 pub use weight_grad::{weight_grad_plan, WeightGradPlan};
 
-use tch::Kind;
-
-use super::kernels::{Element, Operation};
-use super::params::{ApplyParams, Shape};
-use crate::ops::{Corner, Geometry};
+use crate::ops::Geometry;
 use crate::{Error, Result};
 
-/// Threads of an apply's block; twin: `kApplyThreads`.
-const APPLY_THREADS: i64 = 256;
-/// Channels of one pixel that a thread of an apply computes; twin: `kApplyChannels`.
-const APPLY_CHANNELS: i64 = 4;
 /// Blocks along x at most, in CUDA.
 const MAX_GRID_X: i64 = i32::MAX as i64;
-/// Blocks along y at most, in CUDA.
-const MAX_GRID_Y: i64 = 65_535;
 
 /// One kernel launch, without its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,51 +38,6 @@ impl Launch {
     pub const fn is_empty(&self) -> bool {
         self.grid[0] == 0
     }
-}
-
-/// Plan of a convolution or its adjoint: one launch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApplyPlan {
-    /// The launch.
-    pub launch: Launch,
-    /// Its parameters, with `x`, `weight` and `y` to be filled in.
-    pub params: ApplyParams,
-}
-
-/// Plans `reference::conv` for images of dtype `kind`.
-///
-/// # Errors
-/// As [`solve_plan`].
-pub fn apply_plan(
-    geometry: &Geometry,
-    kind: Kind,
-    corners: &[Corner],
-    adjoint: bool,
-) -> Result<ApplyPlan> {
-    const OP: &str = "masked_conv2d";
-    let shape = Shape::new(OP, geometry, corners)?;
-    let element = Element::of(OP, kind)?;
-    let items =
-        div_up(geometry.group_channels(), APPLY_CHANNELS) * geometry.height * geometry.width;
-    // the blocks of one image share its items in strides, so fewer of them than would be needed are enough
-    let blocks = div_up(items, APPLY_THREADS).clamp(1, MAX_GRID_Y);
-    Ok(ApplyPlan {
-        launch: Launch {
-            image: Operation::Apply.module(),
-            kernel: Operation::Apply.kernel(element, geometry.kernel),
-            grid: [image_groups(OP, geometry)?, blocks as u32, 1],
-            block: [APPLY_THREADS as u32, 1, 1],
-            shared_bytes: 0,
-        },
-        params: ApplyParams {
-            x: 0,
-            weight: 0,
-            y: 0,
-            shape,
-            adjoint: adjoint.into(),
-            reserved: 0,
-        },
-    })
 }
 
 /// Blocks along x where each owns one group of one image; 0 where there is no pixel.
@@ -122,7 +69,10 @@ const fn div_up(value: i64, divisor: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use tch::Kind;
+
     use super::*;
+    use crate::ops::Corner;
 
     const KIB: usize = 1024;
 
@@ -146,15 +96,12 @@ mod tests {
         assert_eq!(solve.launch.block, [32, 1, 1]);
         assert_eq!(solve.progress_words, 0);
         let apply = apply_plan(&large, Kind::Float, &corners, false).unwrap();
-        assert_eq!(apply.launch.grid, [400_000, 1, 1]);
+        assert_eq!(apply.launch.grid, [100_000_u32.div_ceil(256), 4, 1]);
 
         let too_large = geometry([1 << 30, 4, 1, 1], 4, 1);
-        let err = apply_plan(&too_large, Kind::Float, &corners, false).unwrap_err();
+        let err = solve_plan(&too_large, Kind::Float, &corners, false, 48 * KIB).unwrap_err();
         assert!(err.to_string().contains("images times groups"), "{err}");
-
-        let large_image = geometry([1, 1, 1 << 15, (1 << 16) - 1], 1, 1);
-        let apply = apply_plan(&large_image, Kind::Float, &corners[..1], false).unwrap();
-        assert_eq!(apply.launch.grid[1], 65_535);
+        assert!(apply_plan(&too_large, Kind::Float, &corners, false).is_ok());
     }
 
     #[test]

@@ -139,8 +139,8 @@ pub struct ApplyParams {
     pub shape: Shape,
     /// 1 for A^T.
     pub adjoint: i32,
-    /// 0.
-    pub reserved: i32,
+    /// Rows of taps whose weights are in shared memory at a time.
+    pub stage_rows: i32,
 }
 
 /// Parameters of `inv_conv_weight_grad_*` and `inv_conv_weight_grad_sum_*`.
@@ -157,18 +157,22 @@ pub struct WeightGradParams {
     pub grad: u64,
     /// Sizes.
     pub shape: Shape,
-    /// Runs of images that the batch is cut into.
+    /// Runs that the units of `tile_rows` rows, image after image, are cut into.
     pub chunks: i32,
-    /// Their length, the last one possibly shorter.
-    pub images_per_chunk: i32,
+    /// Their length in units, the last one possibly shorter.
+    pub chunk_units: i32,
     /// A block owns `tile_channels` x `tile_channels` pairs of channels.
     pub tile_channels: i32,
     /// Rows of pixels in shared memory at a time.
     pub tile_rows: i32,
     /// Columns of pixels in shared memory at a time.
     pub tile_columns: i32,
-    /// Threads that share one pair of channels.
+    /// Teams of threads that share the pairs of channels.
     pub slices: i32,
+    /// Threads that stage one row of a tile.
+    pub lanes: i32,
+    /// 0.
+    pub reserved: i32,
 }
 
 const _: () = {
@@ -178,7 +182,7 @@ const _: () = {
     assert!(offset_of!(SolveParams, far_in_shared) == 340);
     assert!(size_of::<ApplyParams>() == 312 && offset_of!(ApplyParams, shape) == 24);
     assert!(offset_of!(ApplyParams, adjoint) == 304);
-    assert!(size_of::<WeightGradParams>() == 336 && offset_of!(WeightGradParams, shape) == 32);
+    assert!(size_of::<WeightGradParams>() == 344 && offset_of!(WeightGradParams, shape) == 32);
     assert!(offset_of!(WeightGradParams, chunks) == 312);
     assert!(offset_of!(WeightGradParams, slices) == 332);
 };

@@ -27,15 +27,17 @@ pub(crate) fn run(
             let mut plan = solve_plan(geometry, a.kind(), corners, adjoint, device.shared_limit())?;
             (plan.params.y, plan.params.weight, plan.params.x) =
                 (address(a), address(b), address(out));
-            // images in bands need a few words in which the bands tell each other how far they are
-            let progress =
-                Tensor::f_empty([plan.progress_words as i64], (tch::Kind::Int, a.device()))?;
-            plan.params.progress = address(&progress);
+            // images in bands need a few zeros in which the bands tell each other how far they are
+            let words = plan.progress_words;
+            let progress = (words > 0)
+                .then(|| Tensor::f_empty([words as i64], (tch::Kind::Int, a.device())))
+                .transpose()?;
             // SAFETY: the parameters of this kernel, with tensors of the sizes that `geometry` was checked for; torch's
             // allocator hands their memory on in the order of this very stream, so it outlives the kernel.
             unsafe {
-                if plan.progress_words > 0 {
-                    device.zero(plan.params.progress, progress.numel() * size_of::<i32>())?;
+                if let Some(progress) = &progress {
+                    plan.params.progress = address(progress);
+                    device.zero(plan.params.progress, words * size_of::<i32>())?;
                 }
                 device.launch(&plan.launch, &plan.params)
             }
