@@ -70,11 +70,13 @@ struct InvConvSolveParams {
   int tap_columns;
   int slice;          // channels of a slice
   int far_in_shared;  // the matrices of all taps are in shared memory, not the nearest ones alone
+  int tap_teams;      // threads that share the far taps of a row of pixels
+  int reserved;
 };
-static_assert(sizeof(InvConvSolveParams) == 344, "twin: SolveParams in src/cuda/params.rs");
+static_assert(sizeof(InvConvSolveParams) == 352, "twin: SolveParams in src/cuda/params.rs");
 static_assert(offsetof(InvConvSolveParams, shape) == 32, "twin: SolveParams in src/cuda/params.rs");
 static_assert(offsetof(InvConvSolveParams, adjoint) == 312, "twin: SolveParams in src/cuda/params.rs");
-static_assert(offsetof(InvConvSolveParams, far_in_shared) == 340, "twin: SolveParams in src/cuda/params.rs");
+static_assert(offsetof(InvConvSolveParams, tap_teams) == 344, "twin: SolveParams in src/cuda/params.rs");
 
 // Twin: ApplyParams in src/cuda/params.rs.
 struct InvConvApplyParams {

@@ -8,7 +8,8 @@
 //   RegisterProduct   every matrix entry that a lane needs stays in a register: k, n and the slices are template
 //                     arguments, and shared memory is read for x alone
 //   SharedProduct     entries come from shared memory, where a lane's 16-byte vectors lie 16 bytes from its neighbour's,
-//                     and each is used for J rows of pixels; taps that do not fit come from global memory
+//                     and each is used for J rows of pixels; taps that do not fit come from global memory. Where there
+//                     are many far taps, `tap_teams` sets of threads share them and leave a part of r each
 #pragma once
 
 #include "inv_conv_band.cuh"
@@ -41,6 +42,8 @@ struct RegisterProduct {
   static constexpr int kSlice = Q, kSlices = S, kOutputs = P, kRows = 1;
   static constexpr int kChannels = Q * S, kPaddedSlice = round_up(Q, kVector<T>);
   using Sums = T[1][P];
+
+  static __device__ __forceinline__ int tap_teams(const InvConvSolveParams&) { return 1; }
 
   T entries[K * K][P][Q];  // D^-1, left, above, then the far taps row by row
 
@@ -101,7 +104,7 @@ struct RegisterProduct {
   }
 
   // D^-1 r - D^-1 W (the pixels to the left and above): `rest`, `left` and `above` point at slice s of this row.
-  __device__ __forceinline__ void add_near(Sums& sums, const T* rest, const T* left, const T* above) const {
+  __device__ __forceinline__ void add_near(Sums& sums, const T* rest, int, const T* left, const T* above) const {
     add(sums, 0, rest);
     add(sums, 1, left);
     add(sums, 2, above);
@@ -109,7 +112,7 @@ struct RegisterProduct {
 
   // - W (the pixels of taps a + b >= 2): source(a, b) points at slice s of the pixel.
   template <typename Source>
-  __device__ __forceinline__ void add_far(Sums& sums, Source source) const {
+  __device__ __forceinline__ void add_far(Sums& sums, int, Source source) const {
     int m = 3;
 #pragma unroll
     for (int a = 0; a < K; ++a) {
@@ -129,6 +132,8 @@ struct SharedProduct {
   static constexpr int kSlice = 0;  // taken at run time
   using Sums = T[J][S];
 
+  static __device__ __forceinline__ int tap_teams(const InvConvSolveParams& params) { return params.tap_teams; }
+
   const InvConvGroup& group;
   const T* __restrict__ weight;
   const T* matrices;
@@ -138,6 +143,7 @@ struct SharedProduct {
   int matrix_stride;   // elements from one matrix to the next
   int above_matrix;    // number of the matrix of tap (1, 0); far tap (a, b) is number a * columns + b
   bool far_in_shared;
+  int teams;           // that share the far taps
   int lane;            // position of this lane among the row's
   int slice_channels, pixel_stride;
 
@@ -169,6 +175,7 @@ struct SharedProduct {
         matrix_stride(stride_of(params)),
         above_matrix(params.far_in_shared ? params.tap_columns : 2),
         far_in_shared(params.far_in_shared != 0),
+        teams(params.tap_teams),
         lane(first + s),
         slice_channels(params.slice),
         pixel_stride(band.pixel_stride) {
@@ -192,10 +199,19 @@ struct SharedProduct {
     __syncthreads();  // the matrices are complete
   }
 
-  __device__ __forceinline__ void multiply(Sums& sums, const Vector<T> (&entries)[S], const T* channels) const {
+  // `channels` and `parts - 1` more vectors that lie part_stride apart are added first.
+  __device__ __forceinline__ void multiply(Sums& sums, const Vector<T> (&entries)[S], const T* channels, int parts = 1,
+                                           int part_stride = 0) const {
 #pragma unroll
     for (int j = 0; j < J; ++j) {
-      const Vector<T> value = load_vector(channels + j * pixel_stride);
+      Vector<T> value = load_vector(channels + j * pixel_stride);
+      for (int part = 1; part < parts; ++part) {
+        const Vector<T> more = load_vector(channels + j * pixel_stride + part * part_stride);
+#pragma unroll
+        for (int v = 0; v < kVector<T>; ++v) {
+          value.value[v] += more.value[v];
+        }
+      }
 #pragma unroll
       for (int v = 0; v < kVector<T>; ++v) {
 #pragma unroll
@@ -206,8 +222,9 @@ struct SharedProduct {
     }
   }
 
-  __device__ __forceinline__ void add(Sums& sums, int m, const T* channels) const {
+  __device__ __forceinline__ void add(Sums& sums, int m, const T* channels, int parts = 1, int part_stride = 0) const {
     const T* from = matrices + m * matrix_stride + lane * kVector<T>;
+#pragma unroll 2
     for (int c = 0; c < vectors; ++c) {
       Vector<T> entries[S];
 #pragma unroll
@@ -215,7 +232,7 @@ struct SharedProduct {
         entries[i] = load_vector(from);
         from += row_threads * kVector<T>;
       }
-      multiply(sums, entries, channels + c * kVector<T>);
+      multiply(sums, entries, channels + c * kVector<T>, parts, part_stride);
     }
   }
 
@@ -223,6 +240,7 @@ struct SharedProduct {
   __device__ __forceinline__ void add_from_global(Sums& sums, int a, int b, const T* channels) const {
     const T* tap = weight + group.anchor + a * group.tap_row_stride + b * group.tap_column_stride;
     const int first = lane / S * S, slice_start = lane % S * slice_channels;
+#pragma unroll 1
     for (int c = 0; c < vectors; ++c) {
       Vector<T> entries[S];
 #pragma unroll
@@ -238,8 +256,9 @@ struct SharedProduct {
     }
   }
 
-  __device__ __forceinline__ void add_near(Sums& sums, const T* rest, const T* left, const T* above) const {
-    add(sums, 0, rest);
+  __device__ __forceinline__ void add_near(Sums& sums, const T* rest, int part_stride, const T* left,
+                                           const T* above) const {
+    add(sums, 0, rest, teams, part_stride);
     if (columns > 1) {
       add(sums, 1, left);
     }
@@ -248,15 +267,20 @@ struct SharedProduct {
     }
   }
 
+  // The far taps of team `team`: every teams-th.
   template <typename Source>
-  __device__ __forceinline__ void add_far(Sums& sums, Source source) const {
+  __device__ __forceinline__ void add_far(Sums& sums, int team, Source source) const {
+    int turn = 0;
     for (int a = 0; a < rows; ++a) {
       for (int b = max(0, 2 - a); b < columns; ++b) {
-        if (far_in_shared) {
-          add(sums, a * columns + b, source(a, b));
-        } else {
-          add_from_global(sums, a, b, source(a, b));
+        if (turn == team) {
+          if (far_in_shared) {
+            add(sums, a * columns + b, source(a, b));
+          } else {
+            add_from_global(sums, a, b, source(a, b));
+          }
         }
+        turn = turn + 1 < teams ? turn + 1 : 0;
       }
     }
   }

@@ -18,10 +18,11 @@
 // and there is one barrier a diagonal, the only one that a pixel waits at. The rows (and the channels of a row) of a
 // diagonal are shared among teams of lanes (inv_conv_product.cuh), which keep their channels for the whole sweep.
 //
-// Shared memory: int ticket[4], T matrices[..], T rest[2][band_rows][pixel_stride], T ring[slots][slot_stride].
+// Shared memory: int ticket[4], T matrices[..], T rest[2][tap_teams][band_rows][pixel_stride],
+// T ring[slots][slot_stride].
 //
-// The sum of an output runs over the taps and the channels in an order that depends on n, k and the dtype alone: bands,
-// chunks and the number of threads do not change a bit. Floors and plans: docs/performance-gpu.md.
+// The sum of an output runs over the taps and the channels in an order that depends on the sizes and the dtype alone:
+// bands, chunks and the number of threads do not change a bit. Floors and plans: docs/performance-gpu.md.
 //
 // Source: the diagonal-parallel inversion of Kallappa, Nagar & Varma, "FInC Flow" (2023),
 // https://arxiv.org/abs/2301.09266, used as a layer by Nagar & Varma, "Inverse-Flow" (2025),
@@ -42,12 +43,15 @@ struct InvConvSweep {
 
   const InvConvBand<T>& band;
   const Product& product;
-  T* rest;               // r of two diagonals
-  int rest_stride;       // from one to the other
+  T* rest;               // r of two diagonals, in a part of each tap team
+  int part_stride;       // from one part to the next
+  int teams;             // of threads that share the far taps
+  int team;              // this thread's
   int groups;            // of J rows, in the band
   int groups_at_once;    // that the block works on
   int group;             // that this thread works on first
   int warp_first, warp_last;  // those of its warp
+  bool warp_near;        // some lane of its warp is in the first tap team, which computes x
   int out, out_place;    // the channel that it ends with
   int slice_place;       // where its slice lies in a pixel
   int s;
@@ -64,8 +68,8 @@ struct InvConvSweep {
   // x on diagonal d, in slot `slot` of the ring, and r on diagonal d + 1.
   __device__ __forceinline__ void step(int d, int slot) const {
     const Rows now = rows_on(d), next = rows_on(d + 1);
-    const T* rest_now = rest + (d & 1) * rest_stride;
-    T* rest_next = rest + ((d + 1) & 1) * rest_stride;
+    const T* rest_now = rest + (d & 1) * teams * part_stride;
+    T* rest_next = rest + (((d + 1) & 1) * teams + team) * part_stride;
     const int before = slot >= 1 ? slot - 1 : slot - 1 + band.slots;
     const int after = slot + 1 < band.slots ? slot + 1 : 0;
     for (int base = 0; base < groups; base += groups_at_once) {
@@ -73,23 +77,23 @@ struct InvConvSweep {
       const int warp_first_row = (base + warp_first) * J, warp_last_row = (base + warp_last) * J + J - 1;
       const int row = min(base + group, groups - 1) * J;
       const bool owner = writes && base + group < groups;
-      if (now.first <= min(now.last, warp_last_row) && now.last >= warp_first_row) {
+      if (warp_near && now.first <= min(now.last, warp_last_row) && now.last >= warp_first_row) {
         typename Product::Sums sums = {};
-        product.add_near(sums, rest_now + row * band.pixel_stride + slice_place,
+        product.add_near(sums, rest_now + row * band.pixel_stride + slice_place, part_stride,
                          band.pixel(before, row) + slice_place,
                          // without taps above there is no row above either, and nothing reads it
                          band.pixel(before, band.halo > 0 ? row - 1 : row) + slice_place);
 #pragma unroll
         for (int j = 0; j < J; ++j) {
           const T value = sum_over_lanes<S, P>(sums[j], s);
-          if (owner && row + j >= now.first && row + j <= now.last) {
+          if (owner && team == 0 && row + j >= now.first && row + j <= now.last) {
             band.pixel(slot, row + j)[out_place] = value;
           }
         }
       }
       if (next.first <= min(next.last, warp_last_row) && next.last >= warp_first_row) {
         typename Product::Sums sums = {};
-        product.add_far(sums, [&](int a, int b) {
+        product.add_far(sums, team, [&](int a, int b) {
           const int source = after - (a + b);
           return band.pixel(source >= 0 ? source : source + band.slots, row - a) + slice_place;
         });
@@ -97,7 +101,8 @@ struct InvConvSweep {
         for (int j = 0; j < J; ++j) {
           const T value = sum_over_lanes<S, P>(sums[j], s);
           if (owner && row + j >= next.first && row + j <= next.last) {
-            rest_next[(row + j) * band.pixel_stride + out_place] = band.pixel(after, row + j)[out_place] + value;
+            const T here = team == 0 ? band.pixel(after, row + j)[out_place] : T(0);
+            rest_next[(row + j) * band.pixel_stride + out_place] = here + value;
           }
         }
       }
@@ -115,22 +120,23 @@ __device__ __forceinline__ void inv_conv_solve(const InvConvSolveParams& params)
 
   // zeros where nothing else is written: padding of the matrices and of r
   const int slice = Product::kSlice > 0 ? Product::kSlice : params.slice;
-  const int rest_stride = params.band_rows * S * round_up(slice, kVector<T>);
-  for (int i = threadIdx.x; i < matrix_elements + 2 * rest_stride; i += blockDim.x) {
+  const int tap_teams = Product::tap_teams(params);
+  const int part_stride = params.band_rows * S * round_up(slice, kVector<T>);
+  for (int i = threadIdx.x; i < matrix_elements + 2 * tap_teams * part_stride; i += blockDim.x) {
     matrices[i] = T(0);
   }
   const int ticket = take_ticket(params, header);  // a barrier: the zeros are complete
   InvConvBand<T> band(params, ticket, S, slice);
-  band.ring = rest + 2 * rest_stride;
+  band.ring = rest + 2 * tap_teams * part_stride;
 
   const int diagonals = band.diagonals(), chunk = params.chunk;
   band.load_rows(params.band_rows, -band.history, min(chunk, diagonals));
 
   // this thread's place in its row
   const int row_threads = S * slice / P * S;
-  const int in_row = threadIdx.x % row_threads, s = in_row % S, team = in_row / S;
+  const int in_row = threadIdx.x % row_threads, s = in_row % S, lane_team = in_row / S;
   const T* __restrict__ weight = static_cast<const T*>(params.weight);
-  const Product product(params, band, weight, matrices, team * P, s);
+  const Product product(params, band, weight, matrices, lane_team * P, s);
 
   const bool above = band.waits_for != nullptr;
   if (above) {
@@ -142,34 +148,43 @@ __device__ __forceinline__ void inv_conv_solve(const InvConvSolveParams& params)
   wait_for_copies();
   __syncthreads();  // the first chunk is there
 
-  const int out = team * P + s % P, groups_at_once = blockDim.x / row_threads;
-  const int group = threadIdx.x / row_threads, warp = threadIdx.x / 32 * 32;
-  const InvConvSweep<T, Product> sweep{band,
-                                       product,
-                                       rest,
-                                       rest_stride,
-                                       params.band_rows / J,
-                                       groups_at_once,
-                                       group,
-                                       warp / row_threads,
-                                       (warp + 31) / row_threads,
-                                       out,
-                                       band.place(out),
-                                       s * band.padded_slice,
-                                       s,
-                                       s < P && group < groups_at_once && out < band.group.channels};
+  // threads from the fastest index: a row's, the rows that the block works on at once, the tap teams
+  const int groups_at_once = blockDim.x / (row_threads * tap_teams), team_threads = groups_at_once * row_threads;
+  const int group = threadIdx.x / row_threads % groups_at_once, tap_team = threadIdx.x / team_threads;
+  const int first = threadIdx.x / 32 * 32, last = first + 31;  // of the warp
+  const bool one_team = first / team_threads == last / team_threads;
+  const int out = lane_team * P + s % P;
+  const InvConvSweep<T, Product> sweep{
+      band,
+      product,
+      rest,
+      part_stride,
+      tap_teams,
+      min(tap_team, tap_teams - 1),
+      params.band_rows / J,
+      groups_at_once,
+      group,
+      one_team ? first % team_threads / row_threads : 0,
+      one_team ? last % team_threads / row_threads : groups_at_once - 1,
+      first < team_threads,
+      out,
+      band.place(out),
+      s * band.padded_slice,
+      s,
+      s < P && tap_team < tap_teams && out < band.group.channels,
+  };
 
-  // the steps of a chunk are d = first - 1 .. first + chunk - 2: those that read its y
-  for (int first = 0; first <= diagonals; first += chunk) {
-    const int next = first + chunk, end = min(next, diagonals + 1);
+  // the steps of a chunk are d = start - 1 .. start + chunk - 2: those that read its y
+  for (int start = 0; start <= diagonals; start += chunk) {
+    const int next = start + chunk, end = min(next, diagonals + 1);
     band.load_rows(params.band_rows, next, min(next + chunk, diagonals));
-    int slot = band.slot_of(first - 1);
-    for (int d = first - 1; d < end - 1; ++d) {
+    int slot = band.slot_of(start - 1);
+    for (int d = start - 1; d < end - 1; ++d) {
       sweep.step(d, slot);
       slot = slot + 1 < band.slots ? slot + 1 : 0;
       __syncthreads();  // x of d and r of d + 1 are complete
     }
-    band.store_rows(max(first - 1, 0), end - 1);
+    band.store_rows(max(start - 1, 0), end - 1);
     if (above && next < diagonals) {
       band.wait_for_halo(params.band_rows, next + chunk);
       band.load_halo(next, next + chunk);

@@ -17,7 +17,7 @@ const SHARED: usize = 64 * 1024;
 /// Batch, channels, groups, rows, columns, filter side: every path of the dispatch, odd and unequal sizes, planes of
 /// one row or column, filters larger than the image, one channel per group, more channels or
 /// pixels in a diagonal than a warp, more images than chunks.
-const CASES: [[i64; 6]; 28] = [
+const CASES: [[i64; 6]; 33] = [
     [3, 8, 4, 5, 3, 3],
     [1, 12, 1, 9, 10, 3],
     [2, 6, 2, 4, 7, 2],
@@ -46,6 +46,11 @@ const CASES: [[i64; 6]; 28] = [
     [1, 12, 1, 17, 4, 5],
     [1, 17, 1, 3, 4, 4],
     [1, 4, 1, 4, 3, 2],
+    [1, 9, 1, 8, 9, 7],
+    [1, 21, 1, 4, 3, 3],
+    [1, 36, 1, 2, 5, 3],
+    [1, 40, 1, 2, 3, 2],
+    [1, 24, 1, 8, 3, 2],
 ];
 
 struct Case {
@@ -147,7 +152,7 @@ fn for_all_cases(check: impl Fn(&Case, &str)) {
 
 #[test]
 fn solve_agrees_with_the_twin() {
-    let kernels = Mutex::new(BTreeSet::new());
+    let (kernels, teams) = (Mutex::new(BTreeSet::new()), Mutex::new(BTreeSet::new()));
     for_all_cases(|case, what| {
         let Case {
             corners, x, weight, ..
@@ -163,6 +168,7 @@ fn solve_agrees_with_the_twin() {
                         &expected,
                         &format!("{what} adjoint {adjoint} {plan:?}"),
                     );
+                    teams.lock().unwrap().insert(plan.params.tap_teams);
                     kernels.lock().unwrap().insert((
                         plan.launch.kernel,
                         plan.params.far_in_shared,
@@ -174,28 +180,31 @@ fn solve_agrees_with_the_twin() {
     });
     // every kernel of the sources ran, in one band and in several, with and without the far matrices in shared memory
     let ran = kernels.into_inner().unwrap();
+    assert!(teams.into_inner().unwrap().is_superset(&[1, 2, 4].into()));
+    let assert_ran = |name, far_in_shared, bands| {
+        let run = (name, far_in_shared, bands);
+        assert!(ran.contains(&run), "{run:?}");
+    };
     for bands in [false, true] {
         for shape in REGISTER_SHAPES {
             for kernel in [2, 3] {
-                let (_, name) = Solver::Registers { shape, kernel }
-                    .kernel(Element::F32)
-                    .unwrap();
-                assert!(ran.contains(&(name, 0, bands)), "{name} {bands}");
-            }
-        }
-        for element in Element::ALL {
-            for (slices, rows) in [(1, 1), (4, 1), (4, 2), (4, 4)] {
-                for far_in_shared in [0, 1] {
-                    let (_, name) = Solver::Shared { slices, rows }.kernel(element).unwrap();
-                    let run = (name, far_in_shared, bands);
-                    assert!(ran.contains(&run), "{run:?}");
-                }
+                let solver = Solver::Registers { shape, kernel };
+                assert_ran(solver.kernel(Element::F32).unwrap().1, 0, bands);
             }
         }
     }
     for element in Element::ALL {
-        let (_, name) = Solver::Wide.kernel(element).unwrap();
-        assert!(ran.contains(&(name, 0, false)), "{name}");
+        for far_in_shared in [0, 1] {
+            for (slices, rows) in [(1, 1), (4, 1), (4, 2), (4, 4)] {
+                let (_, name) = Solver::Shared { slices, rows }.kernel(element).unwrap();
+                assert_ran(name, far_in_shared, true);
+                // an image of few rows has no use for four of them a thread, one of many is cut into bands
+                if rows < 4 {
+                    assert_ran(name, far_in_shared, false);
+                }
+            }
+        }
+        assert_ran(Solver::Wide.kernel(element).unwrap().1, 0, false);
     }
 }
 

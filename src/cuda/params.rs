@@ -123,6 +123,10 @@ pub struct SolveParams {
     pub slice: i32,
     /// 1 where the matrices of all taps are kept in shared memory, 0 where only the nearest are.
     pub far_in_shared: i32,
+    /// Teams of threads that share the far taps of a row of pixels.
+    pub tap_teams: i32,
+    /// 0.
+    pub reserved: i32,
 }
 
 /// Parameters of `inv_conv_apply_*`.
@@ -177,9 +181,9 @@ pub struct WeightGradParams {
 
 const _: () = {
     assert!(size_of::<Shape>() == 280 && offset_of!(Shape, corners) == 24);
-    assert!(size_of::<SolveParams>() == 344 && offset_of!(SolveParams, shape) == 32);
+    assert!(size_of::<SolveParams>() == 352 && offset_of!(SolveParams, shape) == 32);
     assert!(offset_of!(SolveParams, adjoint) == 312);
-    assert!(offset_of!(SolveParams, far_in_shared) == 340);
+    assert!(offset_of!(SolveParams, tap_teams) == 344);
     assert!(size_of::<ApplyParams>() == 312 && offset_of!(ApplyParams, shape) == 24);
     assert!(offset_of!(ApplyParams, adjoint) == 304);
     assert!(size_of::<WeightGradParams>() == 344 && offset_of!(WeightGradParams, shape) == 32);

@@ -33,7 +33,7 @@ pub struct SolvePlan {
     pub solver: Solver,
     /// Words of 32 bits, all zero, that `progress` points at.
     pub progress_words: usize,
-    /// Threads that share a row of pixels: a block has at least as many.
+    /// Threads that share one row of pixels, or those that a thread has: a block has at least as many.
     pub row_threads: i64,
 }
 
@@ -136,6 +136,7 @@ impl Layout {
                 tap_columns: self.tap_columns as i32,
                 slice: self.slice as i32,
                 far_in_shared: self.far_in_shared.into(),
+                tap_teams: self.tap_teams as i32,
                 ..unfilled(shape, adjoint)
             },
             solver: self.solver,
@@ -191,5 +192,7 @@ fn unfilled(shape: Shape, adjoint: bool) -> SolveParams {
         tap_columns: 0,
         slice: 0,
         far_in_shared: 0,
+        tap_teams: 1,
+        reserved: 0,
     }
 }

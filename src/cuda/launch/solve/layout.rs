@@ -5,8 +5,11 @@ use crate::cuda::kernels::{Element, Solver, REGISTER_SHAPES};
 use crate::cuda::launch::div_up;
 use crate::ops::Geometry;
 
-/// Threads that a thread's second and fourth row must leave: three warps.
+/// Threads of each team that a thread's second and fourth row must leave: three warps.
 const ROW_SHARING_THREADS: i64 = 96;
+/// Far taps that a team has at least, and teams at most.
+const TEAM_TAPS: i64 = 8;
+const MAX_TEAMS: i64 = 4;
 
 /// How a block keeps matrices and channels; twin: the products of `inv_conv_product.cuh`.
 pub(super) struct Layout {
@@ -15,7 +18,9 @@ pub(super) struct Layout {
     /// Channels of a slice, and slices.
     pub(super) slice: i64,
     pub(super) slices: i64,
-    /// Threads of a row of pixels, rows of a thread, threads of a block.
+    /// Teams that share the far taps.
+    pub(super) tap_teams: i64,
+    /// Threads of a row of pixels in all teams, rows of a thread, threads of a block.
     pub(super) row_threads: i64,
     pub(super) rows: i64,
     pub(super) max_threads: i64,
@@ -40,6 +45,7 @@ pub(super) fn layouts(geometry: &Geometry, element: Element) -> Vec<Layout> {
             element,
             slice: shape.slice,
             slices: shape.slices,
+            tap_teams: 1,
             row_threads: shape.channels() / shape.outputs * shape.slices,
             rows: 1,
             max_threads: shape.threads,
@@ -51,27 +57,37 @@ pub(super) fn layouts(geometry: &Geometry, element: Element) -> Vec<Layout> {
     }
     let slices = if n <= 4 { 1 } else { 4 };
     let slice = div_up(n, slices);
-    let row_threads = slices * slice;
+    let channels = slices * slice;
+    let (tap_rows, tap_columns) = (k.min(geometry.height), k.min(geometry.width));
+    let max_threads = solve_threads(element);
+    let tap_teams = [MAX_TEAMS, 2]
+        .into_iter()
+        .find(|teams| {
+            tap_rows * tap_columns - 3 >= teams * TEAM_TAPS && teams * channels <= max_threads
+        })
+        .unwrap_or(1);
+    let row_threads = channels * tap_teams;
+    let least = ROW_SHARING_THREADS * tap_teams;
     let rows = [4, 2]
         .into_iter()
-        .find(|rows| slices == 4 && geometry.height * row_threads / rows >= ROW_SHARING_THREADS)
+        .find(|rows| slices == 4 && geometry.height * row_threads / rows >= least)
         .unwrap_or(1);
-    let (tap_rows, tap_columns) = (k.min(geometry.height), k.min(geometry.width));
     for far_in_shared in [true, false] {
         let matrices = if far_in_shared {
             (tap_rows * tap_columns).max(3)
         } else {
             3
         };
-        let stride = (div_up(slice, vector) * slices * row_threads + 1) * vector;
+        let stride = (div_up(slice, vector) * slices * channels + 1) * vector;
         layouts.push(Layout {
             solver: Solver::Shared { slices, rows },
             element,
             slice,
             slices,
+            tap_teams,
             row_threads,
             rows,
-            max_threads: solve_threads(element),
+            max_threads,
             tap_rows,
             tap_columns,
             matrix_elements: matrices * stride,
@@ -100,7 +116,8 @@ impl Layout {
         let slot_stride = pixels + (line + vector - pixels % line) % line;
         let slots = (self.tap_rows + self.tap_columns - 2).max(2) + 2 * cut.chunk;
         let matrices = div_up(self.matrix_elements, vector) * vector;
-        let elements = matrices + 2 * cut.band_rows * pixel_stride + slots * slot_stride;
+        let elements =
+            matrices + 2 * self.tap_teams * cut.band_rows * pixel_stride + slots * slot_stride;
         16 + elements as usize * self.element.bytes()
     }
 }
