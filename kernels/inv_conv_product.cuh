@@ -205,6 +205,7 @@ struct SharedProduct {
 #pragma unroll
     for (int j = 0; j < J; ++j) {
       Vector<T> value = load_vector(channels + j * pixel_stride);
+#pragma unroll 1
       for (int part = 1; part < parts; ++part) {
         const Vector<T> more = load_vector(channels + j * pixel_stride + part * part_stride);
 #pragma unroll
@@ -224,7 +225,7 @@ struct SharedProduct {
 
   __device__ __forceinline__ void add(Sums& sums, int m, const T* channels, int parts = 1, int part_stride = 0) const {
     const T* from = matrices + m * matrix_stride + lane * kVector<T>;
-#pragma unroll 2
+#pragma unroll 1
     for (int c = 0; c < vectors; ++c) {
       Vector<T> entries[S];
 #pragma unroll
@@ -271,7 +272,9 @@ struct SharedProduct {
   template <typename Source>
   __device__ __forceinline__ void add_far(Sums& sums, int team, Source source) const {
     int turn = 0;
+#pragma unroll 1  // a tap is work enough; several at once would spill
     for (int a = 0; a < rows; ++a) {
+#pragma unroll 1
       for (int b = max(0, 2 - a); b < columns; ++b) {
         if (turn == team) {
           if (far_in_shared) {
