@@ -140,6 +140,8 @@ fn compile(nvcc: &Path, source: &Path, fatbin: &Path, archs: &str) {
             "-std=c++17",
             "-O3",
             "-lineinfo",
+            // a quarter of the size, for the program and the operator library alike
+            "--compress-mode=size",
             "--threads",
             "0",
             "-o",

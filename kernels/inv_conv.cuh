@@ -1,6 +1,6 @@
 // Parameters and index maps of the three operations on a corner-padded convolution A(W):
 //
-//   solve        x = A(W)^-1 y   or  A(W)^-T y        inv_conv_solve.cu
+//   solve        x = A(W)^-1 y   or  A(W)^-T y        inv_conv_solve.cu, inv_conv_solve_wide.cu
 //   apply        y = A(W) x      or  A(W)^T x         inv_conv_apply.cu
 //   weight_grad  G = d<u, A(W) x> / dW                inv_conv_weight_grad.cu
 //
@@ -31,7 +31,7 @@
 // q], whose anchor is upper triangular, so positions count the channels from the last: p is channel n-1-p.
 //
 // Index limits. Offsets within one image and within the weight are 32-bit: C*H*W and C*n*k*k stay below 2^31 (checked
-// in src/cuda/launch.rs). Offsets between images, and between partial sums, are 64-bit.
+// in src/cuda/params.rs). Offsets between images, and between partial sums, are 64-bit.
 #pragma once
 
 #include <cstddef>
@@ -55,21 +55,28 @@ struct InvConvShape {
 static_assert(sizeof(InvConvShape) == 280, "twin: Shape in src/cuda/params.rs");
 static_assert(offsetof(InvConvShape, corners) == 24, "twin: Shape in src/cuda/params.rs");
 
-// Twin: SolveParams in src/cuda/params.rs.
+// Twin: SolveParams in src/cuda/params.rs. What the sizes mean is explained in inv_conv_band.cuh.
 struct InvConvSolveParams {
   const void* y;       // [B, C, H, W]
   const void* weight;  // [C, C/g, k, k]
   void* x;             // [B, C, H, W], does not overlap y
+  int* progress;       // zeros [1 + B * g * bands] where bands > 1: the next ticket, complete diagonals of each band
   InvConvShape shape;
   int adjoint;
-  int inverse_in_shared;  // the anchor's inverse and a diagonal's residuals fit into shared memory
-  int image_in_shared;    // a group's planes of one image fit beside them
+  int bands;        // an image's rows are cut into this many bands ...
+  int band_rows;    // ... of this many rows, the last one possibly shorter
+  int chunk;        // diagonals loaded, and stored, at a time
+  int tap_rows;     // taps with a < tap_rows and b < tap_columns reach into the image
+  int tap_columns;
+  int slice;          // channels of a slice
+  int far_in_shared;  // the matrices of all taps are in shared memory, not the nearest ones alone
+  int tap_teams;      // threads that share the far taps of a row of pixels
   int reserved;
 };
-static_assert(sizeof(InvConvSolveParams) == 320, "twin: SolveParams in src/cuda/params.rs");
-static_assert(offsetof(InvConvSolveParams, shape) == 24, "twin: SolveParams in src/cuda/params.rs");
-static_assert(offsetof(InvConvSolveParams, adjoint) == 304, "twin: SolveParams in src/cuda/params.rs");
-static_assert(offsetof(InvConvSolveParams, image_in_shared) == 312, "twin: SolveParams in src/cuda/params.rs");
+static_assert(sizeof(InvConvSolveParams) == 352, "twin: SolveParams in src/cuda/params.rs");
+static_assert(offsetof(InvConvSolveParams, shape) == 32, "twin: SolveParams in src/cuda/params.rs");
+static_assert(offsetof(InvConvSolveParams, adjoint) == 312, "twin: SolveParams in src/cuda/params.rs");
+static_assert(offsetof(InvConvSolveParams, tap_teams) == 344, "twin: SolveParams in src/cuda/params.rs");
 
 // Twin: ApplyParams in src/cuda/params.rs.
 struct InvConvApplyParams {
@@ -78,7 +85,7 @@ struct InvConvApplyParams {
   void* y;             // [B, C, H, W], does not overlap x
   InvConvShape shape;
   int adjoint;
-  int reserved;
+  int stage_rows;  // rows of taps whose weights are in shared memory at a time
 };
 static_assert(sizeof(InvConvApplyParams) == 312, "twin: ApplyParams in src/cuda/params.rs");
 static_assert(offsetof(InvConvApplyParams, shape) == 24, "twin: ApplyParams in src/cuda/params.rs");
@@ -91,14 +98,16 @@ struct InvConvWeightGradParams {
   void* partials;  // [chunks, C, C/g, k, k]
   void* grad;      // [C, C/g, k, k]
   InvConvShape shape;
-  int chunks;            // the batch is cut into this many runs of images ...
-  int images_per_chunk;  // ... of this length, the last one possibly shorter
-  int tile_channels;     // a block owns tile_channels x tile_channels (out, in) pairs
-  int tile_rows;         // pixels staged in shared memory at a time
+  int chunks;         // the units of tile_rows rows, image after image, are cut into this many runs ...
+  int chunk_units;    // ... of this length, the last one possibly shorter
+  int tile_channels;  // a block owns tile_channels x tile_channels (out, in) pairs
+  int tile_rows;      // pixels staged in shared memory at a time
   int tile_columns;
-  int slices;  // threads that share one pair, each with every slices-th row of the tile
+  int slices;  // teams of threads that share the pairs, each with every slices-th row of the tile
+  int lanes;   // threads that stage one row of a tile
+  int reserved;
 };
-static_assert(sizeof(InvConvWeightGradParams) == 336, "twin: WeightGradParams in src/cuda/params.rs");
+static_assert(sizeof(InvConvWeightGradParams) == 344, "twin: WeightGradParams in src/cuda/params.rs");
 static_assert(offsetof(InvConvWeightGradParams, shape) == 32, "twin: WeightGradParams in src/cuda/params.rs");
 static_assert(offsetof(InvConvWeightGradParams, chunks) == 312, "twin: WeightGradParams in src/cuda/params.rs");
 static_assert(offsetof(InvConvWeightGradParams, slices) == 332, "twin: WeightGradParams in src/cuda/params.rs");

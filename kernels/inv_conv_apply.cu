@@ -5,85 +5,118 @@
 // in the walk coordinates of inv_conv.cuh, which cover the four corners and the adjoint. Entries of the anchor above
 // its diagonal are never read.
 //
-// Order. All outputs are independent. blockIdx.x is one group of one image; the blocks of one blockIdx.x (along y) and
-// their threads share its items, an item being one pixel of kApplyChannels consecutive positions p, pixels fastest: the
-// lanes of a warp read consecutive pixels of x and the same weights, and a value of x that was loaded is used
-// kApplyChannels times from a register. Weights and the k^2-fold reuse of x come out of L1. No barrier.
+// Order. All outputs are independent. The pixels of the whole batch are one long row, cut into runs of kApplyPixels x
+// blockDim.x; a block owns one run and kApplyChannels consecutive positions p of one group, a thread kApplyPixels pixels
+// that lie blockDim.x apart, so that the lanes of a warp read neighbours. The weights of the block's positions go
+// through shared memory, a stage of `stage_rows` rows of taps at a time, the positions innermost: one 16-byte load that
+// all lanes share feeds kApplyPixels x 4 multiply-adds.
 //
-// Floor per call: bytes 2 B C H W plus the weights; multiply-adds B H W C (n k^2). Loads from L1 per multiply-add:
-// (kApplyChannels + 1) / kApplyChannels, of which the weights are broadcasts.
+//   stage    weights of the next rows (q, a)        barrier: they are complete
+//   add      one row of taps after the other        barrier: nobody reads them any more
+//
+// Loads per multiply-add: (1 + kApplyPixels) / (4 kApplyPixels) in float32. x is read n / kApplyChannels times, from L1
+// and L2. Floors: docs/performance-gpu.md.
 
 #include "inv_conv.cuh"
 
-constexpr int kApplyThreads = 256;  // twin: APPLY_THREADS in src/cuda/launch.rs
-constexpr int kApplyChannels = 4;   // twin: APPLY_CHANNELS in src/cuda/launch.rs
+constexpr int kApplyThreads = 128;  // twin: APPLY_THREADS in src/cuda/launch/apply.rs
+constexpr int kApplyChannels = 4;   // twin: APPLY_CHANNELS
+constexpr int kApplyPixels = 2;     // twin: APPLY_PIXELS
 
 template <typename T, int K>
 __device__ __forceinline__ void inv_conv_apply(const InvConvApplyParams& params) {
-  using Acc = typename Accumulator<T>::type;
   const InvConvShape& shape = params.shape;
-  const int image = blockIdx.x / shape.groups;
-  const int group_index = blockIdx.x % shape.groups;
-  const InvConvGroup group(shape, group_index, params.adjoint != 0);
-  const int n = group.channels, plane = shape.height * shape.width;
+  const int k = K > 0 ? K : shape.kernel, n = shape.channels / shape.groups;
+  const int plane = shape.height * shape.width, tiles = div_up(n, kApplyChannels);
   const T* __restrict__ weight = static_cast<const T*>(params.weight);
-  const T* __restrict__ x = static_cast<const T*>(params.x) + group_offset(shape, image, group_index);
-  T* __restrict__ y = static_cast<T*>(params.y) + group_offset(shape, image, group_index);
+  T* weights = reinterpret_cast<T*>(dynamic_shared());  // [stage_rows][k][kApplyChannels]
 
-  const int items = div_up(n, kApplyChannels) * plane;
-  for (int item = blockIdx.y * blockDim.x + threadIdx.x; item < items; item += gridDim.y * blockDim.x) {
-    const int p = item / plane * kApplyChannels;
-    const int h = item % plane / shape.width, w = item % plane % shape.width;
-    const int row_end = K > 0 ? K : min(shape.kernel, h + 1);
-    const int column_end = K > 0 ? K : min(shape.kernel, w + 1);
-
-    // the last item may have fewer positions than kApplyChannels: it repeats the last one and drops the copies
-    const T* taps[kApplyChannels];
-    Acc sum[kApplyChannels];
+  // this thread's pixels
+  const long long pixels = static_cast<long long>(shape.batch) * plane;
+  const long long first = static_cast<long long>(blockIdx.x) * (kApplyPixels * blockDim.x) + threadIdx.x;
+  int image[kApplyPixels], h[kApplyPixels], w[kApplyPixels];
 #pragma unroll
-    for (int r = 0; r < kApplyChannels; ++r) {
-      taps[r] = weight + group.anchor_entry(min(p + r, n - 1), 0);
-      sum[r] = 0;
+  for (int j = 0; j < kApplyPixels; ++j) {
+    const long long pixel = first + j * static_cast<int>(blockDim.x);
+    const int place = static_cast<int>(pixel % plane);
+    image[j] = pixel < pixels ? static_cast<int>(pixel / plane) : -1;
+    h[j] = image[j] < 0 ? -1 : place / shape.width;  // a row of -1 has no tap inside the image
+    w[j] = place % shape.width;
+  }
+
+  for (int tile = blockIdx.y; tile < shape.groups * tiles; tile += gridDim.y) {
+    const int group_index = tile / tiles, p = tile % tiles * kApplyChannels;
+    const InvConvGroup group(shape, group_index, params.adjoint != 0);
+    const T* pixel[kApplyPixels];
+    T sum[kApplyPixels][kApplyChannels] = {};
+#pragma unroll
+    for (int j = 0; j < kApplyPixels; ++j) {
+      pixel[j] = static_cast<const T*>(params.x) + group_offset(shape, max(image[j], 0), group_index) +
+                 group.pixel(max(h[j], 0), w[j]);
     }
-    const T* pixel = x + group.pixel(h, w);
-    for (int q = 0; q < n; ++q) {
-#pragma unroll 1  // a row of taps is enough to unroll; whole filters would spill
-      for (int a = 0; a < row_end; ++a) {
+    for (int stage = 0; stage < n * k; stage += params.stage_rows) {
+      const int rows = min(params.stage_rows, n * k - stage);
+      for (int i = threadIdx.x; i < rows * k * kApplyChannels; i += blockDim.x) {
+        const int out = p + i % kApplyChannels, b = i / kApplyChannels % k, row = stage + i / kApplyChannels / k;
+        const int q = row / k, a = row % k;
+        const bool read = out < n && (a + b > 0 || q <= out);
+        weights[i] = read ? weight[group.anchor_entry(out, q) + a * group.tap_row_stride + b * group.tap_column_stride]
+                          : T(0);
+      }
+      __syncthreads();  // the weights are complete
+      int q = stage / k, a = stage % k;
+      const T* row_weights = weights;
+      for (int row = 0; row < rows; ++row) {
+        const int offset = q * group.channel_stride - a * group.row_stride;
 #pragma unroll
-        for (int b = 0; b < column_end; ++b) {
-          if (a <= h && b <= w) {
-            const Acc value = static_cast<Acc>(pixel[-a * group.row_stride - b * group.column_stride]);
-            const int tap = a * group.tap_row_stride + b * group.tap_column_stride;
+        for (int b = 0; b < k; ++b) {
+          T entry[kApplyChannels];
 #pragma unroll
-            for (int r = 0; r < kApplyChannels; ++r) {
-              if (a + b > 0 || q <= p + r) {
-                sum[r] += static_cast<Acc>(taps[r][tap]) * value;
-              }
+          for (int i = 0; i < kApplyChannels; i += kVector<T>) {
+            const Vector<T> loaded = load_vector(row_weights + i);
+#pragma unroll
+            for (int v = 0; v < kVector<T>; ++v) {
+              entry[i + v] = loaded.value[v];
             }
           }
+#pragma unroll
+          for (int j = 0; j < kApplyPixels; ++j) {
+            const T value = a <= h[j] && b <= w[j] ? pixel[j][offset - b * group.column_stride] : T(0);
+#pragma unroll
+            for (int i = 0; i < kApplyChannels; ++i) {
+              sum[j][i] += entry[i] * value;
+            }
+          }
+          row_weights += kApplyChannels;
+        }
+        if (++a == k) {
+          a = 0;
+          ++q;
         }
       }
-      pixel += group.channel_stride;
-#pragma unroll
-      for (int r = 0; r < kApplyChannels; ++r) {
-        taps[r] += group.in_stride;
-      }
+      __syncthreads();  // nobody reads the weights any more
     }
-    T* out = y + group.pixel(h, w);
 #pragma unroll
-    for (int r = 0; r < kApplyChannels; ++r) {
-      if (p + r < n) {
-        out[(p + r) * group.channel_stride] = static_cast<T>(sum[r]);
+    for (int j = 0; j < kApplyPixels; ++j) {
+      if (image[j] >= 0) {
+        T* y = static_cast<T*>(params.y) + group_offset(shape, image[j], group_index) + group.pixel(h[j], w[j]);
+#pragma unroll
+        for (int i = 0; i < kApplyChannels; ++i) {
+          if (p + i < n) {
+            y[(p + i) * group.channel_stride] = sum[j][i];
+          }
+        }
       }
     }
   }
 }
 
-// element, filter side (0: any, taken at run time), name; the names are built in src/cuda/launch.rs
-#define INV_CONV_APPLY(T, K, name)                              \
-  extern "C" __global__ void __launch_bounds__(kApplyThreads)   \
-      name(const __grid_constant__ InvConvApplyParams params) { \
-    inv_conv_apply<T, K>(params);                               \
+// One block a multiprocessor is enough for the bounds: asked to guess, ptxas saves registers and spills.
+// element, filter side (0: any, taken at run time), name; the names are built in src/cuda/kernels.rs
+#define INV_CONV_APPLY(T, K, name)                                \
+  extern "C" __global__ void __launch_bounds__(kApplyThreads, 1) \
+      name(const __grid_constant__ InvConvApplyParams params) {   \
+    inv_conv_apply<T, K>(params);                                 \
   }
 
 INV_CONV_APPLY(float, 1, inv_conv_apply_f32_k1)

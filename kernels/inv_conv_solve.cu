@@ -1,196 +1,233 @@
 // Inverse of a corner-padded convolution: x with A(W) x = y, or A(W)^T x = y, in one launch.
 //
-//   x[p,h,w] = sum_{q<=p} D^-1[p,q] r[q,h,w],   D[p,q] = W[p,q,0,0]
-//   r[q,h,w] = y[q,h,w] - sum_{(a,b) != (0,0)} sum_i W[q,i,a,b] x[i,h-a,w-b]
+//   r[h,w] = y[h,w] - sum_{a+b>=2} W[a,b] x[h-a,w-b]                       taps from two diagonals back and more
+//   x[h,w] = D^-1 r[h,w] - (D^-1 W[0,1]) x[h,w-1] - (D^-1 W[1,0]) x[h-1,w]       D = W[0,0], lower triangular
 //
-// in the walk coordinates of inv_conv.cuh, which cover the four corners and the adjoint.
+// in the walk coordinates of inv_conv.cuh, which cover the four corners and the adjoint; x, y and r are vectors of the
+// group's n channels here, and W[a,b] matrices.
 //
-// Order. Pixel (h, w) needs pixels of smaller h + w only, so the pixels of one anti-diagonal d = h + w are independent
-// and a sweep over d = 0 .. H+W-2 is exact. One block owns one group of one image and sweeps alone: no block ever
-// waits for another. Its threads share the (pixel, channel) items of a diagonal, pixels fastest, so that the lanes of a
-// warp read the same weights and neighbouring diagonals' entries of x that lie row_stride - column_stride apart.
+// Order. Pixel (h, w) needs pixels of smaller h + w only, so the pixels of one anti-diagonal d = h + w are independent.
+// A block owns one band of the rows of one group of one image (inv_conv_band.cuh) and sweeps its diagonals. D^-1 is
+// multiplied into the two nearest taps alone, which takes 2.5 n^3 multiplications a block; multiplying it into all of
+// them would take k^2/5 times as many and change nothing in the sweep. r of a diagonal needs only what was final one
+// barrier ago, so step d computes both
 //
-//   prologue  D^-1 into shared memory, once per block                                       barrier
-//   A         r of every item of the diagonal, from the final x of earlier diagonals        barrier: r is complete
-//   B         x = D^-1 r                                                                    barrier: x is final
+//   x on diagonal d      from r of d (step d - 1) and x of d - 1
+//   r on diagonal d + 1  from y and x up to d - 1                                       barrier: both are complete
 //
-// Where D^-1 does not fit, phase B is forward substitution, in place in x. Where the group's planes fit beside D^-1,
-// they are loaded into shared memory once, solved in place there, and stored once; else x lives in the output, whose
-// values other threads of the block may read after a barrier.
+// and there is one barrier a diagonal, the only one that a pixel waits at. The rows (and the channels of a row) of a
+// diagonal are shared among teams of lanes (inv_conv_product.cuh), which keep their channels for the whole sweep.
 //
-// Shared memory: Accumulator inverse[n][n], residual[n][min(H, W)] (both or neither), T image[n][H][W] (optional).
+// Shared memory: int ticket[4], T matrices[..], T rest[2][tap_teams][band_rows][pixel_stride],
+// T ring[slots][slot_stride].
 //
-// Floor per call: bytes 2 B C H W (read y, write x once) plus the weights from L2; multiply-adds B H W C (n k^2);
-// critical path 2 (H+W-1) barriers plus as many dependent gathers. For B C H W = 100 x 12 x 16 x 16 in float32 that is
-// 2.5 MB, 33 M multiply-adds and 62 barriers: the barriers and the latency of the gathers set the pace, not the bytes.
+// The sum of an output runs over the taps and the channels in an order that depends on the sizes and the dtype alone:
+// bands, chunks and the number of threads do not change a bit. Floors and plans: docs/performance-gpu.md.
 //
 // Source: the diagonal-parallel inversion of Kallappa, Nagar & Varma, "FInC Flow" (2023),
 // https://arxiv.org/abs/2301.09266, used as a layer by Nagar & Varma, "Inverse-Flow" (2025),
 // https://arxiv.org/abs/2410.14634. The adjoint is the same sweep from the opposite corner, because A^T is triangular
 // in the opposite order.
 
-#include "inv_conv.cuh"
+#include "inv_conv_product.cuh"
 
-constexpr int kSolveThreads = 512;  // twin: SOLVE_THREADS in src/cuda/launch.rs
+// Threads of a block at most, which leaves 168 registers to each, or 255; twin: solve_threads in
+// src/cuda/launch/solve.rs.
+template <typename T>
+constexpr int kSolveThreads = sizeof(T) == 4 ? 384 : 256;
 
-// Solves D z = rhs in place for `columns` right-hand sides; rhs[p][j] is at base[p * row_stride + j * column_stride].
-//
-// Called by all threads of the block after a barrier; ends with one. Round m divides row m, waits until the whole row
-// is final, then takes its multiples from the rows below. One barrier a round is enough: the items of row m+1 come
-// first in the update, so the thread that updates an item of that row last is the one that divides it in the next
-// round, and the other rows are not touched again before the next barrier.
-template <typename T, typename V>
-__device__ __forceinline__ void substitute(const InvConvGroup& group, const T* __restrict__ weight, V* base,
-                                           int row_stride, int column_stride, int columns) {
-  const int n = group.channels;
-  for (int m = 0; m < n; ++m) {
-    const T pivot = weight[group.anchor_entry(m, m)];
-    V* row = base + m * row_stride;
-    for (int j = threadIdx.x; j < columns; j += blockDim.x) {
-      row[j * column_stride] /= pivot;
-    }
-    __syncthreads();  // row m is final
-    for (int item = threadIdx.x; item < (n - 1 - m) * columns; item += blockDim.x) {
-      const int p = m + 1 + item / columns, j = item % columns;
-      base[p * row_stride + j * column_stride] -= weight[group.anchor_entry(p, m)] * row[j * column_stride];
-    }
+// What one thread does at each step.
+template <typename T, typename Product>
+struct InvConvSweep {
+  static constexpr int S = Product::kSlices, P = Product::kOutputs, J = Product::kRows;
+
+  const InvConvBand<T>& band;
+  const Product& product;
+  T* rest;               // r of two diagonals, in a part of each tap team
+  int part_stride;       // from one part to the next
+  int teams;             // of threads that share the far taps
+  int team;              // this thread's
+  int groups;            // of J rows, in the band
+  int groups_at_once;    // that the block works on
+  int group;             // that this thread works on first
+  int warp_first, warp_last;  // those of its warp
+  bool warp_near;        // some lane of its warp is in the first tap team, which computes x
+  int out, out_place;    // the channel that it ends with
+  int slice_place;       // where its slice lies in a pixel
+  int s;
+  bool writes;
+
+  // The rows of diagonal d that are inside the image; none if first > last.
+  struct Rows {
+    int first, last;
+  };
+  __device__ __forceinline__ Rows rows_on(int d) const {
+    return {max(0, d - (band.width - 1)), min(d, band.rows - 1)};
   }
-}
 
-// sum_{(a,b) != (0,0)} sum_q W[p,q,a,b] x[q,h-a,w-b] over the taps inside the image.
-//
-// `taps` points at W[p,0,0,0] and `pixel` at x[0,h,w]. K = 0 takes the filter's side at run time.
-template <typename T, int K>
-__device__ __forceinline__ typename Accumulator<T>::type earlier_pixels(const InvConvGroup& group, int kernel,
-                                                                        const T* __restrict__ taps, const T* pixel,
-                                                                        int h, int w) {
-  using Acc = typename Accumulator<T>::type;
-  const int row_end = K > 0 ? K : min(kernel, h + 1);
-  const int column_end = K > 0 ? K : min(kernel, w + 1);
-  Acc sum = 0;
-  for (int q = 0; q < group.channels; ++q) {
-#pragma unroll(K > 0 && K <= 3 ? K : 1)  // wider filters unrolled both ways would spill
-    for (int a = 0; a < row_end; ++a) {
+  // x on diagonal d, in slot `slot` of the ring, and r on diagonal d + 1.
+  __device__ __forceinline__ void step(int d, int slot) const {
+    const Rows now = rows_on(d), next = rows_on(d + 1);
+    const T* rest_now = rest + (d & 1) * teams * part_stride;
+    T* rest_next = rest + (((d + 1) & 1) * teams + team) * part_stride;
+    const int before = slot >= 1 ? slot - 1 : slot - 1 + band.slots;
+    const int after = slot + 1 < band.slots ? slot + 1 : 0;
+    for (int base = 0; base < groups; base += groups_at_once) {
+      // the same decision in all lanes of a warp, because they sum together
+      const int warp_first_row = (base + warp_first) * J, warp_last_row = (base + warp_last) * J + J - 1;
+      const int row = min(base + group, groups - 1) * J;
+      const bool owner = writes && base + group < groups;
+      if (warp_near && now.first <= min(now.last, warp_last_row) && now.last >= warp_first_row) {
+        typename Product::Sums sums = {};
+        product.add_near(sums, rest_now + row * band.pixel_stride + slice_place, part_stride,
+                         band.pixel(before, row) + slice_place,
+                         // without taps above there is no row above either, and nothing reads it
+                         band.pixel(before, band.halo > 0 ? row - 1 : row) + slice_place);
 #pragma unroll
-      for (int b = 0; b < column_end; ++b) {
-        if (a + b > 0 && a <= h && b <= w) {
-          sum += static_cast<Acc>(taps[a * group.tap_row_stride + b * group.tap_column_stride]) *
-                 static_cast<Acc>(pixel[-a * group.row_stride - b * group.column_stride]);
+        for (int j = 0; j < J; ++j) {
+          const T value = sum_over_lanes<S, P>(sums[j], s);
+          if (owner && team == 0 && row + j >= now.first && row + j <= now.last) {
+            band.pixel(slot, row + j)[out_place] = value;
+          }
+        }
+      }
+      if (next.first <= min(next.last, warp_last_row) && next.last >= warp_first_row) {
+        typename Product::Sums sums = {};
+        product.add_far(sums, team, [&](int a, int b) {
+          const int source = after - (a + b);
+          return band.pixel(source >= 0 ? source : source + band.slots, row - a) + slice_place;
+        });
+#pragma unroll
+        for (int j = 0; j < J; ++j) {
+          const T value = sum_over_lanes<S, P>(sums[j], s);
+          if (owner && row + j >= next.first && row + j <= next.last) {
+            const T here = team == 0 ? band.pixel(after, row + j)[out_place] : T(0);
+            rest_next[(row + j) * band.pixel_stride + out_place] = here + value;
+          }
         }
       }
     }
-    taps += group.in_stride;
-    pixel += group.channel_stride;
   }
-  return sum;
-}
+};
 
-// The sweep over the diagonals. `y` and `x` are the group's planes and may be the same; `inverse` is null where the
-// anchor is to be solved by substitution.
-template <typename T, int K>
-__device__ __forceinline__ void sweep(const InvConvShape& shape, const InvConvGroup& group,
-                                      const T* __restrict__ weight, const T* y, T* x,
-                                      const typename Accumulator<T>::type* inverse,
-                                      typename Accumulator<T>::type* residual) {
-  using Acc = typename Accumulator<T>::type;
-  const int n = group.channels;
-  const int step = group.row_stride - group.column_stride;  // to the diagonal's next pixel
-  for (int d = 0; d < shape.height + shape.width - 1; ++d) {
-    const int first_row = max(0, d - (shape.width - 1));
-    const int length = min(d, shape.height - 1) - first_row + 1;
-    const int first = group.pixel(first_row, d - first_row);
-
-    for (int item = threadIdx.x; item < length * n; item += blockDim.x) {
-      const int p = item / length, j = item % length;
-      const int h = first_row + j, w = d - h;
-      const int pixel = first + j * step;
-      const int here = pixel + p * group.channel_stride;
-      const Acc rest = static_cast<Acc>(y[here]) - earlier_pixels<T, K>(group, shape.kernel,
-                                                                        weight + group.anchor_entry(p, 0), x + pixel,
-                                                                        h, w);
-      if (inverse) {
-        residual[item] = rest;
-      } else {
-        x[here] = static_cast<T>(rest);
-      }
-    }
-    __syncthreads();  // the residuals are complete
-
-    if (inverse) {
-      for (int item = threadIdx.x; item < length * n; item += blockDim.x) {
-        const int p = item / length, j = item % length;
-        Acc sum = 0;
-        for (int q = 0; q <= p; ++q) {
-          sum += inverse[p * n + q] * residual[q * length + j];
-        }
-        x[first + j * step + p * group.channel_stride] = static_cast<T>(sum);
-      }
-      __syncthreads();  // x is final, and nobody reads the residuals any more
-    } else {
-      substitute(group, weight, x + first, group.channel_stride, step, length);
-    }
-  }
-}
-
-template <typename T, int K>
+template <typename T, typename Product>
 __device__ __forceinline__ void inv_conv_solve(const InvConvSolveParams& params) {
-  using Acc = typename Accumulator<T>::type;
-  const InvConvShape& shape = params.shape;
-  const int image = blockIdx.x / shape.groups;
-  const int group_index = blockIdx.x % shape.groups;
-  const InvConvGroup group(shape, group_index, params.adjoint != 0);
-  const int n = group.channels;
-  const T* __restrict__ weight = static_cast<const T*>(params.weight);
-  const T* y = static_cast<const T*>(params.y) + group_offset(shape, image, group_index);
-  T* x = static_cast<T*>(params.x) + group_offset(shape, image, group_index);
+  constexpr int S = Product::kSlices, P = Product::kOutputs, J = Product::kRows;
+  int* header = reinterpret_cast<int*>(dynamic_shared());
+  T* matrices = reinterpret_cast<T*>(header + 4);
+  const int matrix_elements = round_up(Product::matrix_elements(params), kVector<T>);
+  T* rest = matrices + matrix_elements;
 
-  Acc* inverse = nullptr;
-  Acc* residual = nullptr;
-  unsigned char* free = dynamic_shared();
-  if (params.inverse_in_shared) {
-    inverse = reinterpret_cast<Acc*>(free);
-    residual = inverse + n * n;
-    free = reinterpret_cast<unsigned char*>(residual + n * min(shape.height, shape.width));
-    for (int entry = threadIdx.x; entry < n * n; entry += blockDim.x) {
-      inverse[entry] = entry / n == entry % n ? Acc(1) : Acc(0);
-    }
-    __syncthreads();  // the identity is complete
-    substitute(group, weight, inverse, n, 1, n);
+  // zeros where nothing else is written: padding of the matrices and of r
+  const int slice = Product::kSlice > 0 ? Product::kSlice : params.slice;
+  const int tap_teams = Product::tap_teams(params);
+  const int part_stride = params.band_rows * S * round_up(slice, kVector<T>);
+  for (int i = threadIdx.x; i < matrix_elements + 2 * tap_teams * part_stride; i += blockDim.x) {
+    matrices[i] = T(0);
   }
+  const int ticket = take_ticket(params, header);  // a barrier: the zeros are complete
+  InvConvBand<T> band(params, ticket, S, slice);
+  band.ring = rest + 2 * tap_teams * part_stride;
 
-  if (params.image_in_shared) {
-    T* planes = reinterpret_cast<T*>(free);
-    const int size = n * shape.height * shape.width;
-    for (int i = threadIdx.x; i < size; i += blockDim.x) {
-      planes[i] = y[i];
-    }
-    __syncthreads();  // the planes are loaded
-    sweep<T, K>(shape, group, weight, planes, planes, inverse, residual);
-    for (int i = threadIdx.x; i < size; i += blockDim.x) {
-      x[i] = planes[i];
-    }
+  const int diagonals = band.diagonals(), chunk = params.chunk;
+  band.load_rows(params.band_rows, -band.history, min(chunk, diagonals));
+
+  // this thread's place in its row
+  const int row_threads = S * slice / P * S;
+  const int in_row = threadIdx.x % row_threads, s = in_row % S, lane_team = in_row / S;
+  const T* __restrict__ weight = static_cast<const T*>(params.weight);
+  const Product product(params, band, weight, matrices, lane_team * P, s);
+
+  const bool above = band.waits_for != nullptr;
+  if (above) {
+    band.wait_for_halo(params.band_rows, chunk);
+    band.load_halo(-band.history, chunk);
   } else {
-    sweep<T, K>(shape, group, weight, y, x, inverse, residual);
+    band.load_halo(-band.history, band.slots - band.history);  // zeros, in every slot, for good
+  }
+  wait_for_copies();
+  __syncthreads();  // the first chunk is there
+
+  // threads from the fastest index: a row's, the rows that the block works on at once, the tap teams
+  const int groups_at_once = blockDim.x / (row_threads * tap_teams), team_threads = groups_at_once * row_threads;
+  const int group = threadIdx.x / row_threads % groups_at_once, tap_team = threadIdx.x / team_threads;
+  const int first = threadIdx.x / 32 * 32, last = first + 31;  // of the warp
+  const bool one_team = first / team_threads == last / team_threads;
+  const int out = lane_team * P + s % P;
+  const InvConvSweep<T, Product> sweep{
+      band,
+      product,
+      rest,
+      part_stride,
+      tap_teams,
+      min(tap_team, tap_teams - 1),
+      params.band_rows / J,
+      groups_at_once,
+      group,
+      one_team ? first % team_threads / row_threads : 0,
+      one_team ? last % team_threads / row_threads : groups_at_once - 1,
+      first < team_threads,
+      out,
+      band.place(out),
+      s * band.padded_slice,
+      s,
+      s < P && tap_team < tap_teams && out < band.group.channels,
+  };
+
+  // the steps of a chunk are d = start - 1 .. start + chunk - 2: those that read its y
+  for (int start = 0; start <= diagonals; start += chunk) {
+    const int next = start + chunk, end = min(next, diagonals + 1);
+    band.load_rows(params.band_rows, next, min(next + chunk, diagonals));
+    int slot = band.slot_of(start - 1);
+    for (int d = start - 1; d < end - 1; ++d) {
+      sweep.step(d, slot);
+      slot = slot + 1 < band.slots ? slot + 1 : 0;
+      __syncthreads();  // x of d and r of d + 1 are complete
+    }
+    band.store_rows(max(start - 1, 0), end - 1);
+    if (above && next < diagonals) {
+      band.wait_for_halo(params.band_rows, next + chunk);
+      band.load_halo(next, next + chunk);
+    }
+    wait_for_copies();
+    __syncthreads();  // the next chunk is there, and this one is stored
+    band.publish(end - 1);
   }
 }
 
-// One block a multiprocessor is enough for the bounds: asked to guess, ptxas saves registers and spills on sm_80.
-// element, filter side (0: any, taken at run time), name; the names are built in src/cuda/launch.rs
-#define INV_CONV_SOLVE(T, K, name)                               \
-  extern "C" __global__ void __launch_bounds__(kSolveThreads, 1) \
-      name(const __grid_constant__ InvConvSolveParams params) {  \
-    inv_conv_solve<T, K>(params);                                \
+// One block a multiprocessor is enough for the bounds: asked to guess, ptxas saves registers and spills.
+#define INV_CONV_SOLVE(name, threads, T, ...)                   \
+  extern "C" __global__ void __launch_bounds__(threads, 1)      \
+      name(const __grid_constant__ InvConvSolveParams params) { \
+    inv_conv_solve<T, __VA_ARGS__>(params);                     \
   }
 
-INV_CONV_SOLVE(float, 1, inv_conv_solve_f32_k1)
-INV_CONV_SOLVE(float, 2, inv_conv_solve_f32_k2)
-INV_CONV_SOLVE(float, 3, inv_conv_solve_f32_k3)
-INV_CONV_SOLVE(float, 5, inv_conv_solve_f32_k5)
-INV_CONV_SOLVE(float, 7, inv_conv_solve_f32_k7)
-INV_CONV_SOLVE(float, 0, inv_conv_solve_f32)
-INV_CONV_SOLVE(double, 1, inv_conv_solve_f64_k1)
-INV_CONV_SOLVE(double, 2, inv_conv_solve_f64_k2)
-INV_CONV_SOLVE(double, 3, inv_conv_solve_f64_k3)
-INV_CONV_SOLVE(double, 5, inv_conv_solve_f64_k5)
-INV_CONV_SOLVE(double, 7, inv_conv_solve_f64_k7)
-INV_CONV_SOLVE(double, 0, inv_conv_solve_f64)
+// matrices in registers: threads at most, filter side, channels of a slice, slices, outputs of a team; for up to slices x
+// slice channels. Twin: REGISTER_SHAPES in src/cuda/kernels.rs.
+#define INV_CONV_SOLVE_IN_REGISTERS(name, threads, K, Q, S, P) \
+  INV_CONV_SOLVE(name, threads, float, RegisterProduct<float, K, Q, S, P>)
+
+INV_CONV_SOLVE_IN_REGISTERS(inv_conv_solve_f32_k2_n4, 384, 2, 4, 1, 1)
+INV_CONV_SOLVE_IN_REGISTERS(inv_conv_solve_f32_k2_n8, 384, 2, 4, 2, 2)
+INV_CONV_SOLVE_IN_REGISTERS(inv_conv_solve_f32_k2_n12, 384, 2, 3, 4, 4)
+INV_CONV_SOLVE_IN_REGISTERS(inv_conv_solve_f32_k2_n16, 256, 2, 4, 4, 4)
+INV_CONV_SOLVE_IN_REGISTERS(inv_conv_solve_f32_k2_n24, 384, 2, 6, 4, 2)
+INV_CONV_SOLVE_IN_REGISTERS(inv_conv_solve_f32_k2_n48, 384, 2, 12, 4, 1)
+INV_CONV_SOLVE_IN_REGISTERS(inv_conv_solve_f32_k3_n4, 384, 3, 4, 1, 1)
+INV_CONV_SOLVE_IN_REGISTERS(inv_conv_solve_f32_k3_n8, 384, 3, 4, 2, 2)
+INV_CONV_SOLVE_IN_REGISTERS(inv_conv_solve_f32_k3_n12, 384, 3, 3, 4, 4)
+INV_CONV_SOLVE_IN_REGISTERS(inv_conv_solve_f32_k3_n16, 256, 3, 4, 4, 4)
+INV_CONV_SOLVE_IN_REGISTERS(inv_conv_solve_f32_k3_n24, 384, 3, 6, 4, 2)
+INV_CONV_SOLVE_IN_REGISTERS(inv_conv_solve_f32_k3_n48, 384, 3, 12, 4, 1)
+
+// any filter, any number of channels: slices, rows of a thread
+#define INV_CONV_SOLVE_IN_SHARED(name, T, S, J) INV_CONV_SOLVE(name, kSolveThreads<T>, T, SharedProduct<T, S, J>)
+
+INV_CONV_SOLVE_IN_SHARED(inv_conv_solve_f32_s1, float, 1, 1)
+INV_CONV_SOLVE_IN_SHARED(inv_conv_solve_f32_s4_j1, float, 4, 1)
+INV_CONV_SOLVE_IN_SHARED(inv_conv_solve_f32_s4_j2, float, 4, 2)
+INV_CONV_SOLVE_IN_SHARED(inv_conv_solve_f32_s4_j4, float, 4, 4)
+INV_CONV_SOLVE_IN_SHARED(inv_conv_solve_f64_s1, double, 1, 1)
+INV_CONV_SOLVE_IN_SHARED(inv_conv_solve_f64_s4_j1, double, 4, 1)
+INV_CONV_SOLVE_IN_SHARED(inv_conv_solve_f64_s4_j2, double, 4, 2)
+INV_CONV_SOLVE_IN_SHARED(inv_conv_solve_f64_s4_j4, double, 4, 4)

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Checks the program on a machine with an NVIDIA GPU: the tests called cuda_*, compute-sanitizer over
-# them, doctor, and a short training. Runs from a bundle (scripts/gpu_bundle.sh) without cargo.
+# Checks and measures the program on a machine with an NVIDIA GPU: doctor, the tests called cuda_*
+# (parity with the CPU, central differences, repeatability), the bench of the operators and of the
+# models, a short training, compute-sanitizer over the small shapes. Runs from a bundle
+# (scripts/gpu_bundle.sh) without cargo.
 #
 #   scripts/gpu_check.sh [OUT]    collects everything in OUT (gpu-check by default); summary.json sums it up
 #
+# The whole takes nine minutes at most (LIMIT_S sets another limit, in seconds): every step has a limit
+# of its own, what comes first matters most, and what finds no time left counts as failed. bench-op.jsonl and bench-model.jsonl hold the measurements, one object a line.
 # Needs the NVIDIA driver and a python3 that imports torch of the right version; PYTHON names another.
 # compute-sanitizer and ncu are used where they are found.
 set -euo pipefail
@@ -47,19 +51,32 @@ export LIBTORCH=${torch_lib%/lib}
 # a GPU test that finds no GPU must fail here, not skip itself
 export INVERSE_FLOW_REQUIRE_CUDA=1
 
+deadline=$((SECONDS + ${LIMIT_S:-540}))
 mkdir -p "$out"
 : >"$out/results.tsv"
 failures=0
 
-# check NAME LOG COMMAND...: runs it, keeps its output, notes its result.
+# check NAME SECONDS LOG COMMAND...: runs it for that long at most, keeps its output, notes its result.
 check() {
-  local name=$1 log=$out/$2 start=$SECONDS result=ok
-  shift 2
-  "$@" >"$log" 2>&1 || result=failed
+  local name=$1 limit=$2 log=$out/$3 start=$SECONDS result=ok
+  local left=$((deadline - SECONDS))
+  shift 3
+  if [ "$left" -lt 5 ]; then
+    skip "$name" "no time left"
+    failures=$((failures + 1))
+    return
+  fi
+  [ "$limit" -le "$left" ] || limit=$left
+  timeout --kill-after=5 "$limit" "$@" >"$log" 2>"$log.err" || result=failed
+  # standard output alone where it is data, the rest after it everywhere else
+  case $log in
+  *.json | *.jsonl | *.csv) [ -s "$log.err" ] || rm -f "$log.err" ;;
+  *) cat "$log.err" >>"$log" && rm -f "$log.err" ;;
+  esac
   [ "$result" = ok ] || failures=$((failures + 1))
   printf '%s\t%s\t%s\t%d\n' "$name" "$result" "$(basename "$log")" $((SECONDS - start)) >>"$out/results.tsv"
   printf '%-28s %-7s %4d s\n' "$name" "$result" $((SECONDS - start))
-  [ "$result" = ok ] || tail -n 15 "$log"
+  [ "$result" = ok ] || cat "$log" "$log.err" 2>/dev/null | tail -n 15
 }
 
 skip() {
@@ -67,18 +84,27 @@ skip() {
   printf '%-28s skipped: %s\n' "$1" "$2"
 }
 
-# doctor's JSON on standard output must stay free of what else is printed
-doctor() { "$program" doctor --json >"$out/doctor.json"; }
-check doctor doctor.log doctor
+check doctor 30 doctor.json "$program" doctor --json
 
 for test in tests/*; do
   [ -x "$test" ] || continue
-  check "$(basename "$test")" "test-$(basename "$test").log" "$test" cuda_ --test-threads=1
+  check "$(basename "$test")" 100 "test-$(basename "$test").log" "$test" cuda_ --test-threads=1
 done
 
-# the sanitizer slows kernels down a hundredfold, so only the comparison with the reference runs under it
+check bench-op 100 bench-op.jsonl "$program" bench op --device cuda --json
+check bench-model 60 bench-model.jsonl "$program" bench model --device cuda --json
+
+check train 40 train.log "$program" train --preset quick/inverse-flow --data glyphs --device cuda \
+  --max-steps 50 --seed 1 --overwrite --out "$out/run"
+check eval 20 eval.json "$program" eval "$out/run" --device cuda --limit 500 --roundtrip --json
+
+if compgen -G 'python/test_*.py' >/dev/null; then
+  export INVERSE_FLOW_LIBRARY=$root/bin/libinverse_flow.so
+  check python 60 python.log "$python" -m unittest discover --start-directory python --verbose
+fi
+
+# the sanitizer slows kernels down a hundredfold, so only the small shapes run under it
 parity=$(find tests -type f -name '*parity*' 2>/dev/null | sort | head -n 1)
-[ -n "$parity" ] || parity=$(find tests -type f 2>/dev/null | sort | head -n 1)
 sanitizer=$(command -v compute-sanitizer || compgen -G '/usr/local/cuda*/bin/compute-sanitizer' | head -n 1 || true)
 for tool in memcheck racecheck; do
   if [ -z "$parity" ]; then
@@ -86,24 +112,16 @@ for tool in memcheck racecheck; do
   elif [ -z "$sanitizer" ]; then
     skip "$tool" "compute-sanitizer is not found"
   else
-    check "$tool" "$tool.log" "$sanitizer" --tool "$tool" --error-exitcode 9 "$parity" cuda_ --test-threads=1
+    check "$tool" 60 "$tool.log" "$sanitizer" --tool "$tool" --error-exitcode 9 \
+      "$parity" cuda_small_shapes --test-threads=1
   fi
 done
 
-check train train.log "$program" train --preset quick/inverse-flow --data glyphs --device cuda \
-  --max-steps 50 --seed 1 --overwrite --out "$out/run"
-check eval eval.json "$program" eval "$out/run" --device cuda --limit 500 --roundtrip --json
-
 ncu=$(command -v ncu || true)
 if [ -n "$ncu" ] && [ -n "$parity" ]; then
-  check ncu ncu.csv "$ncu" --csv --launch-count 20 --set basic "$parity" cuda_ --test-threads=1
+  check ncu 40 ncu.csv "$ncu" --csv --launch-count 20 --set basic "$parity" cuda_small_shapes --test-threads=1
 else
   skip ncu "ncu or a GPU test is not found"
-fi
-
-if compgen -G 'python/test_*.py' >/dev/null; then
-  INVERSE_FLOW_LIBRARY=$root/bin/libinverse_flow.so \
-    check python python.log "$python" -m unittest discover --start-directory python --verbose
 fi
 
 "$python" - "$out" "$card" "$driver" "$torch" "$(cat commit 2>/dev/null || echo unknown)" <<'PY'

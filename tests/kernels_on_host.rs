@@ -2,7 +2,12 @@
 
 mod host_cuda;
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
 use host_cuda::{Config, Run};
+use inverse_flow::cuda::kernels::{Element, Solver, REGISTER_SHAPES};
+use inverse_flow::cuda::launch::SolveLimits;
 use inverse_flow::ops::{reference, Corner, Geometry};
 use tch::{Device, Kind, Tensor};
 
@@ -12,7 +17,7 @@ const SHARED: usize = 64 * 1024;
 /// Batch, channels, groups, rows, columns, filter side: every path of the dispatch, odd and unequal sizes, planes of
 /// one row or column, filters larger than the image, one channel per group, more channels or
 /// pixels in a diagonal than a warp, more images than chunks.
-const CASES: [[i64; 6]; 18] = [
+const CASES: [[i64; 6]; 33] = [
     [3, 8, 4, 5, 3, 3],
     [1, 12, 1, 9, 10, 3],
     [2, 6, 2, 4, 7, 2],
@@ -31,6 +36,21 @@ const CASES: [[i64; 6]; 18] = [
     [1, 36, 1, 3, 2, 2],
     [1, 2, 1, 34, 35, 3],
     [7, 2, 1, 2, 3, 40],
+    [2, 7, 1, 5, 4, 2],
+    [1, 6, 1, 6, 3, 3],
+    [1, 11, 1, 4, 5, 2],
+    [2, 14, 1, 3, 4, 2],
+    [1, 32, 2, 5, 3, 3],
+    [1, 20, 1, 20, 3, 3],
+    [1, 36, 1, 11, 3, 3],
+    [1, 12, 1, 17, 4, 5],
+    [1, 17, 1, 3, 4, 4],
+    [1, 4, 1, 4, 3, 2],
+    [1, 9, 1, 8, 9, 7],
+    [1, 21, 1, 4, 3, 3],
+    [1, 36, 1, 2, 5, 3],
+    [1, 40, 1, 2, 3, 2],
+    [1, 24, 1, 8, 3, 2],
 ];
 
 struct Case {
@@ -102,16 +122,20 @@ fn f64_of(x: &Tensor) -> Tensor {
     x.to_kind(Kind::Double)
 }
 
-/// Shared memory limits that give every plan of a solve: all in shared memory, only the inverse, nothing.
-fn solve_runs(case: &Case) -> [(Run, [i32; 2]); 3] {
-    let n = case.geometry.group_channels();
-    let bytes = if case.x.kind() == Kind::Float { 4 } else { 8 };
-    let inverse = n * (n + case.geometry.height.min(case.geometry.width)) * bytes;
-    [
-        (Run::within(SHARED), [1, 1]),
-        (Run::within(inverse as usize), [1, 0]),
-        (Run::within(0), [0, 0]),
-    ]
+/// Limits of a solve: the device's, bands and chunks as small as can be, and so little shared memory that the far taps'
+/// matrices do not fit where there are many.
+fn solve_limits() -> [SolveLimits; 3] {
+    let device = SolveLimits::of_device(SHARED);
+    let small = SolveLimits {
+        band_rows: 2,
+        chunk: 3,
+        ..device
+    };
+    let poor = SolveLimits {
+        shared: 6 * 1024,
+        ..device
+    };
+    [device, small, poor]
 }
 
 fn for_all_cases(check: impl Fn(&Case, &str)) {
@@ -128,48 +152,113 @@ fn for_all_cases(check: impl Fn(&Case, &str)) {
 
 #[test]
 fn solve_agrees_with_the_twin() {
+    let (kernels, teams) = (Mutex::new(BTreeSet::new()), Mutex::new(BTreeSet::new()));
     for_all_cases(|case, what| {
         let Case {
             corners, x, weight, ..
         } = case;
         for adjoint in [false, true] {
             let expected = reference::solve(&f64_of(x), &f64_of(weight), corners, adjoint).unwrap();
-            for (run, expected_flags) in solve_runs(case) {
-                let (got, flags) = host_cuda::solve(x, weight, corners, adjoint, run);
-                assert_eq!(flags, expected_flags, "{what}");
-                assert_close(
-                    &got,
-                    &expected,
-                    &format!("{what} adjoint {adjoint} {run:?}"),
-                );
+            for limits in solve_limits() {
+                for (plan, got) in
+                    host_cuda::solve(x, weight, corners, adjoint, &limits, Run::PLAIN)
+                {
+                    assert_close(
+                        &got,
+                        &expected,
+                        &format!("{what} adjoint {adjoint} {plan:?}"),
+                    );
+                    teams.lock().unwrap().insert(plan.params.tap_teams);
+                    kernels.lock().unwrap().insert((
+                        plan.launch.kernel,
+                        plan.params.far_in_shared,
+                        plan.params.bands > 1,
+                    ));
+                }
             }
         }
     });
+    // every kernel of the sources ran, in one band and in several, with and without the far matrices in shared memory
+    let ran = kernels.into_inner().unwrap();
+    assert!(teams.into_inner().unwrap().is_superset(&[1, 2, 4].into()));
+    let assert_ran = |name, far_in_shared, bands| {
+        let run = (name, far_in_shared, bands);
+        assert!(ran.contains(&run), "{run:?}");
+    };
+    for bands in [false, true] {
+        for shape in REGISTER_SHAPES {
+            for kernel in [2, 3] {
+                let solver = Solver::Registers { shape, kernel };
+                assert_ran(solver.kernel(Element::F32).unwrap().1, 0, bands);
+            }
+        }
+    }
+    for element in Element::ALL {
+        for far_in_shared in [0, 1] {
+            for (slices, rows) in [(1, 1), (4, 1), (4, 2), (4, 4)] {
+                let (_, name) = Solver::Shared { slices, rows }.kernel(element).unwrap();
+                assert_ran(name, far_in_shared, true);
+                // an image of few rows has no use for four of them a thread, one of many is cut into bands
+                if rows < 4 {
+                    assert_ran(name, far_in_shared, false);
+                }
+            }
+        }
+        assert_ran(Solver::Wide.kernel(element).unwrap().1, 0, false);
+    }
 }
 
 #[test]
-fn solve_by_substitution_works_in_shared_memory_too() {
-    // the image of 40 channels fits into a limit that their anchor's inverse exceeds
-    for adjoint in [false, true] {
-        let case = case([2, 40, 1, 2, 3, 2], 1, Kind::Double);
-        let run = Run::within(40 * 6 * 8);
-        let (got, flags) = host_cuda::solve(&case.x, &case.weight, &case.corners, adjoint, run);
-        assert_eq!(flags, [0, 1]);
-        let expected = reference::solve(&case.x, &case.weight, &case.corners, adjoint).unwrap();
-        assert_close(&got, &expected, "substitution in shared memory");
+fn bands_that_run_at_the_same_time_wait_for_each_other() {
+    let limits = solve_limits()[1];
+    for (sizes, kind) in [
+        ([3, 8, 4, 5, 3, 3], Kind::Float),
+        ([2, 6, 2, 9, 7, 2], Kind::Float),
+        ([1, 5, 1, 11, 6, 4], Kind::Double),
+    ] {
+        let case = case(sizes, 1, kind);
+        let (x, weight, corners) = (&case.x, &case.weight, &case.corners);
+        let alone = host_cuda::solve(x, weight, corners, true, &limits, Run::PLAIN);
+        for (order, resident) in [(0, 4), (1, 3), (17, 64), (18, 2)] {
+            let run = Run {
+                order,
+                resident,
+                ..Run::PLAIN
+            };
+            let together = host_cuda::solve(x, weight, corners, true, &limits, run);
+            for ((plan, got), (_, expected)) in together.iter().zip(&alone) {
+                assert!(got.equal(expected), "order {order}: {plan:?}");
+            }
+        }
+        assert!(alone.iter().any(|(plan, _)| plan.params.bands > 1));
+    }
+}
+
+#[test]
+fn the_published_scheme_agrees_with_the_twin() {
+    for sizes in [[3, 4, 1, 5, 3, 3], [2, 3, 1, 2, 7, 2], [0, 2, 1, 3, 3, 2]] {
+        for kind in [Kind::Float, Kind::Double] {
+            for corner in 0..4 {
+                let Case {
+                    corners, x, weight, ..
+                } = case(sizes, corner, kind);
+                let expected = reference::solve(&f64_of(&x), &f64_of(&weight), &corners, false);
+                let got = host_cuda::baseline(&x, &weight, corners[0], Run::PLAIN);
+                assert_close(&got, &expected.unwrap(), &format!("{sizes:?} {corners:?}"));
+            }
+        }
     }
 }
 
 #[test]
 fn conv_agrees_with_the_twin() {
-    let run = Run::within(SHARED);
     for_all_cases(|case, what| {
         let Case {
             corners, x, weight, ..
         } = case;
         for adjoint in [false, true] {
             let expected = reference::conv(&f64_of(x), &f64_of(weight), corners, adjoint).unwrap();
-            let got = host_cuda::conv(x, weight, corners, adjoint, run);
+            let got = host_cuda::conv(x, weight, corners, adjoint, Run::PLAIN);
             assert_close(&got, &expected, &format!("{what} adjoint {adjoint}"));
         }
     });
@@ -192,9 +281,9 @@ fn weight_grad_agrees_with_the_twin() {
             .unwrap();
         // the second limit forces tiles of few pixels
         for shared_limit in [SHARED, 10 * 1024] {
-            let run = Run::within(shared_limit);
-            let got = host_cuda::weight_grad(x, u, geometry.kernel, corners, run);
-            assert_close(&got, &expected, &format!("{what} {run:?}"));
+            let got =
+                host_cuda::weight_grad(x, u, geometry.kernel, corners, shared_limit, Run::PLAIN);
+            assert_close(&got, &expected, &format!("{what} within {shared_limit}"));
             let above = (got * mask.eq(0)).abs().max().double_value(&[]);
             assert_eq!(above, 0.0, "{what}: gradient above the diagonal");
         }
@@ -213,29 +302,31 @@ fn every_order_and_number_of_threads_gives_the_same_bits() {
             weight,
             geometry,
         } = &case;
-        let results = |order, one_warp| {
+        let results = |run| {
             let mut results = Vec::new();
-            for (run, _) in solve_runs(&case) {
-                let run = Run {
-                    order,
-                    one_warp,
-                    ..run
-                };
-                let (solved, _) = host_cuda::solve(x, weight, corners, index % 2 == 0, run);
-                results.push(solved);
+            for limits in solve_limits() {
+                let solved = host_cuda::solve(x, weight, corners, index % 2 == 0, &limits, run);
+                results.extend(solved.into_iter().map(|(_, x)| x));
             }
-            let run = Run {
-                order,
-                one_warp,
-                ..Run::within(SHARED)
-            };
             results.push(host_cuda::conv(x, weight, corners, index % 2 == 1, run));
-            results.push(host_cuda::weight_grad(x, u, geometry.kernel, corners, run));
+            results.push(host_cuda::weight_grad(
+                x,
+                u,
+                geometry.kernel,
+                corners,
+                SHARED,
+                run,
+            ));
             results
         };
-        let expected = results(0, false);
-        for (order, one_warp) in [(1, false), (17, true), (18, false)] {
-            for (got, expected) in results(order, one_warp).iter().zip(&expected) {
+        let expected = results(Run::PLAIN);
+        for (order, few_threads) in [(1, false), (17, true), (18, false)] {
+            let run = Run {
+                order,
+                few_threads,
+                ..Run::PLAIN
+            };
+            for (got, expected) in results(run).iter().zip(&expected) {
                 assert!(got.equal(expected), "{geometry:?} order {order}");
             }
         }
@@ -246,40 +337,43 @@ fn every_order_and_number_of_threads_gives_the_same_bits() {
 #[repr(C)]
 struct FaultParams {
     out: *mut f32,
+    number: *mut i32,
     fault: i32,
 }
 
-/// Runs the faulty kernel with 8 threads.
-fn fault(fault: i32, order: u32) -> Result<Vec<f32>, String> {
-    let mut out = vec![f32::NAN; 8];
+/// Runs a faulty kernel with a block of 32 threads, or `blocks` of them in turns.
+fn fault(kernel: &str, fault: i32, order: u32, blocks: u32) -> Result<Vec<f32>, String> {
+    let mut out = vec![f32::NAN; 32];
+    let mut number = 0;
     let params = FaultParams {
         out: out.as_mut_ptr(),
+        number: &raw mut number,
         fault,
     };
     let config = Config {
-        grid: [1; 3],
-        block: [8, 1, 1],
-        shared_bytes: 8 * 4,
+        grid: [blocks, 1, 1],
+        block: [32, 1, 1],
+        shared_bytes: 32 * 4,
         order,
+        resident: blocks,
     };
-    // SAFETY: `params` is the twin of the launcher's struct; `out` has one element a thread and outlives the call.
-    unsafe { host_cuda::launch("launch_fault", "fault", &params, &config) }?;
+    // SAFETY: `params` is the twin of the launcher's struct; `out` has one element a thread, and as many as there are
+    // blocks, and outlives the call, as does `number`.
+    unsafe { host_cuda::launch("launch_fault", kernel, &params, &config) }?;
     Ok(out)
 }
 
 #[test]
 fn the_fixture_sees_a_missing_barrier() {
-    let right: Vec<f32> = (0..8).map(|thread| ((thread + 1) % 8) as f32).collect();
+    let run = |kind, order| fault("fault", kind, order, 1).unwrap();
+    let right: Vec<f32> = (0..32).map(|thread| ((thread + 1) % 32) as f32).collect();
     for order in [0, 1, 17, 18] {
-        assert_eq!(fault(0, order).unwrap(), right);
-        assert_ne!(fault(1, order).unwrap(), right);
+        assert_eq!(run(0, order), right);
+        assert_ne!(run(1, order), right);
     }
     let bits = |order| {
-        fault(1, order)
-            .unwrap()
-            .iter()
-            .map(|x| x.to_bits())
-            .collect::<Vec<_>>()
+        let out = run(1, order).into_iter();
+        out.map(f32::to_bits).collect::<Vec<_>>()
     };
     assert_ne!(bits(0), bits(1));
     assert_ne!(bits(17), bits(18));
@@ -287,12 +381,48 @@ fn the_fixture_sees_a_missing_barrier() {
 
 #[test]
 fn the_fixture_sees_divergence_and_writes_beyond_shared_memory() {
-    let problem = |kind| fault(kind, 0).unwrap_err();
+    let problem = |kind| fault("fault", kind, 0, 1).unwrap_err();
     assert!(
-        problem(2).contains("4 of 8 threads returned while others wait at"),
+        problem(2).contains("16 of 32 threads returned while others wait at"),
         "{}",
         problem(2)
     );
     assert!(problem(3).contains("threads wait at"), "{}", problem(3));
-    assert!(problem(4).contains("beyond the 32 bytes"), "{}", problem(4));
+    assert!(
+        problem(4).contains("beyond the 128 bytes"),
+        "{}",
+        problem(4)
+    );
+}
+
+#[test]
+fn the_fixture_runs_shuffles_and_sees_lanes_that_miss_one() {
+    let right: Vec<f32> = (0..32).map(|lane| 1111.0 * (lane % 4 + 1) as f32).collect();
+    for order in [0, 1, 17, 18] {
+        assert_eq!(fault("fault_in_shuffle", 0, order, 1).unwrap(), right);
+        let missed = fault("fault_in_shuffle", 1, order, 1).unwrap_err();
+        assert!(missed.contains("16 of 32 threads returned"), "{missed}");
+        let elsewhere = fault("fault_in_shuffle", 2, order, 1).unwrap_err();
+        assert!(elsewhere.contains("threads wait at"), "{elsewhere}");
+    }
+}
+
+#[test]
+fn the_fixture_sees_a_copy_that_is_not_waited_for() {
+    let right: Vec<f32> = (1..33).map(|thread| thread as f32).collect();
+    assert_eq!(fault("fault_in_copy", 0, 0, 1).unwrap(), right);
+    let forgotten = fault("fault_in_copy", 1, 0, 1).unwrap_err();
+    assert!(forgotten.contains("nobody waits for"), "{forgotten}");
+    let early = fault("fault_in_copy", 2, 0, 1).unwrap();
+    assert!(early.iter().all(|value| value.is_nan()), "{early:?}");
+}
+
+#[test]
+fn the_fixture_runs_blocks_that_wait_for_each_other() {
+    let right: Vec<f32> = (0..32).map(|block| block as f32).collect();
+    for order in [0, 1, 17, 18] {
+        assert_eq!(fault("fault_in_wait", 0, order, 32).unwrap(), right);
+    }
+    let stuck = fault("fault_in_wait", 1, 0, 32).unwrap_err();
+    assert!(stuck.contains("waits for ever"), "{stuck}");
 }

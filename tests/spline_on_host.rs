@@ -101,6 +101,7 @@ fn run(launches: &[Launch], params: &SplineParams, order: u32) {
             grid: stage.grid,
             block: stage.block,
             shared_bytes: stage.shared_bytes,
+            resident: 1,
             order,
         };
         // SAFETY: the parameters of these kernels; their memory has the sizes of the plan and outlives the call.

@@ -8,11 +8,13 @@
 //! | [`launch`] | launch plans: pure functions of the sizes |
 //! | [`params`] | the kernels' parameter structs |
 //! | [`spline`] | the spline: parameters, plan, launches |
+//! | [`baseline`] | the published scheme, to be measured against |
 //! | [`probe`] | what the driver and the GPUs are, for `doctor` |
 //!
 //! `unsafe` code lives here and in [`crate::ffi`] only.
 #![allow(unsafe_code)]
 
+pub mod baseline;
 pub mod kernels;
 pub mod launch;
 pub mod libtorch;

@@ -2,7 +2,7 @@
 
 use super::launch::Launch;
 use crate::{Error, Result};
-use cudarc::driver::result::{function, launch_kernel, module};
+use cudarc::driver::result::{ctx, function, launch_kernel, memset_d8_async, module};
 use cudarc::driver::sys::{CUdevice_attribute, CUfunction, CUfunction_attribute, CUresult};
 use cudarc::driver::{CudaContext, DriverError};
 use std::collections::HashMap;
@@ -77,7 +77,7 @@ impl Device {
     /// # Safety
     /// `P` must be the parameter struct of the kernel, with device pointers that are valid on this device until the
     /// kernel has run: memory of torch tensors that were allocated for the current stream, of the sizes in the struct.
-    pub unsafe fn launch<P>(&self, image: &'static str, launch: &Launch, params: &P) -> Result<()> {
+    pub unsafe fn launch<P>(&self, launch: &Launch, params: &P) -> Result<()> {
         if launch.is_empty() {
             return Ok(());
         }
@@ -85,7 +85,7 @@ impl Device {
         self.context
             .bind_to_thread()
             .map_err(|err| driver_error("binding the context", err))?;
-        let function = self.function(image, launch)?;
+        let function = self.function(launch)?;
         let stream = crate::ffi::current_cuda_stream(self.context.ordinal())?;
         let [grid, block] = [launch.grid, launch.block].map(|[x, y, z]| (x, y, z));
         let mut arguments = [(&raw const *params).cast_mut().cast::<c_void>()];
@@ -104,7 +104,35 @@ impl Device {
         .map_err(|err| driver_error(launch.kernel, err))
     }
 
-    fn function(&self, image: &'static str, launch: &Launch) -> Result<Function> {
+    /// Queues zeros into `bytes` bytes at a device address on torch's current stream of this device: a memset, no kernel.
+    ///
+    /// # Errors
+    /// The driver refuses it.
+    ///
+    /// # Safety
+    /// As for [`Device::launch`]: memory of this device, at least `bytes` long, that outlives the memset.
+    pub unsafe fn zero(&self, address: u64, bytes: usize) -> Result<()> {
+        self.context
+            .bind_to_thread()
+            .map_err(|err| driver_error("binding the context", err))?;
+        let stream = crate::ffi::current_cuda_stream(self.context.ordinal())?;
+        // SAFETY: the caller vouches for the memory; the stream is torch's own.
+        unsafe { memset_d8_async(address, 0, bytes, stream.cast()) }
+            .map_err(|err| driver_error("clearing a workspace", err))
+    }
+
+    /// Waits until everything that was queued on this device has run.
+    ///
+    /// # Errors
+    /// What went wrong in the meantime.
+    pub fn synchronize(&self) -> Result<()> {
+        self.context
+            .bind_to_thread()
+            .map_err(|err| driver_error("binding the context", err))?;
+        ctx::synchronize().map_err(|err| driver_error("waiting for the device", err))
+    }
+
+    fn function(&self, launch: &Launch) -> Result<Function> {
         let name = launch.kernel;
         let cached = self
             .functions
@@ -114,7 +142,7 @@ impl Device {
             .copied();
         let function = match cached {
             Some(function) => function,
-            None => self.load(image, name)?,
+            None => self.load(launch.image, name)?,
         };
         Ok(function)
     }

@@ -103,14 +103,28 @@ pub struct SolveParams {
     pub weight: u64,
     /// Solution `[B, C, H, W]`; does not overlap `y`.
     pub x: u64,
+    /// Zeros `[1 + B * g * bands]` (int32) where `bands` exceeds 1: the next ticket, complete diagonals of each band.
+    pub progress: u64,
     /// Sizes.
     pub shape: Shape,
     /// 1 for A^-T.
     pub adjoint: i32,
-    /// 1 where the anchor's inverse and a diagonal's residuals are kept in shared memory.
-    pub inverse_in_shared: i32,
-    /// 1 where a group's planes of one image are kept in shared memory.
-    pub image_in_shared: i32,
+    /// An image's rows are cut into this many bands ...
+    pub bands: i32,
+    /// ... of this many rows, the last one possibly shorter.
+    pub band_rows: i32,
+    /// Diagonals loaded, and stored, at a time.
+    pub chunk: i32,
+    /// Taps with `a < tap_rows` and `b < tap_columns` reach into the image.
+    pub tap_rows: i32,
+    /// See `tap_rows`.
+    pub tap_columns: i32,
+    /// Channels of a slice.
+    pub slice: i32,
+    /// 1 where the matrices of all taps are kept in shared memory, 0 where only the nearest are.
+    pub far_in_shared: i32,
+    /// Teams of threads that share the far taps of a row of pixels.
+    pub tap_teams: i32,
     /// 0.
     pub reserved: i32,
 }
@@ -129,8 +143,8 @@ pub struct ApplyParams {
     pub shape: Shape,
     /// 1 for A^T.
     pub adjoint: i32,
-    /// 0.
-    pub reserved: i32,
+    /// Rows of taps whose weights are in shared memory at a time.
+    pub stage_rows: i32,
 }
 
 /// Parameters of `inv_conv_weight_grad_*` and `inv_conv_weight_grad_sum_*`.
@@ -147,28 +161,32 @@ pub struct WeightGradParams {
     pub grad: u64,
     /// Sizes.
     pub shape: Shape,
-    /// Runs of images that the batch is cut into.
+    /// Runs that the units of `tile_rows` rows, image after image, are cut into.
     pub chunks: i32,
-    /// Their length, the last one possibly shorter.
-    pub images_per_chunk: i32,
+    /// Their length in units, the last one possibly shorter.
+    pub chunk_units: i32,
     /// A block owns `tile_channels` x `tile_channels` pairs of channels.
     pub tile_channels: i32,
     /// Rows of pixels in shared memory at a time.
     pub tile_rows: i32,
     /// Columns of pixels in shared memory at a time.
     pub tile_columns: i32,
-    /// Threads that share one pair of channels.
+    /// Teams of threads that share the pairs of channels.
     pub slices: i32,
+    /// Threads that stage one row of a tile.
+    pub lanes: i32,
+    /// 0.
+    pub reserved: i32,
 }
 
 const _: () = {
     assert!(size_of::<Shape>() == 280 && offset_of!(Shape, corners) == 24);
-    assert!(size_of::<SolveParams>() == 320 && offset_of!(SolveParams, shape) == 24);
-    assert!(offset_of!(SolveParams, adjoint) == 304);
-    assert!(offset_of!(SolveParams, image_in_shared) == 312);
+    assert!(size_of::<SolveParams>() == 352 && offset_of!(SolveParams, shape) == 32);
+    assert!(offset_of!(SolveParams, adjoint) == 312);
+    assert!(offset_of!(SolveParams, tap_teams) == 344);
     assert!(size_of::<ApplyParams>() == 312 && offset_of!(ApplyParams, shape) == 24);
     assert!(offset_of!(ApplyParams, adjoint) == 304);
-    assert!(size_of::<WeightGradParams>() == 336 && offset_of!(WeightGradParams, shape) == 32);
+    assert!(size_of::<WeightGradParams>() == 344 && offset_of!(WeightGradParams, shape) == 32);
     assert!(offset_of!(WeightGradParams, chunks) == 312);
     assert!(offset_of!(WeightGradParams, slices) == 332);
 };

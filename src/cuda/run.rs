@@ -1,6 +1,5 @@
 //! The operators on the GPU: plan, fill in the tensors' addresses, launch.
 
-use super::kernels::Operation;
 use super::launch::{apply_plan, solve_plan, weight_grad_plan};
 use super::module::Device;
 use crate::ffi::operator::Op;
@@ -28,16 +27,27 @@ pub(crate) fn run(
             let mut plan = solve_plan(geometry, a.kind(), corners, adjoint, device.shared_limit())?;
             (plan.params.y, plan.params.weight, plan.params.x) =
                 (address(a), address(b), address(out));
+            // images in bands need a few zeros in which the bands tell each other how far they are
+            let words = plan.progress_words;
+            let progress = (words > 0)
+                .then(|| Tensor::f_empty([words as i64], (tch::Kind::Int, a.device())))
+                .transpose()?;
             // SAFETY: the parameters of this kernel, with tensors of the sizes that `geometry` was checked for; torch's
             // allocator hands their memory on in the order of this very stream, so it outlives the kernel.
-            unsafe { device.launch(Operation::Solve.module(), &plan.launch, &plan.params) }
+            unsafe {
+                if let Some(progress) = &progress {
+                    plan.params.progress = address(progress);
+                    device.zero(plan.params.progress, words * size_of::<i32>())?;
+                }
+                device.launch(&plan.launch, &plan.params)
+            }
         }
         Op::Conv | Op::ConvAdjoint => {
             let mut plan = apply_plan(geometry, a.kind(), corners, adjoint)?;
             (plan.params.x, plan.params.weight, plan.params.y) =
                 (address(a), address(b), address(out));
             // SAFETY: as above.
-            unsafe { device.launch(Operation::Apply.module(), &plan.launch, &plan.params) }
+            unsafe { device.launch(&plan.launch, &plan.params) }
         }
         Op::WeightGrad => {
             let mut plan = weight_grad_plan(geometry, a.kind(), corners, device.shared_limit())?;
@@ -49,8 +59,8 @@ pub(crate) fn run(
             // SAFETY: as above; the workspace is as large as the plan asks for, and its memory is handed on only after
             // both kernels in the order of the stream, though the tensor is dropped before they run.
             unsafe {
-                device.launch(Operation::WeightGrad.module(), &plan.partial, &plan.params)?;
-                device.launch(Operation::WeightGradSum.module(), &plan.sum, &plan.params)
+                device.launch(&plan.partial, &plan.params)?;
+                device.launch(&plan.sum, &plan.params)
             }
         }
     }

@@ -122,6 +122,7 @@ pub fn spline_plan(
     let samples_per_chunk = samples.div_ceil(wanted).max(1);
     let chunks = samples.div_ceil(samples_per_chunk);
     let launch = |stage: [&'static str; 2], [x, y]: [usize; 2], shared_bytes: usize| Launch {
+        image: "spline",
         kernel: stage[usize::from(element == Element::F64)],
         grid: [
             if samples * elements == 0 { 0 } else { x as u32 },
@@ -255,7 +256,7 @@ fn launch_all(x: &Tensor, launches: &[Launch], params: &SplineParams) -> Result<
     for launch in launches {
         // SAFETY: the parameters of these kernels, with tensors of the plan's sizes; torch's allocator hands their memory
         // on in the order of this very stream, so also the workspaces outlive the kernels.
-        unsafe { device.launch("spline", launch, params)? };
+        unsafe { device.launch(launch, params)? };
     }
     Ok(())
 }

@@ -5,10 +5,13 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use inverse_flow::cuda::launch::{apply_plan, solve_plan, weight_grad_plan, Launch};
+use inverse_flow::cuda::baseline;
+use inverse_flow::cuda::launch::{
+    apply_plan, solve_plans, weight_grad_plan, Launch, SolveLimits, SolvePlan,
+};
 use inverse_flow::ops::{Corner, Geometry};
 use libloading::{Library, Symbol};
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 /// Twin: `cuda_on_host::Config`.
 #[repr(C)]
@@ -18,17 +21,8 @@ pub struct Config {
     pub shared_bytes: u32,
     /// 0: ascending, 1: descending, else the seed of shuffles.
     pub order: u32,
-}
-
-impl Config {
-    fn of(launch: &Launch, order: u32) -> Self {
-        Self {
-            grid: launch.grid,
-            block: launch.block,
-            shared_bytes: launch.shared_bytes,
-            order,
-        }
-    }
+    /// Blocks that run in turns.
+    pub resident: u32,
 }
 
 type Launcher = unsafe extern "C" fn(
@@ -106,30 +100,37 @@ pub unsafe fn launch<P>(
 /// How a launch is run.
 #[derive(Debug, Clone, Copy)]
 pub struct Run {
-    /// Shared memory of a block that the plan may use.
-    pub shared_limit: usize,
     /// See [`Config::order`].
     pub order: u32,
-    /// Solve and convolve with one warp for each image, so that every loop over a block's items goes round.
-    pub one_warp: bool,
+    /// See [`Config::resident`].
+    pub resident: u32,
+    /// Solve and convolve with as few threads as can be, so that every loop over a block's items goes round.
+    pub few_threads: bool,
 }
 
 impl Run {
-    /// Ascending order, the plan's own grid.
-    pub fn within(shared_limit: usize) -> Self {
-        Self {
-            shared_limit,
-            order: 0,
-            one_warp: false,
+    /// Ascending order, one block after the other, the plan's own grid.
+    pub const PLAIN: Self = Self {
+        order: 0,
+        resident: 1,
+        few_threads: false,
+    };
+
+    fn config(&self, launch: &Launch) -> Config {
+        Config {
+            grid: launch.grid,
+            block: launch.block,
+            shared_bytes: launch.shared_bytes,
+            order: self.order,
+            resident: self.resident,
         }
     }
 
-    /// The configuration of a launch whose result must not depend on the number of threads.
-    fn config(&self, launch: &Launch) -> Config {
-        let mut config = Config::of(launch, self.order);
-        if self.one_warp {
-            config.grid[1] = 1;
-            config.block = [32, 1, 1];
+    /// The configuration of a launch whose result must not depend on the number of threads, of which it needs `least`.
+    fn config_of_any_threads(&self, launch: &Launch, least: i64) -> Config {
+        let mut config = self.config(launch);
+        if self.few_threads {
+            config.block[0] = (least as u32).div_ceil(32) * 32;
         }
         config
     }
@@ -187,29 +188,57 @@ impl Framed {
     }
 }
 
-/// The kernels' counterpart of `reference::solve`, and the plan's flags (inverse, image in shared memory).
+/// The kernels' counterparts of `reference::solve`: the result of every plan within the limits, the best plan first.
 pub fn solve(
     y: &Tensor,
     weight: &Tensor,
     corners: &[Corner],
     adjoint: bool,
+    limits: &SolveLimits,
     run: Run,
-) -> (Tensor, [i32; 2]) {
+) -> Vec<(SolvePlan, Tensor)> {
     let geometry = Geometry::check("test", y, weight, corners).unwrap();
-    let mut plan = solve_plan(&geometry, y.kind(), corners, adjoint, run.shared_limit).unwrap();
+    let plans = solve_plans(&geometry, y.kind(), corners, adjoint, limits).unwrap();
+    let (y, weight) = (Framed::of(y), Framed::of(weight));
+    let solve = |mut plan: SolvePlan| {
+        let x = Framed::unwritten(&geometry.image_size(), &y.buffer);
+        let progress = Tensor::zeros([plan.progress_words as i64], (Kind::Int, Device::Cpu));
+        plan.params.y = y.address();
+        plan.params.weight = weight.address();
+        plan.params.x = x.address();
+        plan.params.progress = progress.data_ptr() as u64;
+        if !plan.launch.is_empty() {
+            let config = run.config_of_any_threads(&plan.launch, plan.row_threads);
+            // SAFETY: the tensors are contiguous, of the plan's sizes and dtype, and outlive the call.
+            unsafe { launch("launch_solve", plan.launch.kernel, &plan.params, &config) }
+                .unwrap_or_else(|problem| panic!("{problem}: {plan:?}"));
+        }
+        (plan, x.written())
+    };
+    plans.into_iter().map(solve).collect()
+}
+
+/// The published scheme: `cuda::baseline::solve`, launch by launch.
+pub fn baseline(y: &Tensor, weight: &Tensor, corner: Corner, run: Run) -> Tensor {
+    let geometry = Geometry::check("test", y, weight, &[corner]).unwrap();
     let x = Framed::unwritten(&y.size(), y);
     let (y, weight) = (Framed::of(y), Framed::of(weight));
-    plan.params.y = y.address();
-    plan.params.weight = weight.address();
-    plan.params.x = x.address();
-    if !plan.launch.is_empty() {
-        let config = run.config(&plan.launch);
-        // SAFETY: the tensors are contiguous, of the plan's sizes and dtype, and outlive the call.
-        unsafe { launch("launch_solve", plan.launch.kernel, &plan.params, &config) }
-            .unwrap_or_else(|problem| panic!("{problem}: {plan:?}"));
+    for (kernel, mut params) in
+        baseline::launches(&geometry, weight.buffer.kind(), &[corner]).unwrap()
+    {
+        (params.y, params.weight, params.x) = (y.address(), weight.address(), x.address());
+        // SAFETY: as in `solve`.
+        unsafe {
+            launch(
+                "launch_baseline",
+                kernel.kernel,
+                &params,
+                &run.config(&kernel),
+            )
+        }
+        .unwrap_or_else(|problem| panic!("{problem}: {params:?}"));
     }
-    let flags = [plan.params.inverse_in_shared, plan.params.image_in_shared];
-    (x.written(), flags)
+    x.written()
 }
 
 /// The kernels' counterpart of `reference::conv`.
@@ -231,9 +260,16 @@ pub fn conv(x: &Tensor, weight: &Tensor, corners: &[Corner], adjoint: bool, run:
 }
 
 /// The kernels' counterpart of `reference::weight_grad`.
-pub fn weight_grad(x: &Tensor, u: &Tensor, kernel: i64, corners: &[Corner], run: Run) -> Tensor {
+pub fn weight_grad(
+    x: &Tensor,
+    u: &Tensor,
+    kernel: i64,
+    corners: &[Corner],
+    shared_limit: usize,
+    run: Run,
+) -> Tensor {
     let geometry = Geometry::check_weight_grad("test", x, u, kernel, corners).unwrap();
-    let mut plan = weight_grad_plan(&geometry, x.kind(), corners, run.shared_limit).unwrap();
+    let mut plan = weight_grad_plan(&geometry, x.kind(), corners, shared_limit).unwrap();
     let partials = Framed::unwritten(&[plan.workspace_elements as i64], x);
     let grad = Framed::unwritten(&geometry.weight_size(), x);
     let (x, u) = (Framed::of(x), Framed::of(u));
@@ -243,10 +279,16 @@ pub fn weight_grad(x: &Tensor, u: &Tensor, kernel: i64, corners: &[Corner], run:
     plan.params.grad = grad.address();
     for stage in [&plan.partial, &plan.sum] {
         if !stage.is_empty() {
-            let config = Config::of(stage, run.order);
             // SAFETY: as in `solve`; the workspace has the size that the plan asks for.
-            unsafe { launch("launch_weight_grad", stage.kernel, &plan.params, &config) }
-                .unwrap_or_else(|problem| panic!("{problem}: {plan:?}"));
+            unsafe {
+                launch(
+                    "launch_weight_grad",
+                    stage.kernel,
+                    &plan.params,
+                    &run.config(stage),
+                )
+            }
+            .unwrap_or_else(|problem| panic!("{problem}: {plan:?}"));
         }
     }
     let _ = partials.written();

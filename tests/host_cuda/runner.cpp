@@ -3,9 +3,11 @@
 // clang-format off
 #include "cuda_on_host.h"
 #include "../../kernels/inv_conv_solve.cu"
+#include "../../kernels/inv_conv_solve_wide.cu"
 #include "../../kernels/inv_conv_apply.cu"
 #include "../../kernels/inv_conv_weight_grad.cu"
 #include "../../kernels/spline.cu"
+#include "../../kernels/baseline_per_diagonal.cu"
 #include "faults.cu"
 // clang-format on
 
@@ -19,4 +21,5 @@ LAUNCH(launch_solve, InvConvSolveParams)
 LAUNCH(launch_apply, InvConvApplyParams)
 LAUNCH(launch_weight_grad, InvConvWeightGradParams)
 LAUNCH(launch_spline, SplineParams)
+LAUNCH(launch_baseline, BaselineParams)
 LAUNCH(launch_fault, FaultParams)
