@@ -37,36 +37,65 @@ fn is_png(path: &Path) -> bool {
 
 const SMALL: &str = "--limit 30 --batch-size 10 --levels 2 --steps 2 --width 6 --epochs 2";
 
+/// `SMALL` without what the network of `model` has no place for.
+fn size(model: &str) -> String {
+    let without = match model {
+        "macow" => "--levels 2",
+        "mintnet" => "--width 6",
+        _ => "",
+    };
+    SMALL.replace(without, "")
+}
+
+/// Trains a model in the folder `name`, then evaluates, samples and reconstructs with it, and returns what `inspect`
+/// says.
+fn live(at: &Path, name: &str, arguments: &str) -> Value {
+    done(at, &format!("train {arguments} --device cpu --out {name}"));
+    let command = format!("eval {name} --json --limit 20 --roundtrip --device cpu");
+    let result = json(&done(at, &command));
+    assert!(result["bpd"].as_f64().unwrap().is_finite());
+    let error = result["roundtrip_max_abs"].as_f64().unwrap();
+    assert!(error < 1e-3, "{name}: {result}");
+
+    done(at, &format!("sample {name} --count 5 --out {name}.png"));
+    assert!(is_png(&at.join(format!("{name}.png"))));
+    let text = done(at, &format!("reconstruct {name} --count 6 --out pairs.png"));
+    assert!(text.contains(" 0 of 4704 8-bit pixels"), "{name}: {text}");
+
+    let inspected = json(&done(at, &format!("inspect {name} --json")));
+    let layers = inspected["layers"].as_array().unwrap().iter();
+    let sum: u64 = layers.map(|layer| layer["params"].as_u64().unwrap()).sum();
+    assert_eq!(inspected["params"].as_u64().unwrap(), sum, "{name}");
+    assert_eq!(inspected["model"], result["model"]);
+    inspected
+}
+
 #[test]
 fn every_model_trains_evaluates_samples_and_reconstructs() {
     let dir = tempfile::tempdir().unwrap();
-    let at = dir.path();
     for model in MODELS {
-        done(
-            at,
-            &format!("train --model {model} {SMALL} --device cpu --out {model}"),
-        );
-        let command = format!("eval {model} --json --limit 20 --roundtrip --device cpu");
-        let result = json(&done(at, &command));
-        assert_eq!(result["model"], *model);
-        assert!(result["bpd"].as_f64().unwrap().is_finite());
-        let error = result["roundtrip_max_abs"].as_f64().unwrap();
-        assert!(error < 1e-3, "{model}: {result}");
+        let arguments = format!("--model {model} {}", size(model));
+        let inspected = live(dir.path(), model, &arguments);
+        assert_eq!(inspected["model"], *model);
+        let config = &inspected["config"];
+        assert_eq!(config["preset"], format!("quick/{model}"));
+        let model_config = &config["model"];
+        let of_its_own = ["woodbury", "butterfly", "macow", "mintnet"].contains(model);
+        let (key, value) = match of_its_own {
+            true => (&model_config["architecture"], *model),
+            false => (&model_config["mixing"]["kind"], *model),
+        };
+        assert_eq!(key, value);
+    }
+}
 
-        done(at, &format!("sample {model} --count 5 --out {model}.png"));
-        assert!(is_png(&at.join(format!("{model}.png"))));
-        let text = done(
-            at,
-            &format!("reconstruct {model} --count 6 --out pairs.png"),
-        );
-        assert!(text.contains(" 0 of 4704 8-bit pixels"), "{model}: {text}");
-
-        let result = json(&done(at, &format!("inspect {model} --json")));
-        let layers = result["layers"].as_array().unwrap().iter();
-        let sum: u64 = layers.map(|layer| layer["params"].as_u64().unwrap()).sum();
-        assert_eq!(result["params"].as_u64().unwrap(), sum, "{model}");
-        assert_eq!(result["config"]["preset"], format!("quick/{model}"));
-        assert_eq!(result["config"]["model"]["mixing"]["kind"], *model);
+#[test]
+fn the_layers_of_published_networks_stand_in_the_common_backbone_too() {
+    let dir = tempfile::tempdir().unwrap();
+    for model in ["woodbury", "butterfly", "macow"] {
+        let arguments = format!("--preset quick/inverse-flow --model {model} {SMALL}");
+        let inspected = live(dir.path(), model, &arguments);
+        assert_eq!(inspected["config"]["model"]["mixing"]["kind"], model);
     }
 }
 
@@ -90,6 +119,23 @@ fn what_a_model_cannot_have_is_wrong_usage() {
         "train --model snf --kernel 2 --limit 200 --out a",
     );
     assert!(message.contains("must be odd"), "{message}");
+    for (arguments, part) in [
+        ("--model macow --levels 2", "set `internal`"),
+        ("--model mintnet --width 8", "no coupling nets"),
+        ("--model woodbury --kernel 3", "no filters"),
+        (
+            "--preset quick/inverse-flow --model macow --kernel 3",
+            "leave `kernel` out",
+        ),
+        ("--preset quick/snf --model mintnet", "preset quick/mintnet"),
+        ("--preset table6/mintnet --model snf", "preset quick/snf"),
+        ("--preset table6/macow --data glyphs", "no bottom block"),
+        ("--model woodbury --levels 3", "use fewer levels"),
+    ] {
+        let command = format!("train {arguments} --limit 200 --out a");
+        let message = wrong_usage(dir.path(), &command);
+        assert!(message.contains(part), "{arguments}: {message}");
+    }
     let message = wrong_usage(dir.path(), "train --model glow --out a");
     for model in MODELS {
         assert!(message.contains(model), "{message}");

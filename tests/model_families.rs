@@ -183,6 +183,7 @@ fn changes_reach_the_model_and_another_family_keeps_the_backbone() {
         config.change(&changes)?;
         match config {
             ModelConfig::Glow(glow) => Ok(glow),
+            other => panic!("{other:?}"),
         }
     };
     assert_eq!(changed(Overrides::default()).unwrap(), before);
@@ -218,5 +219,145 @@ fn changes_reach_the_model_and_another_family_keeps_the_backbone() {
     let message = model("glow").unwrap_err().to_string();
     for model in MODELS {
         assert!(message.contains(model), "{message}");
+    }
+}
+
+#[test]
+fn macow_has_its_own_actnorm_in_the_place_of_the_steps() {
+    for actnorm in [true, false] {
+        let config = GlowConfig {
+            actnorm,
+            mixing: Mixing::by_name("macow").unwrap(),
+            ..small([1, 4, 8], 1, 1)
+        };
+        let vs = store(Kind::Float);
+        let layers = glow(&vs, &config).unwrap().layers();
+        let names: Vec<_> = layers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names[4], "levels.0.steps.0.units.0.actnorm.0");
+        let own = |name: &&&str| **name == "levels.0.steps.0.actnorm";
+        assert_eq!(names.iter().filter(own).count(), 1, "{names:?}");
+    }
+}
+
+#[test]
+fn networks_of_their_own_take_the_changes_they_have_a_place_for() {
+    fn changed(
+        config: impl Into<ModelConfig>,
+        changes: Overrides,
+    ) -> inverse_flow::Result<ModelConfig> {
+        let mut config = config.into();
+        config.change(&changes)?;
+        Ok(config)
+    }
+    let all = Overrides {
+        image: Some([3, 16, 16]),
+        levels: Some(3),
+        steps: Some(5),
+        width: Some(40),
+        ..Default::default()
+    };
+    let (image, levels, steps, width) = ([3, 16, 16], 3, 5, 40);
+    let woodbury = WoodburyConfig {
+        image,
+        levels,
+        steps,
+        width,
+        ..WoodburyConfig::table6()
+    };
+    let got = changed(WoodburyConfig::table6(), all.clone()).unwrap();
+    assert_eq!(got, woodbury.into());
+    let butterfly = ButterflyConfig {
+        image,
+        levels,
+        steps,
+        width,
+        ..ButterflyConfig::table6()
+    };
+    let got = changed(ButterflyConfig::table6(), all.clone()).unwrap();
+    assert_eq!(got, butterfly.into());
+
+    let without_levels = Overrides {
+        levels: None,
+        ..all.clone()
+    };
+    let block = MaCowBlock { steps, width };
+    let macow = MaCowConfig {
+        image,
+        bottom: Some(block.clone()),
+        internal: vec![
+            MaCowSplitBlock {
+                steps: vec![5, 5],
+                factor: 4,
+                width,
+            };
+            2
+        ],
+        top: block,
+        ..MaCowConfig::published_cifar10()
+    };
+    let got = changed(MaCowConfig::published_cifar10(), without_levels).unwrap();
+    assert_eq!(got, macow.into());
+
+    let mintnet = |levels, steps| {
+        let changes = Overrides {
+            levels,
+            steps,
+            ..Default::default()
+        };
+        match changed(MintNetConfig::mnist(), changes).unwrap() {
+            ModelConfig::MintNet(config) => (config.layers, config.subsamplings),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(mintnet(None, None), (20, 2));
+    assert_eq!(mintnet(Some(2), None), (12, 1));
+    assert_eq!(mintnet(None, Some(4)), (12, 2));
+    assert_eq!(mintnet(Some(1), Some(7)), (7, 0));
+
+    let model = |name: &str| Overrides {
+        model: Some(name.into()),
+        ..Default::default()
+    };
+    let with_kernel = Overrides {
+        kernel: Some(3),
+        ..Default::default()
+    };
+    let with_levels = Overrides {
+        levels: Some(0),
+        ..Default::default()
+    };
+    let own =
+        |config: ModelConfig| changed(config.clone(), model(config.name())).unwrap() == config;
+    assert!(own(MintNetConfig::mnist().into()) && own(MaCowConfig::mnist().into()));
+    let snf = GlowConfig {
+        mixing: Mixing::by_name("snf").unwrap(),
+        ..small([1, 28, 28], 2, 2)
+    };
+    for (got, part) in [
+        (changed(MintNetConfig::mnist(), all.clone()), "`width`"),
+        (changed(MintNetConfig::mnist(), with_kernel.clone()), "3x3"),
+        (changed(MintNetConfig::mnist(), with_levels), "`levels`"),
+        (changed(MaCowConfig::table6(), all), "`internal`"),
+        (
+            changed(MaCowConfig::table6(), with_kernel.clone()),
+            "two sides",
+        ),
+        (
+            changed(WoodburyConfig::table6(), with_kernel.clone()),
+            "no filters",
+        ),
+        (
+            changed(ButterflyConfig::table6(), with_kernel),
+            "no filters",
+        ),
+        (changed(WoodburyConfig::table6(), model("snf")), "quick/snf"),
+        (
+            changed(WoodburyConfig::table6(), model("glow")),
+            "expected one of",
+        ),
+        (changed(snf, model("mintnet")), "quick/mintnet"),
+    ] {
+        let message = got.unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
     }
 }

@@ -4,8 +4,8 @@ use inverse_flow::models::parameter_count;
 use inverse_flow::train::{build_model, presets};
 use tch::Device;
 
-/// Parameters of a layer over so many channels.
-type Formula = fn(i64) -> i64;
+/// Parameters of a layer over so many channels of squares with this side.
+type Formula = fn(i64, i64) -> i64;
 
 fn count(preset: &str) -> i64 {
     let config = presets::by_name(preset).unwrap();
@@ -24,6 +24,13 @@ fn the_rows_of_the_tables_have_the_derived_counts() {
         ("table6/snf", 1_681_504),
         ("table6/finc", 2_718_336),
         ("table6/cinc", 2_770_176),
+        ("table6/macow", 2_682_796),
+        ("table6/macow-16", 2_677_680),
+        ("table6/woodbury", 12_485_100),
+        ("table6/woodbury-w", 12_624_364),
+        ("table6/butterfly", 12_579_072),
+        ("table6/mintnet", 12_461_550),
+        ("table3/mintnet", 805_272),
     ] {
         assert_eq!(count(preset), expected, "{preset}");
     }
@@ -33,19 +40,27 @@ fn the_rows_of_the_tables_have_the_derived_counts() {
 fn the_common_backbone_differs_only_in_the_families_own_layers() {
     let small = |c: i64| 9 * c / 2 * 512 + 512 * c;
     let wide = |c: i64| 9 * c / 2 * 512 + 512 + 512 * 512 + 512 + 9 * 512 * c + 2 * c;
-    let layers: [(&str, Formula); 5] = [
-        ("inverse-flow", |c| 9 * c * c),
-        ("snf", |c| 2 * c * c + c),
-        ("emerging", |c| 9 * c * c + 2 * c),
-        ("finc", |c| 9 * c * c / 4),
-        ("cinc", |c| 9 * c * c + c),
+    let layers: [(&str, Formula); 8] = [
+        ("inverse-flow", |c, _| 9 * c * c),
+        ("snf", |c, _| 2 * c * c + c),
+        ("emerging", |c, _| 9 * c * c + 2 * c),
+        ("finc", |c, _| 9 * c * c / 4),
+        ("cinc", |c, _| 9 * c * c + c),
+        ("woodbury", |c, side| 2 * 16 * (c + 2 * side)),
+        ("butterfly", |c, side| c * c + 2 * c * side * side),
+        ("macow", |c, _| {
+            let hidden = 4 * c;
+            let masked = 6 * c * hidden + 2 * hidden + 2 * c * hidden + 4 * c;
+            // two units of two ActNorms each; the ActNorm before the 1x1 convolution stands in for the step's
+            2 * (4 * c + 4 * masked) + c * c
+        }),
     ];
-    // channels of the two levels: 4 and 8 of MNIST, 12 and 24 of CIFAR-10
-    for (table, c) in [("table3", 4), ("table6", 12)] {
+    // channels and side of the first level, of the second: twice as many, half as long
+    for (table, c, side) in [("table3", 4, 14), ("table6", 12, 16)] {
         for (model, layer) in layers {
             let expected = |coupling: &dyn Fn(i64) -> i64| {
-                let step = |c| coupling(c) + layer(c) + 2 * c + 29;
-                16 * (step(c) + step(2 * c)) + coupling(c)
+                let step = |c, side| coupling(c) + layer(c, side) + 2 * c + 29;
+                16 * (step(c, side) + step(2 * c, side / 2)) + coupling(c)
             };
             let preset = format!("{table}/{model}-harness");
             assert_eq!(count(&preset), expected(&small), "{preset}");

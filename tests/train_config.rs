@@ -1,7 +1,9 @@
 //! Where settings come from, and which are refused.
 
-use inverse_flow::flows::SelfNormConfig;
-use inverse_flow::models::{GlowConfig, Mixing, ModelConfig};
+use inverse_flow::flows::{SelfNormConfig, WoodburyRanks};
+use inverse_flow::models::{
+    GlowConfig, MaCowMixing, MintNetConfig, Mixing, ModelConfig, WoodburyConfig,
+};
 use inverse_flow::train::{presets, Decay, RunConfig};
 use std::path::PathBuf;
 
@@ -15,6 +17,7 @@ fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
 fn glow(config: &mut RunConfig) -> &mut GlowConfig {
     match &mut config.model {
         ModelConfig::Glow(glow) => glow,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -115,6 +118,42 @@ fn a_mixing_of_another_kind_replaces_the_old_one_and_takes_its_own_defaults() {
         let message = error_of(&format!(r#"{{"model": {text}}}"#));
         assert!(message.contains(part), "{message}");
     }
+}
+
+#[test]
+fn a_network_of_its_own_is_changed_key_by_key_and_replaced_as_a_whole() {
+    let resolved = |preset, text: &str| {
+        let (_dir, path) = file(text);
+        RunConfig::resolve(Some(preset), Some(&path)).map(|config| config.model)
+    };
+    let plain = r#"{"model": {"ranks": {"kind": "plain", "channels": 4, "pixels": 8}}}"#;
+    let woodbury = resolved("table6/woodbury", plain).unwrap();
+    let expected = WoodburyConfig {
+        ranks: WoodburyRanks::Plain {
+            channels: 4,
+            pixels: 8,
+        },
+        ..WoodburyConfig::table6()
+    };
+    assert_eq!(woodbury, expected.into());
+    let another = serde_json::to_value(ModelConfig::from(MintNetConfig::mnist())).unwrap();
+    let another = serde_json::json!({ "model": another }).to_string();
+    let mintnet = resolved("quick/snf", &another).unwrap();
+    assert_eq!(mintnet, MintNetConfig::mnist().into());
+
+    let unknown = r#"{"model": {"latents": 4}}"#;
+    let message = resolved("quick/mintnet", unknown).unwrap_err().to_string();
+    assert!(message.contains("unknown key `model.latents`"), "{message}");
+    // MaCow's parts stand in the place of the step's layer, with options of their own
+    let units = r#"{"model": {"mixing": {"kind": "macow", "units": 1}}}"#;
+    let ModelConfig::Glow(glow) = resolved("table6/snf-harness", units).unwrap() else {
+        panic!("no Glow");
+    };
+    let one = MaCowMixing {
+        units: 1,
+        ..Default::default()
+    };
+    assert_eq!(glow.mixing, Mixing::MaCow(one));
 }
 
 #[test]

@@ -67,8 +67,8 @@ struct Model {
     /// JSON file with any subset of the keys of a run's config.json
     #[arg(long, value_name = "F")]
     config: Option<PathBuf>,
-    /// Flow family: inverse-flow, snf, emerging, finc or cinc. Alone it stands for --preset quick/M; beside a preset
-    /// or a file it takes the place of their family, on the same backbone
+    /// Flow family: inverse-flow, snf, emerging, finc, cinc, woodbury, butterfly, macow or mintnet. Alone it stands for
+    /// --preset quick/M; beside a preset or a file it takes the place of their family, on the same backbone
     #[arg(long, value_name = "M")]
     model: Option<String>,
     /// Data set: glyphs (built in), mnist or cifar10

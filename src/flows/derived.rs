@@ -1,5 +1,6 @@
 //! A value computed from parameters, kept until one of them changes.
 
+use crate::ffi::grad_enabled;
 use crate::Result;
 use std::cell::RefCell;
 use tch::Tensor;
@@ -34,7 +35,7 @@ impl<T> Derived<T> {
         compute: impl FnOnce() -> Result<T>,
         using: impl FnOnce(&T) -> Result<R>,
     ) -> Result<R> {
-        if is_recorded(sources)? {
+        if is_recorded(sources) {
             return using(&compute()?);
         }
         let stamps = sources
@@ -53,15 +54,8 @@ impl<T> Derived<T> {
 }
 
 /// Whether an operation on `sources` would be recorded for gradients now.
-fn is_recorded(sources: &[&Tensor]) -> Result<bool> {
-    for source in sources {
-        // an operation on no elements launches nothing, but follows `no_grad`; a view alone would not, it reports what
-        // its base does
-        if source.requires_grad() && source.f_narrow(0, 0, 0)?.f_neg()?.requires_grad() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+fn is_recorded(sources: &[&Tensor]) -> bool {
+    grad_enabled() && sources.iter().any(|source| source.requires_grad())
 }
 
 #[cfg(test)]

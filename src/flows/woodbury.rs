@@ -13,7 +13,7 @@ const INIT_STD: f64 = 0.01;
 
 /// Along which axes a [`Woodbury`] layer mixes, and the ranks there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum WoodburyRanks {
     /// The channels, then all pixels of a channel together.
     Plain {

@@ -1,6 +1,7 @@
 //! What a Glow-like model is made of.
 
-use super::Mixing;
+use super::overrides::{self, replace};
+use super::{Mixing, Overrides};
 use crate::flows::SplineConfig;
 use crate::nn::CouplingConfig;
 use crate::{Error, Result};
@@ -11,6 +12,10 @@ use serde::{Deserialize, Serialize};
 /// ```text
 /// step:  [actnorm]  mixing  [spline]  [mixing again]  [reverse channels]  coupling
 /// ```
+///
+/// The mixing layers are what the flow families differ in: see [`Mixing`].
+///
+/// Source: Kingma, Dhariwal, *Glow*, 2018, <https://arxiv.org/abs/1807.03039>.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GlowConfig {
@@ -20,7 +25,7 @@ pub struct GlowConfig {
     pub levels: usize,
     /// Flow steps per level `K`.
     pub steps: usize,
-    /// ActNorm at the start of every step.
+    /// ActNorm at the start of every step; a family whose layers begin with one has that instead, in any case.
     pub actnorm: bool,
     /// The flow family: what mixes pixels and channels in every step.
     pub mixing: Mixing,
@@ -81,6 +86,31 @@ impl GlowConfig {
                  use fewer `levels`, or pad or crop the images",
                 self.levels, self.levels
             )));
+        }
+        Ok(())
+    }
+
+    pub(super) fn change(&mut self, changes: &Overrides) -> Result<()> {
+        if let Some(model) = changes.model.as_deref() {
+            if model != self.mixing.name() {
+                self.mixing = overrides::mixing(model)?;
+                self.reverse_channels = !self.mixing.permutes_channels();
+            }
+        }
+        replace(&mut self.image, changes.image);
+        replace(&mut self.levels, changes.levels);
+        replace(&mut self.steps, changes.steps);
+        if let Some(kernel) = changes.kernel {
+            let family = self.mixing.name();
+            *self.mixing.kernel_mut().ok_or_else(|| {
+                Error::config(format!(
+                    "{family} has no filters with one side to choose: leave `kernel` out"
+                ))
+            })? = kernel;
+        }
+        if let Some(width) = changes.width {
+            self.coupling.width = width;
+            self.split_prior = self.split_prior.map(|_| width);
         }
         Ok(())
     }

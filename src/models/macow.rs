@@ -1,7 +1,9 @@
 //! MaCow: masked convolutional flows in a multi-scale network.
 
 use super::multiscale::{Builder, MultiScale};
+use super::overrides::{refuse, replace};
 use super::wn_glow::{mix_and_couple, preprocess, squeeze};
+use super::Overrides;
 use crate::flows::{macow_unit, ActNorm, Conv1x1, Sequential};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -123,6 +125,30 @@ impl MaCowConfig {
             }],
             ..Self::table6()
         }
+    }
+
+    /// Steps and width are those of all blocks.
+    pub(super) fn change(&mut self, changes: &Overrides) -> Result<()> {
+        refuse(
+            changes.levels,
+            "macow's levels are its blocks: leave `levels` out, or set `internal` in a configuration file",
+        )?;
+        refuse(
+            changes.kernel,
+            "macow's window has two sides: leave `kernel` out, or set it in a configuration file",
+        )?;
+        replace(&mut self.image, changes.image);
+        for block in self.bottom.iter_mut().chain([&mut self.top]) {
+            replace(&mut block.steps, changes.steps);
+            replace(&mut block.width, changes.width);
+        }
+        for block in &mut self.internal {
+            for steps in &mut block.steps {
+                replace(steps, changes.steps);
+            }
+            replace(&mut block.width, changes.width);
+        }
+        Ok(())
     }
 
     /// Builds the network, its variables in `vs`; it needs a first batch.

@@ -1,6 +1,8 @@
 //! MintNet: masked residual blocks alone, without couplings or splits.
 
 use super::multiscale::{Builder, MultiScale};
+use super::overrides::{refuse, replace};
+use super::Overrides;
 use crate::flows::{Dequantize, FixedPoint, LogitMap, MaskedResidual, Scale, Squeeze, Triangle};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -70,13 +72,43 @@ impl MintNetConfig {
         }
     }
 
+    /// A level is what lies between two squeezes, a step one layer.
+    pub(super) fn change(&mut self, changes: &Overrides) -> Result<()> {
+        refuse(
+            changes.kernel,
+            "mintnet's filters are 3x3: leave `kernel` out",
+        )?;
+        refuse(
+            changes.width,
+            "mintnet has no coupling nets: leave `width` out, or set `latent` in a configuration file",
+        )?;
+        replace(&mut self.image, changes.image);
+        if changes.levels.is_some() || changes.steps.is_some() {
+            let levels = changes.levels.unwrap_or(self.subsamplings + 1);
+            let steps = changes.steps.unwrap_or_else(|| self.period());
+            if levels == 0 || steps == 0 {
+                return Err(Error::config(format!(
+                    "`levels` and `steps` must be 1 or more, got {levels} and {steps}"
+                )));
+            }
+            self.subsamplings = levels - 1;
+            self.layers = levels * steps;
+        }
+        Ok(())
+    }
+
+    /// Layers between two squeezes; the last ones may be more.
+    fn period(&self) -> usize {
+        self.layers / (self.subsamplings + 1)
+    }
+
     /// Builds the network, its variables in `vs`.
     ///
     /// # Errors
     /// [`Error::Config`] for an image that cannot be squeezed, more subsamplings than layers, or a latent multiplicity
     /// that the subsamplings bring to 0.
     pub fn build(&self, vs: &nn::Path) -> Result<MultiScale> {
-        let period = self.layers / (self.subsamplings + 1);
+        let period = self.period();
         if period == 0 {
             return Err(Error::config(format!(
                 "`layers` must be more than `subsamplings`, got {} and {}",

@@ -1,14 +1,15 @@
 //! The layers in which the Glow-like flow families differ.
 
+use super::{butterfly_mixing, macow_mixing, woodbury_mixing};
 use crate::flows::{
-    Cinc, CincConfig, Emerging, EmergingConfig, Finc, FincConfig, InvConv, InvConvConfig, SelfNorm,
-    SelfNormConfig, Sequential,
+    ButterflyInit, Cinc, CincConfig, Emerging, EmergingConfig, Finc, FincConfig, InvConv,
+    InvConvConfig, SelfNorm, SelfNormConfig, Sequential, WoodburyRanks,
 };
 use crate::Result;
 use serde::{Deserialize, Serialize};
 use tch::nn;
 
-/// What mixes pixels and channels in every step of a [`Glow`](super::Glow), with the family's own options.
+/// What mixes pixels and channels in every step of a Glow-like model, with the family's own options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Mixing {
@@ -22,6 +23,13 @@ pub enum Mixing {
     Finc(FincConfig),
     /// CInC Flow's convolution: [`Cinc`].
     Cinc(CincConfig),
+    /// Woodbury transformations in the place of a 1x1 convolution: [`woodbury_mixing`].
+    Woodbury(WoodburyMixing),
+    /// A 1x1 convolution and butterfly factors: [`butterfly_mixing`].
+    Butterfly(ButterflyMixing),
+    /// Masked units, ActNorm, 1x1 convolution: [`macow_mixing`].
+    #[serde(rename = "macow")]
+    MaCow(MaCowMixing),
 }
 
 /// Options of Inverse-Flow's layer.
@@ -43,6 +51,60 @@ impl Default for InverseFlowConfig {
     }
 }
 
+/// Options of Woodbury-Glow's layer; the memory-efficient form of rank 16 by default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WoodburyMixing {
+    /// Axes and ranks.
+    pub ranks: WoodburyRanks,
+}
+
+impl Default for WoodburyMixing {
+    fn default() -> Self {
+        Self {
+            ranks: super::woodbury::MEMORY_EFFICIENT,
+        }
+    }
+}
+
+/// Options of ButterflyFlow's layers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ButterflyMixing {
+    /// Butterfly factors in every step, the same at all levels.
+    pub factors: u32,
+    /// How the factors start.
+    pub init: ButterflyInit,
+}
+
+impl Default for ButterflyMixing {
+    fn default() -> Self {
+        Self {
+            factors: 1,
+            init: ButterflyInit::Identity,
+        }
+    }
+}
+
+/// Options of MaCow's layers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MaCowMixing {
+    /// Masked units per step.
+    pub units: usize,
+    /// Window of the masked convolutions: lines before, and odd width across.
+    pub kernel: [i64; 2],
+}
+
+impl Default for MaCowMixing {
+    fn default() -> Self {
+        Self {
+            units: 2,
+            kernel: [2, 3],
+        }
+    }
+}
+
 impl Mixing {
     /// Every family with the options it was published with.
     pub fn all() -> Vec<Self> {
@@ -52,6 +114,9 @@ impl Mixing {
             Self::Emerging(EmergingConfig::default()),
             Self::Finc(FincConfig::default()),
             Self::Cinc(CincConfig::default()),
+            Self::Woodbury(WoodburyMixing::default()),
+            Self::Butterfly(ButterflyMixing::default()),
+            Self::MaCow(MaCowMixing::default()),
         ]
     }
 
@@ -70,6 +135,9 @@ impl Mixing {
             Self::Emerging(_) => "emerging",
             Self::Finc(_) => "finc",
             Self::Cinc(_) => "cinc",
+            Self::Woodbury(_) => "woodbury",
+            Self::Butterfly(_) => "butterfly",
+            Self::MaCow(_) => "macow",
         }
     }
 
@@ -81,6 +149,7 @@ impl Mixing {
             Self::Emerging(config) => Some(&mut config.kernel),
             Self::Finc(config) => Some(&mut config.kernel),
             Self::Cinc(config) => Some(&mut config.kernel),
+            Self::Woodbury(_) | Self::Butterfly(_) | Self::MaCow(_) => None,
         }
     }
 
@@ -88,16 +157,26 @@ impl Mixing {
     /// or half of the channels would never be transformed by one.
     pub fn permutes_channels(&self) -> bool {
         match self {
-            Self::Snf(_) | Self::Emerging(_) => true,
+            Self::Snf(_)
+            | Self::Emerging(_)
+            | Self::Woodbury(_)
+            | Self::Butterfly(_)
+            | Self::MaCow(_) => true,
             Self::InverseFlow(_) | Self::Finc(_) | Self::Cinc(_) => false,
         }
     }
 
-    /// The layers of one step on an image of `[channels, ..]`, each with its variables in a sub-path of its own.
+    /// Whether the family's layers begin with an ActNorm, so that the step needs none before them.
+    pub fn brings_actnorm(&self) -> bool {
+        matches!(self, Self::MaCow(_))
+    }
+
+    /// The layers of one step on an image of shape `chw`, each with its variables in a sub-path of its own.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for options or a number of channels that the layer cannot have.
-    pub fn layers(&self, vs: &nn::Path, [channels, ..]: [i64; 3]) -> Result<Sequential> {
+    pub fn layers(&self, vs: &nn::Path, chw: [i64; 3]) -> Result<Sequential> {
+        let [channels, ..] = chw;
         let steps = Sequential::new();
         Ok(match self {
             Self::InverseFlow(config) => {
@@ -117,6 +196,9 @@ impl Mixing {
             }
             Self::Finc(config) => steps.push("finc", Finc::new(&(vs / "finc"), channels, config)?),
             Self::Cinc(config) => steps.push("cinc", Cinc::new(&(vs / "cinc"), channels, config)?),
+            Self::Woodbury(config) => woodbury_mixing(vs, chw, config.ranks)?,
+            Self::Butterfly(config) => butterfly_mixing(vs, chw, config.factors, config.init)?,
+            Self::MaCow(config) => macow_mixing(vs, chw, config.units, config.kernel)?,
         })
     }
 }

@@ -9,20 +9,21 @@ mod macow;
 mod mintnet;
 mod mixing;
 mod multiscale;
+mod overrides;
 mod wn_glow;
 mod woodbury;
 
 pub use build::{build, parameter_count, MODELS};
-pub use butterfly::{butterfly_mixing, ButterflyConfig};
+pub use butterfly::butterfly_mixing;
 pub use config::{
-    CouplingConfig, CouplingForm, GlowConfig, ModelConfig, Net, Overrides, SplineConfig,
+    ButterflyConfig, CouplingConfig, CouplingForm, GlowConfig, MaCowBlock, MaCowConfig,
+    MaCowSplitBlock, MintNetConfig, ModelConfig, Net, SplineConfig, WoodburyConfig,
 };
-pub use glow::Glow;
-pub use macow::{macow_mixing, MaCowBlock, MaCowConfig, MaCowSplitBlock};
-pub use mintnet::MintNetConfig;
-pub use mixing::{InverseFlowConfig, Mixing};
+pub use macow::macow_mixing;
+pub use mixing::{ButterflyMixing, InverseFlowConfig, MaCowMixing, Mixing, WoodburyMixing};
 pub use multiscale::MultiScale;
-pub use woodbury::{woodbury_mixing, WoodburyConfig};
+pub use overrides::Overrides;
+pub use woodbury::woodbury_mixing;
 
 use crate::flows::{Cx, Mapped};
 use crate::Result;

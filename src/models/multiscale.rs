@@ -1,15 +1,15 @@
 //! What every multi-scale flow does once it is built: run its stages forth and back, and collect the latents.
 
-use super::{Encoded, Flow, Latents};
-use crate::distributions::standard_normal_log_prob;
+use super::{Encoded, Flow, Latents, StageCall, Staged};
+use crate::distributions::{standard_normal_log_prob, SplitPrior};
 use crate::flows::{zero_log_det, Cx, Mapped, Sequential, Transform};
 use crate::{Error, Result};
 use tch::{nn, Device, Kind, Tensor};
 
 /// A flow over images made of stages: layers, and splits that send the last channels out as a latent.
 ///
-/// All latents are under `N(0, I)`: where a family models a latent in another way, a layer before the split (or at the
-/// end) turns it into a standard normal one.
+/// All latents are under `N(0, I)`: where a family models a latent in another way, a [`SplitPrior`], or a layer before
+/// the split or at the end, turns it into a standard normal one.
 #[derive(Debug)]
 pub struct MultiScale {
     image: [i64; 3],
@@ -27,6 +27,73 @@ enum Stage {
     Split {
         kept: i64,
     },
+    /// A split of the channels in half, behind a coupling of the half that leaves.
+    SplitPrior(SplitPrior),
+}
+
+/// What a stage makes of an image.
+#[derive(Debug)]
+struct Passed {
+    /// Goes on to the next stage.
+    value: Tensor,
+    /// `[N]`; a plain split has none.
+    log_det: Option<Tensor>,
+    /// What leaves here.
+    latent: Option<Tensor>,
+}
+
+impl Stage {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Layer(layer) => layer.name(),
+            Self::Split { .. } => "split",
+            Self::SplitPrior(_) => "split_prior",
+        }
+    }
+
+    fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Passed> {
+        Ok(match self {
+            Self::Layer(layer) => {
+                let Mapped { value, log_det } = layer.forward(x, cx)?;
+                Passed {
+                    value,
+                    log_det: Some(log_det),
+                    latent: None,
+                }
+            }
+            Self::Split { kept } => {
+                let leaving = x.size()[1] - kept;
+                Passed {
+                    value: x.f_narrow(1, 0, *kept)?,
+                    log_det: None,
+                    latent: Some(x.f_narrow(1, *kept, leaving)?),
+                }
+            }
+            Self::SplitPrior(prior) => {
+                let split = prior.split(x)?;
+                Passed {
+                    value: split.kept,
+                    log_det: Some(split.log_det),
+                    latent: Some(split.latent),
+                }
+            }
+        })
+    }
+
+    /// The inverse, which takes the latent that left here from `waiting`, and its log-det.
+    fn inverse<'a>(
+        &self,
+        value: &Tensor,
+        mut waiting: impl Iterator<Item = &'a Tensor>,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let mut latent = || waiting.next().expect("one latent for each split");
+        let Mapped { value, log_det } = match self {
+            Self::Layer(layer) => layer.inverse(value, Cx::default())?,
+            Self::Split { .. } => return Ok((Tensor::f_cat(&[value, latent()], 1)?, None)),
+            Self::SplitPrior(prior) => prior.merge(value, latent())?,
+        };
+        Ok((value, Some(log_det)))
+    }
 }
 
 /// A [`MultiScale`] in the making.
@@ -83,6 +150,15 @@ impl Builder {
         Ok(())
     }
 
+    /// Sends the second half of the channels out under the density of `prior`.
+    pub(super) fn split_prior(&mut self, name: impl Into<String>, prior: SplitPrior) {
+        self.chw[0] /= 2;
+        self.flow.latents.push(self.chw);
+        self.flow
+            .stages
+            .push((name.into(), Stage::SplitPrior(prior)));
+    }
+
     /// Sends all but the first `kept` channels out.
     pub(super) fn split(&mut self, name: impl Into<String>, kept: i64) -> Result<()> {
         let [c, h, w] = self.chw;
@@ -105,31 +181,21 @@ impl Builder {
 }
 
 impl MultiScale {
-    /// Runs `x` through all stages, shows `see` the name of each, what it made and its log-det (none for a split), and
-    /// stops when it says so.
+    /// Runs `x` through all stages, shows `see` the name of each and what it made, and stops when it says so.
     fn run(
         &self,
         x: &Tensor,
         cx: Cx<'_>,
-        mut see: impl FnMut(&str, &Tensor, Option<Tensor>) -> Result<bool>,
+        mut see: impl FnMut(&str, &Passed) -> Result<bool>,
     ) -> Result<Vec<Tensor>> {
         self.check_tensor("encode", "x", x, self.image)?;
         let mut latents = Vec::with_capacity(self.latents.len());
         let mut value = x.shallow_clone();
         for (name, stage) in &self.stages {
-            let go_on = match stage {
-                Stage::Layer(layer) => {
-                    let mapped = layer.forward(&value, cx)?;
-                    value = mapped.value;
-                    see(name, &value, Some(mapped.log_det))?
-                }
-                Stage::Split { kept } => {
-                    let (rest, latent) = split(&value, *kept)?;
-                    latents.push(latent);
-                    value = rest;
-                    true // it made nothing new
-                }
-            };
+            let passed = stage.forward(&value, cx)?;
+            let go_on = see(name, &passed)?;
+            latents.extend(passed.latent);
+            value = passed.value;
             if !go_on {
                 break;
             }
@@ -199,12 +265,6 @@ impl MultiScale {
     }
 }
 
-/// The first `kept` channels of `x`, and the others.
-fn split(x: &Tensor, kept: i64) -> Result<(Tensor, Tensor)> {
-    let leaving = x.size()[1] - kept;
-    Ok((x.f_narrow(1, 0, kept)?, x.f_narrow(1, kept, leaving)?))
-}
-
 fn add(total: Option<Tensor>, log_det: &Tensor) -> Result<Tensor> {
     Ok(match total {
         None => log_det.shallow_clone(),
@@ -226,13 +286,10 @@ impl Flow for MultiScale {
         tch::no_grad(|| {
             let mut value = x.shallow_clone();
             for (_, stage) in &mut self.stages {
-                value = match stage {
-                    Stage::Layer(layer) => {
-                        layer.initialize(&value, cx)?;
-                        layer.forward(&value, cx)?.value
-                    }
-                    Stage::Split { kept } => split(&value, *kept)?.0,
-                };
+                if let Stage::Layer(layer) = stage {
+                    layer.initialize(&value, cx)?;
+                }
+                value = stage.forward(&value, cx)?.value;
             }
             Ok(())
         })
@@ -240,9 +297,9 @@ impl Flow for MultiScale {
 
     fn encode(&self, x: &Tensor, cx: Cx<'_>) -> Result<Encoded> {
         let mut total = None;
-        let latents = self.run(x, cx, |_, _, log_det| {
-            if let Some(log_det) = log_det {
-                total = Some(add(total.take(), &log_det)?);
+        let latents = self.run(x, cx, |_, passed| {
+            if let Some(log_det) = &passed.log_det {
+                total = Some(add(total.take(), log_det)?);
             }
             Ok(true)
         })?;
@@ -260,16 +317,10 @@ impl Flow for MultiScale {
         let mut value = top.shallow_clone();
         let mut total = None;
         for (_, stage) in self.stages.iter().rev() {
-            match stage {
-                Stage::Layer(layer) => {
-                    let mapped = layer.inverse(&value, Cx::default())?;
-                    value = mapped.value;
-                    total = Some(add(total, &mapped.log_det)?);
-                }
-                Stage::Split { .. } => {
-                    let latent = waiting.next().expect("one latent for each split");
-                    value = Tensor::f_cat(&[&value, latent], 1)?;
-                }
+            let log_det;
+            (value, log_det) = stage.inverse(&value, &mut waiting)?;
+            if let Some(log_det) = log_det {
+                total = Some(add(total, &log_det)?);
             }
         }
         Ok(Mapped {
@@ -286,14 +337,24 @@ impl Flow for MultiScale {
     }
 
     fn layers(&self) -> Vec<(String, &'static str)> {
-        self.stages
-            .iter()
-            .map(|(name, stage)| {
-                let kind = match stage {
-                    Stage::Layer(layer) => layer.name(),
-                    Stage::Split { .. } => "split",
-                };
-                (name.clone(), kind)
+        let stages = self.stages.iter();
+        stages
+            .map(|(name, stage)| (name.clone(), stage.kind()))
+            .collect()
+    }
+
+    fn stages(&self) -> Vec<StageCall<'_>> {
+        let stages = self.stages.iter();
+        stages
+            .map(|(_, stage)| StageCall {
+                kind: stage.kind(),
+                run: Box::new(move |x, cx| {
+                    let passed = stage.forward(x, cx)?;
+                    Ok(Staged {
+                        kept: passed.value,
+                        made: passed.latent.into_iter().chain(passed.log_det).collect(),
+                    })
+                }),
             })
             .collect()
     }
@@ -301,8 +362,12 @@ impl Flow for MultiScale {
     fn first_non_finite(&self, x: &Tensor, cx: Cx<'_>) -> Result<Option<String>> {
         let mut culprit = None;
         tch::no_grad(|| {
-            self.run(x, cx, |name, value, log_det| {
-                for tensor in [Some(value), log_det.as_ref()].into_iter().flatten() {
+            self.run(x, cx, |name, passed| {
+                let others = [&passed.latent, &passed.log_det];
+                for tensor in [&passed.value]
+                    .into_iter()
+                    .chain(others.into_iter().flatten())
+                {
                     if tensor.f_isfinite()?.f_all()?.f_double_value(&[])? == 0.0 {
                         culprit = Some(name.to_owned());
                         return Ok(false);

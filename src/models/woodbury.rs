@@ -1,6 +1,8 @@
 //! Woodbury-Glow: Glow with Woodbury transformations in the place of its 1x1 convolutions.
 
 use super::multiscale::{Builder, MultiScale};
+use super::overrides::{refuse, replace};
+use super::Overrides;
 use crate::flows::{
     ActNorm, AffineCoupling, AffineForm, Center, Dequantize, LearnedPrior, Scale, Sequential,
     Squeeze, Woodbury, WoodburyRanks,
@@ -36,7 +38,7 @@ pub struct WoodburyConfig {
 }
 
 /// Rank 16 on the channels, along rows and along columns.
-const MEMORY_EFFICIENT: WoodburyRanks = WoodburyRanks::MemoryEfficient {
+pub(super) const MEMORY_EFFICIENT: WoodburyRanks = WoodburyRanks::MemoryEfficient {
     channels: 16,
     width: 16,
     height: 16,
@@ -83,6 +85,18 @@ impl WoodburyConfig {
             image: [1, 28, 28],
             ..Self::table6()
         }
+    }
+
+    pub(super) fn change(&mut self, changes: &Overrides) -> Result<()> {
+        refuse(
+            changes.kernel,
+            "woodbury has no filters: leave `kernel` out",
+        )?;
+        replace(&mut self.image, changes.image);
+        replace(&mut self.levels, changes.levels);
+        replace(&mut self.steps, changes.steps);
+        replace(&mut self.width, changes.width);
+        Ok(())
     }
 
     /// Builds the network, its variables in `vs`; it needs a first batch.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::data::{Dataset, Epoch, Split};
 use crate::plot::save_grid;
-use crate::Result;
+use crate::{Error, Result};
 use std::time::Instant;
 use tch::Device;
 
@@ -235,7 +235,13 @@ impl Trainer {
             self.progress.best_bpd = Some(likelihood.bpd);
             self.save(&self.dir.best())?;
         }
-        self.draw_samples()?;
+        match self.draw_samples() {
+            // a picture is no reason to end a run that trains in the other direction
+            Err(err @ Error::NotConverged { .. }) => {
+                self.report.line(&format!("no samples this time: {err}"));
+            }
+            drawn => drawn?,
+        }
         draw_curves(&self.dir)?;
         self.report.line(&format!(
             "epoch {:>3}  step {}  validation {:.2} nats, {:.4} bits/dim{}  skipped {}  {:.0} s",

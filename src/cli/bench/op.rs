@@ -3,6 +3,7 @@
 use super::shape::{plain, standard, Problem, Shape};
 use super::timing::{compare, Timing};
 use crate::cli::common::Compute;
+use crate::cuda::baseline;
 use crate::ops::{inv_conv2d, masked_conv2d, Corner};
 use crate::train::say;
 use crate::Result;
@@ -16,7 +17,7 @@ use tch::{Device, Kind, Tensor};
 #[command(
     after_help = "Example: inverse-flow bench op --shape 100,12,16,16,3 --threads 1
 solve and conv stand beside libtorch's convolution forward of the same sizes, backward (both gradients) beside its
-backward. Milliseconds per call; the median of 15 samples taken in turn."
+backward. On a GPU published is the scheme of the paper's code, with the right numbers. Milliseconds per call; the median of 15 samples taken in turn."
 )]
 pub struct OpArgs {
     /// Images and filter side, B,C,H,W,k; may be given several times [default: a list of 22 problems]
@@ -159,7 +160,7 @@ impl Tensors {
     }
 }
 
-fn measure(problem: &Problem, device: Device) -> Result<[Row; 3]> {
+fn measure(problem: &Problem, device: Device) -> Result<Vec<Row>> {
     let tensors = Tensors::new(problem, device)?;
     let (x, weight, corners) = (&tensors.x, &tensors.weight, problem.corners);
     let groups = corners.len() as i64;
@@ -194,11 +195,18 @@ fn measure(problem: &Problem, device: Device) -> Result<[Row; 3]> {
         reference,
         flops,
     };
-    Ok([
+    let mut rows = vec![
         row("solve", solve, reference, flops),
         row("conv", conv, reference, flops),
         row("backward", backward, reference_backward, 2.0 * flops),
-    ])
+    ];
+    if let (Device::Cuda(_), &[corner]) = (device, corners) {
+        // the published scheme, one launch and one wait for each diagonal and channel: what the solve is to beat
+        let published = || baseline::solve(&x.detach(), &weight.detach(), corner).map(drop);
+        let [published] = tch::no_grad(|| compare(device, [&mut { published }]))?;
+        rows.push(row("published", published, reference, flops));
+    }
+    Ok(rows)
 }
 
 fn dtype(kind: Kind) -> &'static str {

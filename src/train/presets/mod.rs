@@ -2,9 +2,9 @@
 //!
 //! | group | what it holds |
 //! |---|---|
-//! | `quick/*` | small models that minutes on a CPU are enough for, all on one backbone |
+//! | `quick/*` | small models that minutes on a CPU are enough for |
 //! | `table3/*`, `table6/*` | the rows of the paper's tables: each method's own backbone and recipe |
-//! | `table3/*-harness`, `table6/*-harness` | the same methods on one common backbone: the fair comparison |
+//! | `table3/*-harness`, `table6/*-harness` | the layers of all families on one common backbone: the fair comparison |
 
 mod harness;
 mod quick;

@@ -1,12 +1,19 @@
-//! Small models: one backbone for all families, so that minutes are enough to compare them.
+//! Small models that minutes are enough for: one backbone for the families that differ in one layer, and small forms of
+//! the published networks of the others.
 
 use super::super::{Decay, RunConfig, TrainConfig};
 use super::{coupling, run, shared_spline, Preset, DEFAULT};
 use crate::data::DataName;
-use crate::models::{CouplingForm, GlowConfig, Mixing, Net};
+use crate::models::{
+    ButterflyConfig, CouplingForm, GlowConfig, MaCowBlock, MaCowConfig, MaCowSplitBlock,
+    MintNetConfig, Mixing, ModelConfig, Net, WoodburyConfig,
+};
 
 pub(super) fn presets() -> Vec<Preset> {
-    let families = Mixing::all().into_iter().map(|mixing| {
+    let networks = networks();
+    let mut layers = Mixing::all();
+    layers.retain(|mixing| networks.iter().all(|own| own.name() != mixing.name()));
+    let families = layers.into_iter().map(|mixing| {
         let name = format!("quick/{}", mixing.name());
         let about = if name == DEFAULT {
             "small Inverse-Flow on the built-in digits; minutes on two CPU cores".to_owned()
@@ -16,9 +23,14 @@ pub(super) fn presets() -> Vec<Preset> {
                 mixing.name()
             )
         };
-        Preset::new(name, about, on_glyphs(mixing))
+        Preset::new(name, about, on_glyphs(model(DataName::Glyphs, mixing)))
     });
-    let mut presets: Vec<_> = families.collect();
+    let published = networks.iter().map(|own| {
+        let name = own.name();
+        let about = format!("small form of {name}'s published network on the built-in digits");
+        Preset::new(format!("quick/{name}"), about, on_glyphs(own.clone()))
+    });
+    let mut presets: Vec<_> = families.chain(published).collect();
     let about =
         "Inverse-Flow with two more steps a level, on MNIST; a quarter of an hour on two CPU cores";
     presets.insert(1, Preset::new("quick/mnist", about, on_mnist()));
@@ -47,14 +59,57 @@ fn model(data: DataName, mixing: Mixing) -> GlowConfig {
     }
 }
 
-fn on_glyphs(mixing: Mixing) -> RunConfig {
+/// Small forms of the networks that families were published with.
+fn networks() -> Vec<ModelConfig> {
+    let (image, width) = (DataName::Glyphs.chw(), 64);
+    let woodbury = WoodburyConfig {
+        image,
+        steps: 4,
+        width,
+        ..WoodburyConfig::table6()
+    };
+    let butterfly = ButterflyConfig {
+        image,
+        steps: 4,
+        width,
+        ..ButterflyConfig::table6()
+    };
+    // one channel cannot be coupled: no block before the first squeeze
+    let macow = MaCowConfig {
+        image,
+        units: 1,
+        bottom: None,
+        internal: vec![MaCowSplitBlock {
+            steps: vec![2],
+            factor: 2,
+            width,
+        }],
+        top: MaCowBlock { steps: 2, width },
+        ..MaCowConfig::table6()
+    };
+    let mintnet = MintNetConfig {
+        image,
+        layers: 6,
+        subsamplings: 1,
+        latent: 16,
+        ..MintNetConfig::mnist()
+    };
+    vec![
+        woodbury.into(),
+        butterfly.into(),
+        macow.into(),
+        mintnet.into(),
+    ]
+}
+
+fn on_glyphs(model: impl Into<ModelConfig>) -> RunConfig {
     let train = TrainConfig {
         epochs: 16,
         lr: 2e-3,
         decay: Decay::Exponential { factor: 0.8 },
         ..TrainConfig::default()
     };
-    run(DataName::Glyphs, model(DataName::Glyphs, mixing), train)
+    run(DataName::Glyphs, model, train)
 }
 
 /// A quarter of an hour on two CPU cores; the rate falls so that the last epochs settle.

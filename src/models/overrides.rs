@@ -1,0 +1,67 @@
+//! Changes that the command line offers for every model.
+
+use super::{Mixing, MODELS};
+use crate::{Error, Result};
+
+/// Changes that make sense for many models; `None` leaves a value as it is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Overrides {
+    /// Flow family.
+    pub model: Option<String>,
+    /// Image shape `[C, H, W]`.
+    pub image: Option<[i64; 3]>,
+    /// Number of levels.
+    pub levels: Option<usize>,
+    /// Flow steps per level.
+    pub steps: Option<usize>,
+    /// Side of the filters of the family's own layer.
+    pub kernel: Option<i64>,
+    /// Hidden channels of the coupling nets.
+    pub width: Option<i64>,
+}
+
+impl Overrides {
+    /// Refuses a family other than `family`, for a network that has no place for another one's layer.
+    pub(super) fn refuse_other_than(&self, family: &str) -> Result<()> {
+        match self.model.as_deref() {
+            None => Ok(()),
+            Some(model) if model == family => Ok(()),
+            Some(model) if MODELS.contains(&model) => Err(Error::config(format!(
+                "this network is {family}'s own, without a place for {model}: start from the preset quick/{model}"
+            ))),
+            Some(model) => Err(unknown(model)),
+        }
+    }
+}
+
+/// The layer of the family `model`, for a step of a Glow-like network.
+pub(super) fn mixing(model: &str) -> Result<Mixing> {
+    Mixing::by_name(model).ok_or_else(|| {
+        if MODELS.contains(&model) {
+            Error::config(format!(
+                "{model} is a network of its own, not a layer of a step: start from the preset quick/{model}"
+            ))
+        } else {
+            unknown(model)
+        }
+    })
+}
+
+/// Puts a given value into `slot`.
+pub(super) fn replace<T>(slot: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
+}
+
+/// Refuses a given value; `why` says what to do instead.
+pub(super) fn refuse<T>(value: Option<T>, why: &str) -> Result<()> {
+    value.map_or(Ok(()), |_| Err(Error::config(why)))
+}
+
+fn unknown(model: &str) -> Error {
+    Error::config(format!(
+        "unknown model {model:?}: expected one of {}",
+        MODELS.join(", ")
+    ))
+}
