@@ -1,5 +1,7 @@
 //! Shapes that every test of the operators goes through: odd, unequal, degenerate.
 
+#![allow(dead_code)] // every test binary uses its own part
+
 use inverse_flow::ops::Corner;
 use tch::{Device, Kind, Tensor};
 use Corner::{BottomLeft, BottomRight, TopLeft, TopRight};
