@@ -65,7 +65,9 @@ fn main() -> Result<()> {
     std::fs::write(folder.join("accuracy.md"), &text)?;
     let labels = ["float32 x", "float32 dL/dy", "float64 x", "float64 dL/dy"];
     let series = labels.iter().zip(points).map(|(label, mut points)| {
-        points.sort_by(|a: &(f64, f64), b| a.0.total_cmp(&b.0));
+        // beyond, no digit is left to be seen
+        points.retain(|point: &(f64, f64)| point.0 < 16.0);
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
         Series::markers(*label, points)
     });
     let title = "What the growth of the recursion costs: digits of the input that the result keeps";
@@ -81,7 +83,9 @@ fn main() -> Result<()> {
 }
 
 fn sweeps() -> Vec<(&'static str, Vec<Case>)> {
-    let stds = [0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0];
+    let stds = [
+        0.001, 0.003, 0.01, 0.03, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 1.0,
+    ];
     let both = [0.01, 0.1];
     let grid = |vary: &[Case]| {
         both.iter()
