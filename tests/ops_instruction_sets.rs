@@ -66,6 +66,8 @@ fn with_set(value: &str) -> Output {
             "--nocapture",
         ])
         .env(VARIABLE, value)
+        // several processes at once, whose threads would wait for each other; tests/ops_threads.rs has the threads
+        .env("OMP_NUM_THREADS", "1")
         .output()
         .unwrap()
 }
