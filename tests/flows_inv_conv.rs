@@ -116,6 +116,133 @@ fn large_learned_taps_round_trip_within_the_conditioning_of_the_solve() {
     }
 }
 
+/// A bounded layer from two corners, and one without a bound over the same theta of deviation `std`.
+fn bounded_and_not(bound: f64, diagonal: Diagonal, std: f64) -> [(nn::VarStore, InvConv); 2] {
+    [Some(bound), None].map(|bound| {
+        let vs = store(Kind::Double);
+        let config = InvConvConfig {
+            corners: vec![Corner::TopRight, Corner::BottomLeft],
+            diagonal,
+            bound,
+            ..InvConvConfig::new(6, 3)
+        };
+        let layer = InvConv::new(&vs.root(), &config).unwrap();
+        randomize(&vs, 11, std);
+        if diagonal == Diagonal::Learnable {
+            // a diagonal like a trained one; the taps stay as large as they are
+            let mut theta = vs.trainable_variables().remove(0);
+            let keep = layer.weight().unwrap().zeros_like();
+            let small = normal(12, &theta.size()) * 0.5;
+            for (group, corner) in (0..).zip(&config.corners) {
+                let (row, column) = corner.anchor_index(3);
+                let mut anchor = keep
+                    .narrow(0, group * 3, 3)
+                    .select(3, column)
+                    .select(2, row);
+                anchor.copy_(&Tensor::eye(3, (Kind::Double, tch::Device::Cpu)));
+            }
+            tch::no_grad(|| theta.copy_(&theta.where_self(&keep.eq(0.0), &small)));
+        }
+        (vs, layer)
+    })
+}
+
+#[test]
+fn a_bounded_recursion_stays_bounded_whatever_the_taps() {
+    let size = [2, 6, 40, 33];
+    let largest = |t: &Tensor| t.abs().max().double_value(&[]);
+    let total = |t: &Tensor| t.abs().sum(Kind::Double).double_value(&[]);
+    for (diagonal, bound) in [
+        (Diagonal::Unit, 0.5),
+        (Diagonal::Unit, 0.9),
+        (Diagonal::Learnable, 0.9),
+    ] {
+        for std in [0.3, 10.0, 1e200] {
+            let [(vs, layer), (_, free)] = bounded_and_not(bound, diagonal, std);
+            let names: Vec<_> = named(&vs).into_iter().map(|(name, _)| name).collect();
+            assert_eq!(names, ["weight"]);
+            let weight = layer.weight().unwrap();
+            let reported = -layer
+                .forward(&normal(1, &[1, 6, 1, 1]), cx())
+                .unwrap()
+                .log_det;
+            let reported = reported.double_value(&[0]);
+            let diagonals =
+                [(0, Corner::TopRight), (1, Corner::BottomLeft)].map(|(group, corner)| {
+                    let (row, column) = corner.anchor_index(3);
+                    let anchor = weight
+                        .narrow(0, group * 3, 3)
+                        .select(3, column)
+                        .select(2, row);
+                    anchor.diagonal(0, 0, 1)
+                });
+            let diagonals = Tensor::cat(&diagonals, 0);
+            let log_det = diagonals.log().sum(Kind::Double).double_value(&[]);
+            assert!(
+                (log_det - reported).abs() < 1e-12,
+                "the log-det is that of the diagonal"
+            );
+            // the sums of the other taps, near the bound where the taps are large and never above it
+            let sums = weight
+                .abs()
+                .sum_dim_intlist(&[1_i64, 2, 3][..], false, None::<Kind>)
+                - &diagonals;
+            let parts = sums / &diagonals;
+            let part = parts.max().double_value(&[]);
+            assert!(part < bound * (1.0 + 1e-12), "std {std}: {part}");
+            assert!(
+                part > 0.9 * bound,
+                "std {std}: {part} wastes the bound {bound}"
+            );
+            let limit = (1.0 + 1e-12) / ((1.0 - bound) * diagonals.min().double_value(&[]));
+
+            // images of noise and of one value
+            for x in [
+                normal(2, &size),
+                Tensor::ones(size, (Kind::Double, tch::Device::Cpu)),
+            ] {
+                let x = x.set_requires_grad(true);
+                let z = layer.forward(&x, cx()).unwrap().value;
+                assert!(
+                    largest(&z) <= limit * largest(&x),
+                    "{diagonal:?}, std {std}"
+                );
+                let g = normal(3, &size);
+                (&z * &g).sum(Kind::Double).backward();
+                assert!(
+                    total(&x.grad()) <= limit * total(&g),
+                    "{diagonal:?}, std {std}"
+                );
+                assert!(
+                    vs.trainable_variables()[0]
+                        .grad()
+                        .isfinite()
+                        .all()
+                        .int64_value(&[])
+                        == 1
+                );
+                let back = layer.inverse(&z, cx()).unwrap().value;
+                assert_close("round trip", &back, &x, 1e-12);
+            }
+            let z = free.forward(&normal(2, &size), cx()).unwrap().value;
+            let growth = largest(&z);
+            assert!(
+                growth > 1e3 || !growth.is_finite(),
+                "std {std} is not a hard case: {growth:e}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_bound_leaves_small_taps_as_they_are() {
+    // up to second order: a relative difference of (sum / bound)^2 / 2
+    let [(_, layer), (_, free)] = bounded_and_not(0.5, Diagonal::Unit, 1e-6);
+    let (bounded, free) = (layer.weight().unwrap(), free.weight().unwrap());
+    assert_close("the taps", &bounded, &free, 1e-6 * 1e-8);
+    assert!(max_diff(&bounded, &free) > 0.0);
+}
+
 #[test]
 fn impossible_convolutions_are_configuration_errors() {
     let vs = store(Kind::Double);
@@ -148,6 +275,13 @@ fn impossible_convolutions_are_configuration_errors() {
                 ..good.clone()
             },
             "`init_std`",
+        ),
+        (
+            InvConvConfig {
+                bound: Some(1.0),
+                ..good.clone()
+            },
+            "`bound`",
         ),
         (
             InvConvConfig {

@@ -131,6 +131,16 @@ fn cases() -> Vec<Case> {
             }));
         }
     }
+    for diagonal in [Diagonal::Unit, Diagonal::Learnable] {
+        let config = InvConvConfig {
+            bound: Some(0.7),
+            ..conv(&[Corner::BottomRight, Corner::TopLeft], 6, 3, diagonal)
+        };
+        let name = format!("inv_conv, bounded, {diagonal:?}");
+        cases.push(Case::new(name, [6, 3, 4], 0.3, |vs| {
+            InvConv::new(vs, &config).unwrap()
+        }));
+    }
     let four = conv(&Corner::ALL, 8, 2, Diagonal::Learnable);
     cases.push(Case::new("inv_conv, four corners", [8, 2, 3], 0.3, |vs| {
         InvConv::new(vs, &four).unwrap()

@@ -57,6 +57,7 @@ impl Emerging {
                 corners: vec![corner],
                 diagonal: Diagonal::Learnable,
                 init_std: 0.5 / channels as f64,
+                bound: None,
             };
             MaskedConv::new(&(vs / name), &conv, true)
         };

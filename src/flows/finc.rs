@@ -66,6 +66,7 @@ impl Finc {
             corners: Corner::ALL.to_vec(),
             diagonal: Diagonal::Unit,
             init_std: config.init_std,
+            bound: None,
         };
         Ok(Self(MaskedConv::new(vs, &conv, false)?))
     }

@@ -29,10 +29,13 @@ pub struct InvConvConfig {
     /// Standard deviation of the initial taps; small, so that the layer starts near the identity and its recursion
     /// is damped.
     pub init_std: f64,
+    /// Keeps the recursion bounded: at every output the other taps sum to less than this part of the diagonal, in
+    /// absolute value; between 0 and 1, or `None` for taps without a bound. See [`InvConv`].
+    pub bound: Option<f64>,
 }
 
 impl InvConvConfig {
-    /// Inverse-Flow's layer: one group from the top left corner, unit diagonal, initial taps of deviation 0.01.
+    /// Inverse-Flow's layer: one group from the top left corner, unit diagonal, initial taps of deviation 0.01, no bound.
     pub fn new(channels: i64, kernel: i64) -> Self {
         Self {
             channels,
@@ -40,6 +43,7 @@ impl InvConvConfig {
             corners: vec![Corner::TopLeft],
             diagonal: Diagonal::Unit,
             init_std: 0.01,
+            bound: None,
         }
     }
 }
@@ -55,6 +59,28 @@ impl InvConvConfig {
 /// [`Diagonal`]. The constraint is part of W, so no optimiser, weight decay or checkpoint can break it, and with
 /// [`Diagonal::Unit`] the log-det is exactly 0.
 ///
+/// # The bounded recursion
+/// Nothing above keeps the recursion from growing exponentially along the image when training makes the taps large. With
+/// `bound` = b, the taps of each output o are scaled together:
+///
+/// ```text
+/// W[o] = I0[o] + (M * theta)[o] / sqrt(1 + (r_o / (b d_o))^2),   r_o = sum |(M * theta)[o]|,   d_o = W[o,o,anchor]
+/// ```
+///
+/// The scaled taps of o sum to `r_o / sqrt(1 + (r_o / (b d_o))^2) < b d_o`, whatever theta is. Divide each row of
+/// `A z = x` by its diagonal: `D^-1 A = I + N`, where the rows of N, the strictly lower anchor included, sum to less than
+/// b in absolute value. So `max|z| <= max|D^-1 x| + b max|z|`, which is
+///
+/// ```text
+/// max|z| <= max|x| / ((1 - b) min d)      and for the gradient   sum|A^-T g| <= sum|g| / ((1 - b) min d)
+/// ```
+///
+/// (the same matrix norm, transposed), for images of any size; `max|x| <= (1 + b) max d max|z|` for the convolution.
+/// A stack of L layers with unit diagonals grows by at most `(1 - b)^-L`. The diagonal is not touched, nor is the log-det.
+/// The scale is 1 up to second order in small theta, so a layer starts as without a bound; like the absolute value it has
+/// a kink, as small as the taps, where one of theta is 0. In return, the layer cannot weigh its neighbours by more than b
+/// in all.
+///
 /// Variables: `weight` = theta `[C, C/g, k, k]`, `g` groups. Entries that M and I0 leave out have gradient 0.
 ///
 /// # Shapes
@@ -66,6 +92,7 @@ pub struct InvConv {
     channels: i64,
     corners: Vec<Corner>,
     diagonal: Diagonal,
+    bound: Option<f64>,
     theta: Tensor,
     /// M, constant.
     mask: Tensor,
@@ -110,6 +137,7 @@ impl InvConv {
             channels,
             corners: config.corners.clone(),
             diagonal: config.diagonal,
+            bound: config.bound,
             placement: Placement::in_path(vs),
             theta,
             mask,
@@ -127,7 +155,17 @@ impl InvConv {
             // exp only sees the diagonal: a large tap elsewhere must not become inf * 0
             Diagonal::Learnable => self.log_diagonal()?.f_exp()?.f_mul(&self.identity)?,
         };
-        Ok(diagonal.f_addcmul(&self.mask, &self.theta)?)
+        let Some(bound) = self.bound else {
+            return Ok(diagonal.f_addcmul(&self.mask, &self.theta)?);
+        };
+        let taps = self.theta.f_mul(&self.mask)?;
+        let of_output =
+            |terms: &Tensor| terms.f_sum_dim_intlist(&[1_i64, 2, 3][..], true, None::<Kind>);
+        let limit = of_output(&diagonal)?.f_mul_scalar(bound)?;
+        let ratio = of_output(&taps.f_abs()?)?.f_div(&limit)?;
+        // hypot does not overflow where a square would
+        let scale = ratio.f_ones_like()?.f_hypot(&ratio)?;
+        Ok(diagonal.f_add(&taps.f_div(&scale)?)?)
     }
 
     /// log of the diagonal of W where it stands in `[C, C/g, k, k]`, 0 elsewhere.
@@ -198,6 +236,11 @@ impl InvConvConfig {
             return Err(Error::config(format!(
                 "`init_std`, the deviation of the initial taps, must be a number from 0 on, got {}",
                 self.init_std
+            )));
+        }
+        if let Some(bound) = self.bound.filter(|bound| !(*bound > 0.0 && *bound < 1.0)) {
+            return Err(Error::config(format!(
+                "`bound`, the limit on the sum of the taps, must be a number between 0 and 1, got {bound}"
             )));
         }
         Ok(())

@@ -40,6 +40,8 @@ pub struct InverseFlowConfig {
     pub kernel: i64,
     /// Standard deviation of the initial taps.
     pub init_std: f64,
+    /// Limit on the sum of the taps, between 0 and 1, that keeps the recursion bounded; none if `null`. See [`InvConv`].
+    pub bound: Option<f64>,
 }
 
 impl Default for InverseFlowConfig {
@@ -47,6 +49,7 @@ impl Default for InverseFlowConfig {
         Self {
             kernel: 3,
             init_std: 0.01,
+            bound: None,
         }
     }
 }
@@ -182,6 +185,7 @@ impl Mixing {
             Self::InverseFlow(config) => {
                 let conv = InvConvConfig {
                     init_std: config.init_std,
+                    bound: config.bound,
                     ..InvConvConfig::new(channels, config.kernel)
                 };
                 steps.push("inv_conv", InvConv::new(&(vs / "inv_conv"), &conv)?)

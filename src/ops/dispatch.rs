@@ -70,6 +70,7 @@ fn on_cpu<T: cpu::Real>(
     corners: &[Corner],
     out: &mut Tensor,
 ) -> Result<()> {
+    cpu::instruction_set()?;
     let (a, b, out) = (slice::<T>(a)?, slice::<T>(b)?, slice_mut::<T>(out)?);
     match op {
         Op::Solve => cpu::solve(name(op), geometry, a, b, corners, false, out)?,

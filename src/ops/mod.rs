@@ -17,6 +17,7 @@ pub mod spline;
 
 pub use conv_pair::conv_relu_conv;
 pub use corner::Corner;
+pub use cpu::instruction_set;
 pub use direction::Direction;
 pub use geometry::{Geometry, Operand};
 

@@ -8,7 +8,11 @@ use tch::{nn, Kind, Tensor};
 
 /// Inverse-Flow's mixing.
 pub fn inverse_flow(kernel: i64, init_std: f64) -> Mixing {
-    Mixing::InverseFlow(InverseFlowConfig { kernel, init_std })
+    Mixing::InverseFlow(InverseFlowConfig {
+        kernel,
+        init_std,
+        ..Default::default()
+    })
 }
 
 /// A model with every optional part, in a size that tests can afford.

@@ -50,6 +50,13 @@ pub(super) fn cpu() -> Finding {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let vectors = vector_instructions();
     let found = format!("{model}, {threads} threads, {}", vectors.join(" "));
+    let found = match crate::ops::instruction_set() {
+        Ok(set) => format!("{found}; the convolutions use {set}"),
+        Err(err) => {
+            let fix = "unset INVERSE_FLOW_SIMD: the best instruction set is then chosen";
+            return Finding::fail("cpu", format!("{found}; {err}"), fix);
+        }
+    };
     if vectors.contains(&"AVX2") || !cfg!(target_arch = "x86_64") {
         Finding::ok("cpu", found)
     } else {

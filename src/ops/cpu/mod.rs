@@ -31,7 +31,7 @@ mod weight_grad;
 
 pub use conv::conv;
 pub use plan::solve;
-pub use simd::Real;
+pub use simd::{instruction_set, Real};
 pub use weight_grad::weight_grad;
 
 use super::{Corner, Geometry};

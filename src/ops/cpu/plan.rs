@@ -164,3 +164,36 @@ fn run<T: Real>(sizes: &Sizes, groups: &[Group<T>], tiled: usize, y: &[T], x: &m
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Images in tiles and in strips.
+    fn shares<T: Real>([batch, height, width, kernel]: [usize; 4], threads: usize) -> [usize; 2] {
+        let sizes = Sizes {
+            batch,
+            channels: 12,
+            group_channels: 12,
+            height,
+            width,
+            kernel,
+        };
+        let tiled = images_in_tiles::<T>(&sizes, threads);
+        [tiled, batch - tiled]
+    }
+
+    #[test]
+    fn full_tiles_are_tiles_and_what_is_left_over_is_strips() {
+        for threads in [1, 2] {
+            assert_eq!(shares::<f32>([100, 16, 16, 3], threads), [96, 4]);
+            assert_eq!(shares::<f32>([17, 16, 16, 3], threads), [16, 1]);
+            assert_eq!(shares::<f32>([1, 40, 9, 3], threads), [0, 1]);
+        }
+        // a filter that sees further than one strip up
+        assert_eq!(shares::<f32>([3, 40, 40, 18], 2), [3, 0]);
+        assert_eq!(shares::<f64>([3, 40, 40, 10], 2), [3, 0]);
+        // one tile would keep one of many threads busy
+        assert_eq!(shares::<f32>([16, 64, 64, 3], 16), [0, 16]);
+    }
+}

@@ -1,6 +1,7 @@
 //! Element types, their vectors, and the microkernel.
 
 use crate::ffi::memory::Element;
+use crate::{Error, Result};
 use pulp::{Arch, Simd};
 use std::ops::{Add, AddAssign, Mul};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -129,20 +130,51 @@ real!(
     as_mut_simd_f64s
 );
 
-/// The instruction set in use: the best one that the machine has, or the one that the environment variable
-/// `INVERSE_FLOW_SIMD` (`avx512`, `avx2`, `baseline`) asks for if the machine has it.
+/// The environment variable that chooses an instruction set.
+const VARIABLE: &str = "INVERSE_FLOW_SIMD";
+
+/// The instruction set in use, by name: the best one that the machine has, or the one that the environment variable
+/// `INVERSE_FLOW_SIMD` (`avx512`, `avx2`, `baseline`) asks for. It is read once.
+///
+/// # Errors
+/// [`Error::Config`] if the variable asks for a set that does not exist or that the machine has not.
+pub fn instruction_set() -> Result<&'static str> {
+    match chosen() {
+        Ok((name, _)) => Ok(name),
+        Err(problem) => Err(Error::config(problem.clone())),
+    }
+}
+
+/// The instruction set in use. The operators ask for [`instruction_set`] first, so that a wrong wish is an error there.
 pub fn arch() -> Arch {
-    static ARCH: OnceLock<Arch> = OnceLock::new();
-    *ARCH.get_or_init(|| {
-        let wanted = std::env::var("INVERSE_FLOW_SIMD").unwrap_or_default();
-        available()
-            .into_iter()
-            .find(|(name, _)| *name == wanted)
-            .map_or_else(Arch::new, |(_, arch)| arch)
+    chosen().as_ref().map_or_else(|_| Arch::new(), |set| set.1)
+}
+
+type Set = (&'static str, Arch);
+
+fn chosen() -> &'static Result<Set, String> {
+    static CHOSEN: OnceLock<Result<Set, String>> = OnceLock::new();
+    CHOSEN.get_or_init(|| {
+        let wanted = std::env::var_os(VARIABLE).unwrap_or_default();
+        choose(&wanted.to_string_lossy(), available())
     })
 }
 
-/// The instruction sets that this machine has, by name.
+/// The set named `wanted`, or the last and best one if nothing is wanted.
+fn choose(wanted: &str, available: Vec<Set>) -> Result<Set, String> {
+    let names: Vec<_> = available.iter().map(|set| set.0).collect();
+    let mut best_first = available.into_iter().rev();
+    best_first
+        .find(|(name, _)| wanted.is_empty() || *name == wanted)
+        .ok_or_else(|| {
+            format!(
+                "{VARIABLE}={wanted}: this machine has the instruction sets {}; set the variable to one of them or unset it",
+                names.join(", ")
+            )
+        })
+}
+
+/// The instruction sets that this machine has, by name; the best one is last.
 pub fn available() -> Vec<(&'static str, Arch)> {
     let mut sets = vec![("baseline", Arch::Scalar)];
     #[cfg(target_arch = "x86_64")]
@@ -199,4 +231,21 @@ pub fn vectors<T: Real, S: Simd, const V: usize>(slice: &[T]) -> &[T::Vector<S>;
 #[inline(always)]
 pub fn store<T: Real, S: Simd, const V: usize>(slice: &mut [T], sums: &[T::Vector<S>; V]) {
     T::vectors_mut::<S>(slice)[..V].copy_from_slice(sums);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wanted_set_or_the_best_one_is_chosen_and_an_unknown_one_is_an_error() {
+        let sets = || vec![("baseline", Arch::Scalar), ("avx2", Arch::new())];
+        assert_eq!(choose("", sets()).map(|set| set.0), Ok("avx2"));
+        assert_eq!(choose("baseline", sets()).map(|set| set.0), Ok("baseline"));
+        for missing in ["avx512", "AVX2", "sse9"] {
+            let problem = choose(missing, sets()).map(|set| set.0).unwrap_err();
+            let expected = format!("INVERSE_FLOW_SIMD={missing}: this machine has the instruction sets baseline, avx2;");
+            assert!(problem.starts_with(&expected), "{problem}");
+        }
+    }
 }
