@@ -11,12 +11,9 @@
 
 use super::filter::{for_block_size, Block};
 use super::plan::Group;
-use super::planes::copy_row;
-use super::simd::{accumulate, arch, store, vectors, zeros, Real};
-use super::transpose::Block as Square;
+use super::simd::{accumulate, arch, store, zeros, Real};
 use super::Sizes;
 use pulp::{Simd, WithSimd};
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Columns that are handed on at a time.
@@ -76,8 +73,6 @@ pub struct Scratch<T> {
     diagonals: Vec<T>,
     /// The current diagonal of `y`, `[channel][lane]`.
     diagonal: Vec<T>,
-    /// Rows on their way in or out.
-    block: Square<T>,
 }
 
 impl<T: Real> Scratch<T> {
@@ -88,7 +83,6 @@ impl<T: Real> Scratch<T> {
         Self {
             diagonals: vec![T::default(); diagonals * sizes.group_channels * (pad + T::LANES)],
             diagonal: vec![T::default(); sizes.group_channels * T::LANES],
-            block: Square::new(),
         }
     }
 }
@@ -156,7 +150,7 @@ impl<T: Real> Strip<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd, const V: usize>(mut self, simd: S) {
-        self.load::<S, V>(simd);
+        self.load();
         let (width, rows) = (self.sizes.width, self.rows());
         let steps = width + rows - 1;
         let mut given = 0;
@@ -173,7 +167,7 @@ impl<T: Real> Strip<'_, T> {
             self.hand_over(given, finished);
             given = finished;
         }
-        self.store::<S, V>(simd);
+        self.store();
     }
 
     /// Solves the pixels with `row + column = t`.
@@ -221,81 +215,44 @@ impl<T: Real> Strip<'_, T> {
     }
 
     /// Brings the strip's rows of `y` in. Places outside the image are zero, and stay so.
-    #[inline(always)]
-    fn load<S: Simd, const V: usize>(&mut self, simd: S) {
-        let (sizes, walk, rows) = (self.sizes, self.group.walk, self.rows());
-        let steps = sizes.width + rows - 1;
+    fn load(&mut self) {
+        let (sizes, pad, pitch) = (self.sizes, self.sizes.kernel - 1, self.pitch());
         self.scratch.diagonals.fill(T::default());
         for channel in 0..sizes.group_channels {
             let plane = (self.group.first_channel + channel) * sizes.pixels();
-            for first in (0..steps).step_by(T::LANES) {
-                for r in 0..T::LANES {
-                    let to = self.scratch.block.row_mut(r);
-                    let columns = columns(first, r, T::LANES, sizes.width);
-                    if r >= rows || columns.len() < T::LANES {
-                        to.fill(T::default());
-                    }
-                    if r < rows && !columns.is_empty() {
-                        let row = walk.row(self.index * T::LANES + r, sizes.height);
-                        let row = &self.y[plane + row * sizes.width..][..sizes.width];
-                        let to = &mut to[columns.start + r - first..][..columns.len()];
-                        if walk.mirror_columns {
-                            let row = row.iter().rev().skip(columns.start);
-                            to.iter_mut().zip(row).for_each(|(to, y)| *to = *y);
-                        } else {
-                            copy_row(to, &row[columns]);
-                        }
-                    }
-                }
-                self.scratch.block.transpose(simd);
-                for j in 0..T::LANES.min(steps - first) {
-                    let at = self.diagonal_start(first + j, channel);
-                    let to = &mut self.scratch.diagonals[at..];
-                    store::<T, S, V>(to, vectors::<T, S, V>(self.scratch.block.row(j)));
+            for r in 0..self.rows() {
+                let row = self.group.walk.row(self.index * T::LANES + r, sizes.height);
+                let y = &self.y[plane + row * sizes.width..][..sizes.width];
+                let first = self.place(pad + r, 0) + channel * pitch;
+                let step = sizes.group_channels * pitch;
+                let places = self.scratch.diagonals[first..].iter_mut().step_by(step);
+                if self.group.walk.mirror_columns {
+                    places.zip(y.iter().rev()).for_each(|(at, y)| *at = *y);
+                } else {
+                    places.zip(y).for_each(|(at, y)| *at = *y);
                 }
             }
         }
     }
 
     /// Takes the strip's rows out.
-    #[inline(always)]
-    fn store<S: Simd, const V: usize>(&mut self, simd: S) {
-        let (sizes, walk, rows) = (self.sizes, self.group.walk, self.rows());
-        let steps = sizes.width + rows - 1;
+    fn store(&mut self) {
+        let (sizes, pad, pitch) = (self.sizes, self.sizes.kernel - 1, self.pitch());
+        let rows = self.rows();
         for channel in 0..sizes.group_channels {
-            for first in (0..steps).step_by(T::LANES) {
-                for j in 0..T::LANES.min(steps - first) {
-                    let from = &self.scratch.diagonals[self.diagonal_start(first + j, channel)..];
-                    let to = self.scratch.block.row_mut(j);
-                    store::<T, S, V>(to, vectors::<T, S, V>(from));
-                }
-                self.scratch.block.transpose(simd);
-                for r in 0..rows {
-                    let columns = columns(first, r, T::LANES, sizes.width);
-                    if columns.is_empty() {
-                        continue;
-                    }
-                    let from = &self.scratch.block.row(r)[columns.start + r - first..];
-                    let row = walk.row(r, rows) * sizes.width;
-                    let row = &mut self.x[channel][row..row + sizes.width];
-                    if walk.mirror_columns {
-                        let to = row.iter_mut().rev().skip(columns.start);
-                        to.zip(&from[..columns.len()])
-                            .for_each(|(x, from)| *x = *from);
-                    } else {
-                        let count = columns.len();
-                        copy_row(&mut row[columns], &from[..count]);
-                    }
+            for r in 0..rows {
+                let row = self.group.walk.row(r, rows);
+                let first = self.place(pad + r, 0) + channel * pitch;
+                let step = sizes.group_channels * pitch;
+                let places = self.scratch.diagonals[first..].iter().step_by(step);
+                let x = &mut self.x[channel][row * sizes.width..][..sizes.width];
+                if self.group.walk.mirror_columns {
+                    x.iter_mut().rev().zip(places).for_each(|(x, at)| *x = *at);
+                } else {
+                    x.iter_mut().zip(places).for_each(|(x, at)| *x = *at);
                 }
             }
         }
-    }
-
-    /// Place of the strip's first row in diagonal `t` of channel `channel`.
-    #[inline(always)]
-    fn diagonal_start(&self, t: usize, channel: usize) -> usize {
-        let pad = self.sizes.kernel - 1;
-        ((t + 2 * pad) * self.sizes.group_channels + channel) * self.pitch() + pad
     }
 
     /// Cells of channel `channel` of the `row`-th of the last `k-1` rows of strip `index`.
@@ -344,11 +301,4 @@ impl<T: Real> Strip<'_, T> {
         }
         columns.store(end, Ordering::Release);
     }
-}
-
-/// The columns of row `r` that lie on the diagonals `first..first + count`.
-#[inline(always)]
-fn columns(first: usize, r: usize, count: usize, width: usize) -> Range<usize> {
-    let end = (first + count).saturating_sub(r).min(width);
-    first.saturating_sub(r).min(end)..end
 }
