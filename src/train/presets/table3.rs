@@ -33,7 +33,7 @@ pub(super) fn presets() -> Vec<Preset> {
         ),
         Preset::new(
             "table3/mintnet",
-            "MintNet on MNIST as published; 805,272 parameters (table: 125.9 million, which counts masks)",
+            "MintNet on MNIST as published; 805,272 parameters (the table's 125.9 million count another network and its masks)",
             run(DataName::Mnist, MintNetConfig::mnist(), recipes::mintnet_mnist()),
         ),
     ]
