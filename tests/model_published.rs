@@ -10,6 +10,9 @@ use inverse_flow::models::*;
 use inverse_flow::{Error, Result};
 use tch::{nn, Kind, Tensor};
 
+/// Makes a network, its variables in the path.
+type Build = Box<dyn FnOnce(&nn::Path) -> Result<MultiScale>>;
+
 fn count(build: impl FnOnce(&nn::Path) -> Result<MultiScale>) -> i64 {
     let vs = store(Kind::Float);
     build(&vs.root()).unwrap();
@@ -97,12 +100,7 @@ fn mixing_layers_have_the_sizes_they_add_to_the_common_backbone() {
 }
 
 /// Small two-level networks, one of each family.
-fn small(
-    image: [i64; 3],
-) -> Vec<(
-    &'static str,
-    Box<dyn FnOnce(&nn::Path) -> Result<MultiScale>>,
-)> {
+fn small(image: [i64; 3]) -> Vec<(&'static str, Build)> {
     let block = MaCowBlock { steps: 1, width: 5 };
     let macow = MaCowConfig {
         image,
@@ -152,12 +150,7 @@ fn small(
 }
 
 /// Initialised by `first`, then every parameter moved by `N(0, std^2)`.
-fn moved(
-    build: Box<dyn FnOnce(&nn::Path) -> Result<MultiScale>>,
-    kind: Kind,
-    first: &Tensor,
-    std: f64,
-) -> (nn::VarStore, MultiScale) {
+fn moved(build: Build, kind: Kind, first: &Tensor, std: f64) -> (nn::VarStore, MultiScale) {
     let vs = store(kind);
     let mut flow = build(&vs.root()).unwrap();
     flow.initialize(first, Cx::default()).unwrap();
@@ -242,7 +235,7 @@ fn a_network_of_no_layers_on_noise_costs_what_its_preprocessing_says() {
         noise: Some(&noise),
         ..Cx::default()
     };
-    let bpd = |build: Box<dyn FnOnce(&nn::Path) -> Result<MultiScale>>, prefix: usize| {
+    let bpd = |build: Build, prefix: usize| {
         let vs = store(Kind::Double);
         let mut flow = build(&vs.root()).unwrap();
         flow.initialize(&x, cx).unwrap();

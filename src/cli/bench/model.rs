@@ -288,7 +288,7 @@ fn stage_times(
 /// The kinds of a report; what has no name of its own there is `other`.
 fn kind_of(kind: &'static str) -> &'static str {
     match kind {
-        "dequantize" | "scale" | "logit" => "preprocess",
+        "dequantize" | "scale" | "logit" | "center" => "preprocess",
         "split_prior" => "split",
         "squeeze" | "reverse_channels" => "other",
         kind => kind,
