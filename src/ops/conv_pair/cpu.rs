@@ -9,14 +9,15 @@
 //! Floor: `2 N H W M (C k^2 + C' k'^2)` flops forward and three times that backward, of which a third is computing R
 //! again; images and their gradients are read and written once.
 
-use super::tile::{pack, Rows, Shift, BLOCK};
+use super::panels::{pack, Panels};
+use super::product::BLOCK;
+use super::shift::Shift;
+use super::sweep::{Backward, Filters, Forward, CHUNK};
 use super::Shape;
 use crate::ffi::memory::{parallel_chunks, parallel_chunks2};
 use crate::ops::cpu::Real;
 use pulp::Arch;
 
-/// Channels of the middle that are computed at a time.
-pub const CHUNK: usize = 2 * BLOCK;
 /// Partial sums of the filters' gradients that are kept apart; fixed, so that they do not depend on the threads.
 const PARTIALS: usize = 10;
 /// Pixels of a tile at most, but for an image that is larger: what keeps a tile in the cache of one core.
@@ -25,17 +26,8 @@ const TILE_PIXELS: usize = 448;
 /// One call, with its filters packed.
 pub struct Pair<T> {
     shape: Shape,
-    /// Rows of the patches, the row of ones for the bias included.
-    pub patch_rows: usize,
-    /// Rows of the result before its taps are folded: one for each tap and output.
-    pub fold_rows: usize,
-    pub middle: usize,
+    filters: Filters<T>,
     tile_images: usize,
-    pub stride: usize,
-    /// W1, by blocks of the middle, and by blocks of patch rows.
-    pub first: [Vec<T>; 2],
-    /// W2, by blocks of fold rows, and by blocks of the middle.
-    pub second: [Vec<T>; 2],
 }
 
 /// Where the gradients go.
@@ -64,14 +56,10 @@ impl<T: Real> Pair<T> {
             let (tap, output) = (row / shape.outputs, row % shape.outputs);
             second[(output * shape.middle + m) * l * l + tap]
         };
-        let tile_images = tile_images(shape.pixels(), 2 * T::LANES).min(shape.images.max(1));
-        Self {
-            shape: *shape,
+        let filters = Filters {
             patch_rows,
             fold_rows,
             middle,
-            tile_images,
-            stride: (tile_images * shape.pixels()).next_multiple_of(2 * T::LANES),
             first: [
                 pack(middle, patch_rows, first_at),
                 pack(inputs, middle, |row, m| first_at(m, row)),
@@ -80,7 +68,18 @@ impl<T: Real> Pair<T> {
                 pack(fold_rows, middle, second_at),
                 pack(middle, fold_rows, |m, row| second_at(row, m)),
             ],
+        };
+        let most = shape.images.max(1);
+        Self {
+            shape: *shape,
+            filters,
+            tile_images: tile_images(shape.pixels(), Panels::<T>::width()).min(most),
         }
+    }
+
+    /// `rows` for the pixels of a tile.
+    fn panels(&self, rows: usize, images: usize) -> Panels<T> {
+        Panels::new(rows, images * self.shape.pixels())
     }
 
     pub fn forward(&self, x: &[T], y: &mut [T]) {
@@ -91,14 +90,18 @@ impl<T: Real> Pair<T> {
             let images = y.len() / out;
             let first_image = tile * self.tile_images;
             let patches = self.patches(&x[first_image * image..][..images * image]);
-            let mut folds = Rows::new(self.fold_rows, self.stride);
-            self.forward_tile(arch, &patches, &mut folds);
+            let mut folds = self.panels(self.filters.fold_rows, images);
+            arch.dispatch(Forward {
+                filters: &self.filters,
+                patches: &patches,
+                folds: &mut folds,
+            });
             y.fill(T::default());
+            let mut plane = vec![T::default(); self.shape.pixels()];
             self.for_each_fold(images, |row, at, output, shift| {
-                shift.reversed().scatter_add(
-                    &folds.row(row)[at..],
-                    &mut y[output..][..self.shape.pixels()],
-                );
+                folds.read(row, at, &mut plane);
+                let y = &mut y[output..][..self.shape.pixels()];
+                shift.reversed().scatter_add(&plane, y);
             });
         });
     }
@@ -109,10 +112,13 @@ impl<T: Real> Pair<T> {
         let tiles = self.shape.images.div_ceil(self.tile_images);
         let slot_images = tiles.div_ceil(PARTIALS) * self.tile_images;
         let slots = self.shape.images.div_ceil(slot_images);
-        let lengths = [
-            self.middle * self.patch_rows.next_multiple_of(BLOCK),
-            self.middle * self.fold_rows.next_multiple_of(BLOCK),
-        ];
+        let Filters {
+            patch_rows,
+            fold_rows,
+            middle,
+            ..
+        } = self.filters;
+        let lengths = [patch_rows, fold_rows].map(|rows| middle * rows.next_multiple_of(BLOCK));
         let length = lengths[0] + lengths[1];
         let mut partials = vec![T::default(); slots * length];
         let arch = Arch::new();
@@ -125,28 +131,29 @@ impl<T: Real> Pair<T> {
                     let images = x_grad.len() / image;
                     let first_image = slot * slot_images + tile * self.tile_images;
                     let patches = self.patches(&x[first_image * image..][..images * image]);
-                    let mut folds = Rows::new(self.fold_rows, self.stride);
+                    let mut plane = vec![T::default(); self.shape.pixels()];
+                    let mut folds = self.panels(fold_rows, images);
                     let y_grad = &y_grad[first_image * out..][..images * out];
                     self.for_each_fold(images, |row, at, output, shift| {
-                        let to = &mut folds.row_mut(row)[at..][..self.shape.pixels()];
-                        shift
-                            .reversed()
-                            .gather(&y_grad[output..][..self.shape.pixels()], to);
+                        plane.fill(T::default());
+                        let y_grad = &y_grad[output..][..self.shape.pixels()];
+                        shift.reversed().gather(y_grad, &mut plane);
+                        folds.write(row, at, &plane);
                     });
-                    let mut patch_grads = Rows::new(self.patch_rows, self.stride);
-                    self.backward_tile(
-                        arch,
-                        &patches,
-                        &folds,
-                        &mut patch_grads,
-                        [&mut *first, &mut *second],
-                    );
+                    let mut patch_grads = self.panels(self.inputs(), images);
+                    arch.dispatch(Backward {
+                        filters: &self.filters,
+                        patches: &patches,
+                        folds: &folds,
+                        patch_grads: &mut patch_grads,
+                        first,
+                        second,
+                    });
                     x_grad.fill(T::default());
                     self.for_each_patch(images, |row, at, input, shift| {
-                        shift.scatter_add(
-                            &patch_grads.row(row)[at..],
-                            &mut x_grad[input..][..self.shape.pixels()],
-                        );
+                        patch_grads.read(row, at, &mut plane);
+                        let x_grad = &mut x_grad[input..][..self.shape.pixels()];
+                        shift.scatter_add(&plane, x_grad);
                     });
                 }
             },
@@ -163,8 +170,7 @@ impl<T: Real> Pair<T> {
         second: &mut [T],
         bias: Option<&mut [T]>,
     ) {
-        let (m, l) = (self.shape.middle, self.shape.sides[1]);
-        let inputs = self.shape.inputs * self.shape.sides[0].pow(2);
+        let (m, l, inputs) = (self.shape.middle, self.shape.sides[1], self.inputs());
         let length = lengths[0] + lengths[1];
         let mut totals = vec![T::default(); length];
         for partial in partials.chunks_exact(length) {
@@ -173,34 +179,46 @@ impl<T: Real> Pair<T> {
                 .zip(partial)
                 .for_each(|(total, &part)| *total += part);
         }
-        // [row][middle]
         let (of_first, of_second) = totals.split_at(lengths[0]);
+        let at = |sums: &[T], row: usize, m: usize| {
+            let chunk = sums.len() / self.filters.middle * CHUNK;
+            sums[m / CHUNK * chunk + row * CHUNK + m % CHUNK]
+        };
         for (index, grad) in first.iter_mut().enumerate() {
-            *grad = of_first[index % inputs * self.middle + index / inputs];
+            *grad = at(of_first, index % inputs, index / inputs);
         }
-        if let Some(bias) = bias {
-            bias.copy_from_slice(&of_first[inputs * self.middle..][..m]);
+        for (index, grad) in bias.into_iter().flatten().enumerate() {
+            *grad = at(of_first, inputs, index);
         }
         for (index, grad) in second.iter_mut().enumerate() {
             let (tap, channel) = (index % (l * l), index / (l * l));
-            let row = tap * self.shape.outputs + channel / m;
-            *grad = of_second[row * self.middle + channel % m];
+            *grad = at(
+                of_second,
+                tap * self.shape.outputs + channel / m,
+                channel % m,
+            );
         }
     }
 
+    /// Rows of the patches without the one for the bias.
+    fn inputs(&self) -> usize {
+        self.shape.inputs * self.shape.sides[0].pow(2)
+    }
+
     /// The patches of `x`, a few whole images.
-    fn patches(&self, x: &[T]) -> Rows<T> {
+    fn patches(&self, x: &[T]) -> Panels<T> {
         let pixels = self.shape.pixels();
         let images = x.len() / (self.shape.inputs * pixels);
-        let mut patches = Rows::new(self.patch_rows, self.stride);
+        let rows = self.filters.patch_rows;
+        let mut patches = self.panels(rows, images);
+        let mut plane = vec![T::default(); pixels];
         self.for_each_patch(images, |row, at, input, shift| {
-            shift.gather(
-                &x[input..][..pixels],
-                &mut patches.row_mut(row)[at..][..pixels],
-            );
+            plane.fill(T::default());
+            shift.gather(&x[input..][..pixels], &mut plane);
+            patches.write(row, at, &plane);
         });
         if self.shape.bias {
-            patches.row_mut(self.patch_rows - 1)[..images * pixels].fill(T::from_f64(1.0));
+            patches.write(rows - 1, 0, &vec![T::from_f64(1.0); images * pixels]);
         }
         patches
     }

@@ -6,8 +6,10 @@
 //! its cache, uses each chunk at once, and computes it again in the backward pass.
 
 mod cpu;
+mod panels;
+mod product;
+mod shift;
 mod sweep;
-mod tile;
 
 use super::recorded_gradients;
 use crate::ffi::memory::{slice, slice_mut};

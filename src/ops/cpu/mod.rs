@@ -26,7 +26,7 @@ mod simd;
 mod spectral;
 mod strip;
 mod tile;
-mod transpose;
+pub(super) mod transpose;
 mod weight_grad;
 
 pub use conv::conv;

@@ -36,6 +36,8 @@ pub trait Real:
         b: Self::Vector<S>,
         c: Self::Vector<S>,
     ) -> Self::Vector<S>;
+    /// `value` where `gate` is not zero or below, 0 elsewhere; a NaN in the gate lets the value pass.
+    fn gate<S: Simd>(simd: S, gate: Self::Vector<S>, value: Self::Vector<S>) -> Self::Vector<S>;
     /// Sum of the lanes.
     fn reduce<S: Simd>(simd: S, a: Self::Vector<S>) -> f64;
     /// The whole vectors in `slice`, from its start.
@@ -50,7 +52,7 @@ pub trait Real:
 
 macro_rules! real {
     ($t:ty, $vectors:ident, $lanes:ident, $full:literal, $cell:ty, $mul_add:ident, $reduce:ident, $splat:ident,
-     $as_simd:ident, $as_mut_simd:ident) => {
+     $less_or_equal:ident, $select:ident, $as_simd:ident, $as_mut_simd:ident) => {
         impl Real for $t {
             type Vector<S: Simd> = S::$vectors;
             type Cell = $cell;
@@ -84,6 +86,11 @@ macro_rules! real {
                 simd.$mul_add(a, b, c)
             }
             #[inline(always)]
+            fn gate<S: Simd>(simd: S, gate: S::$vectors, value: S::$vectors) -> S::$vectors {
+                let zero = simd.$splat(0.0);
+                simd.$select(simd.$less_or_equal(gate, zero), zero, value)
+            }
+            #[inline(always)]
             fn reduce<S: Simd>(simd: S, a: S::$vectors) -> f64 {
                 f64::from(simd.$reduce(a))
             }
@@ -114,6 +121,8 @@ real!(
     mul_add_e_f32s,
     reduce_sum_f32s,
     splat_f32s,
+    less_than_or_equal_f32s,
+    select_f32s,
     as_simd_f32s,
     as_mut_simd_f32s
 );
@@ -126,6 +135,8 @@ real!(
     mul_add_e_f64s,
     reduce_sum_f64s,
     splat_f64s,
+    less_than_or_equal_f64s,
+    select_f64s,
     as_simd_f64s,
     as_mut_simd_f64s
 );

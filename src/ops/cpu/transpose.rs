@@ -4,7 +4,7 @@ use super::simd::Real;
 use pulp::Simd;
 #[cfg(target_arch = "x86_64")]
 use pulp::{
-    cast,
+    cast, f32x16, f32x8, f64x8,
     x86::{V3, V4},
 };
 use std::any::Any;
@@ -15,6 +15,7 @@ use std::arch::x86_64::{__m256, __m512, __m512d};
 #[derive(Debug, Clone)]
 pub struct Block<T> {
     elements: Vec<T>,
+    turned: Vec<T>,
 }
 
 impl<T: Real> Block<T> {
@@ -22,6 +23,7 @@ impl<T: Real> Block<T> {
     pub fn new() -> Self {
         Self {
             elements: vec![T::default(); T::LANES * T::LANES],
+            turned: vec![T::default(); T::LANES * T::LANES],
         }
     }
 
@@ -40,31 +42,63 @@ impl<T: Real> Block<T> {
     /// Exchanges rows and columns.
     #[inline(always)]
     pub fn transpose<S: Simd>(&mut self, simd: S) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let elements: &mut dyn Any = &mut self.elements;
-            // one of these is true for a type known at compile time: nothing is asked at run time
-            if let Some(simd) = same::<S, V4>(simd) {
-                if let Some(f32s) = elements.downcast_mut::<Vec<f32>>() {
-                    return f32_v4(simd, f32s);
-                }
-                if let Some(f64s) = elements.downcast_mut::<Vec<f64>>() {
-                    return f64_v4(simd, f64s);
-                }
+        turn(simd, &self.elements, [T::LANES; 2], &mut self.turned);
+        std::mem::swap(&mut self.elements, &mut self.turned);
+    }
+}
+
+/// `to[column][row] = from[row][column]`, for numbers of rows and of columns that are multiples of `LANES`.
+#[inline(always)]
+#[allow(clippy::ptr_arg)] // only what has no lifetime can be asked for its type, so these are not slices
+pub fn turn<T: Real, S: Simd>(simd: S, from: &Vec<T>, sizes: [usize; 2], to: &mut Vec<T>) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let (from, to): (&dyn Any, &mut dyn Any) = (from, to);
+        // one of these is true for a type known at compile time: nothing is asked at run time
+        if let Some(simd) = same::<S, V4>(simd) {
+            if let (Some(from), Some(to)) = (
+                from.downcast_ref::<Vec<f32>>(),
+                to.downcast_mut::<Vec<f32>>(),
+            ) {
+                return f32_v4(simd, from, sizes, to);
             }
-            if let Some(simd) = same::<S, V3>(simd) {
-                if let Some(f32s) = elements.downcast_mut::<Vec<f32>>() {
-                    return f32_v3(simd, f32s);
-                }
+            if let (Some(from), Some(to)) = (
+                from.downcast_ref::<Vec<f64>>(),
+                to.downcast_mut::<Vec<f64>>(),
+            ) {
+                return f64_v4(simd, from, sizes, to);
             }
         }
-        let n = T::LANES;
-        for i in 0..n {
-            for j in 0..i {
-                self.elements.swap(i * n + j, j * n + i);
+        if let Some(simd) = same::<S, V3>(simd) {
+            if let (Some(from), Some(to)) = (
+                from.downcast_ref::<Vec<f32>>(),
+                to.downcast_mut::<Vec<f32>>(),
+            ) {
+                return f32_v3(simd, from, sizes, to);
             }
         }
     }
+    for (at, there) in blocks(T::LANES, sizes) {
+        for i in 0..T::LANES {
+            for j in 0..T::LANES {
+                to[there + j * sizes[0] + i] = from[at + i * sizes[1] + j];
+            }
+        }
+    }
+}
+
+/// Where the square blocks of a matrix begin, and where they begin in the turned one.
+#[inline(always)]
+fn blocks(lanes: usize, [rows, columns]: [usize; 2]) -> impl Iterator<Item = (usize, usize)> {
+    assert!(
+        rows % lanes == 0 && columns % lanes == 0,
+        "whole blocks are turned"
+    );
+    (0..rows).step_by(lanes).flat_map(move |row| {
+        (0..columns)
+            .step_by(lanes)
+            .map(move |column| (row * columns + column, column * rows + row))
+    })
 }
 
 /// `simd` as a `V`, if that is what it is.
@@ -76,9 +110,22 @@ fn same<S: Simd, V: Simd>(simd: S) -> Option<V> {
 /// 16 x 16: pairs of rows, then quadruples, then the quarters of registers.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn f32_v4(simd: V4, elements: &mut [f32]) {
+fn f32_v4(simd: V4, from: &[f32], sizes: [usize; 2], to: &mut [f32]) {
+    for (at, there) in blocks(16, sizes) {
+        let mut rows = [simd.splat_f32s(0.0); 16];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = V4::as_simd_f32s(&from[at + i * sizes[1]..][..16]).0[0];
+        }
+        for (i, row) in f32_sixteen(simd, rows).into_iter().enumerate() {
+            V4::as_mut_simd_f32s(&mut to[there + i * sizes[0]..][..16]).0[0] = row;
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn f32_sixteen(simd: V4, mut rows: [f32x16; 16]) -> [f32x16; 16] {
     let avx = simd.avx512f;
-    let rows = V4::as_mut_simd_f32s(elements).0;
     let mut fours: [__m512; 16] = [cast(rows[0]); 16];
     for i in (0..16).step_by(4) {
         let a: __m512 = cast(rows[i]);
@@ -110,14 +157,28 @@ fn f32_v4(simd: V4, elements: &mut [f32]) {
         rows[8 + j] = cast(avx._mm512_shuffle_f32x4::<0xdd>(even_ab, even_cd));
         rows[12 + j] = cast(avx._mm512_shuffle_f32x4::<0xdd>(odd_ab, odd_cd));
     }
+    rows
 }
 
 /// 8 x 8: pairs of rows, then the quarters of registers.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn f64_v4(simd: V4, elements: &mut [f64]) {
+fn f64_v4(simd: V4, from: &[f64], sizes: [usize; 2], to: &mut [f64]) {
+    for (at, there) in blocks(8, sizes) {
+        let mut rows = [simd.splat_f64s(0.0); 8];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = V4::as_simd_f64s(&from[at + i * sizes[1]..][..8]).0[0];
+        }
+        for (i, row) in f64_eight(simd, rows).into_iter().enumerate() {
+            V4::as_mut_simd_f64s(&mut to[there + i * sizes[0]..][..8]).0[0] = row;
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn f64_eight(simd: V4, mut rows: [f64x8; 8]) -> [f64x8; 8] {
     let avx = simd.avx512f;
-    let rows = V4::as_mut_simd_f64s(elements).0;
     let mut pairs: [__m512d; 8] = [cast(rows[0]); 8];
     for i in (0..8).step_by(2) {
         let (a, b): (__m512d, __m512d) = (cast(rows[i]), cast(rows[i + 1]));
@@ -139,24 +200,20 @@ fn f64_v4(simd: V4, elements: &mut [f64]) {
         rows[4 + j] = cast(avx._mm512_shuffle_f64x2::<0xdd>(even_ab, even_cd));
         rows[6 + j] = cast(avx._mm512_shuffle_f64x2::<0xdd>(odd_ab, odd_cd));
     }
+    rows
 }
 
-/// 16 x 16 as four blocks of 8 x 8, each in registers of 256 bits.
+/// In blocks of 8 x 8, whose rows are registers of 256 bits.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn f32_v3(simd: V3, elements: &mut [f32]) {
-    let rows = V3::as_mut_simd_f32s(elements).0;
-    let mut turned = [[rows[0]; 8]; 4];
-    for (block, turned) in turned.iter_mut().enumerate() {
-        // block 2 f + h holds rows 8 f .. 8 f + 7, half h of each
-        for (i, row) in turned.iter_mut().enumerate() {
-            *row = rows[2 * (block / 2 * 8 + i) + block % 2];
+fn f32_v3(simd: V3, from: &[f32], sizes: [usize; 2], to: &mut [f32]) {
+    for (at, there) in blocks(8, sizes) {
+        let mut rows = [simd.splat_f32s(0.0); 8];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = V3::as_simd_f32s(&from[at + i * sizes[1]..][..8]).0[0];
         }
-        *turned = f32_eight(simd, *turned);
-    }
-    for (block, turned) in turned.iter().enumerate() {
-        for (i, &row) in turned.iter().enumerate() {
-            rows[2 * (block % 2 * 8 + i) + block / 2] = row;
+        for (i, row) in f32_eight(simd, rows).into_iter().enumerate() {
+            V3::as_mut_simd_f32s(&mut to[there + i * sizes[0]..][..8]).0[0] = row;
         }
     }
 }
@@ -164,7 +221,7 @@ fn f32_v3(simd: V3, elements: &mut [f32]) {
 /// 8 x 8: pairs of rows, then quadruples, then the halves of registers.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn f32_eight(simd: V3, rows: [pulp::f32x8; 8]) -> [pulp::f32x8; 8] {
+fn f32_eight(simd: V3, rows: [f32x8; 8]) -> [f32x8; 8] {
     let avx = simd.avx;
     let mut fours: [__m256; 8] = [cast(rows[0]); 8];
     for i in (0..8).step_by(4) {
@@ -220,6 +277,31 @@ mod tests {
                 for j in 0..T::LANES {
                     assert_eq!(block.row(i)[j], value(j, i), "{name}, {i}, {j}");
                 }
+            }
+        }
+    }
+
+    struct Turn<'a, T>(&'a Vec<T>, [usize; 2], &'a mut Vec<T>);
+
+    impl<T: Real> WithSimd for Turn<'_, T> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            turn(simd, self.0, self.1, self.2);
+        }
+    }
+
+    #[test]
+    fn a_matrix_of_several_blocks_is_turned_on_every_instruction_set() {
+        for (name, arch) in available() {
+            let [rows, columns] = [48, 32];
+            let from: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
+            let mut to = vec![0.0; from.len()];
+            arch.dispatch(Turn(&from, [rows, columns], &mut to));
+            for (i, &value) in to.iter().enumerate() {
+                let (column, row) = (i / rows, i % rows);
+                assert_eq!(value as usize, row * columns + column, "{name}, {i}");
             }
         }
     }
