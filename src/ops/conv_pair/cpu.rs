@@ -19,14 +19,17 @@ use crate::ops::cpu::Real;
 use pulp::Arch;
 
 /// Partial sums of the filters' gradients that are kept apart; fixed, so that they do not depend on the threads.
-const PARTIALS: usize = 10;
-/// Pixels of a tile at most, but for an image that is larger: what keeps a tile in the cache of one core.
-const TILE_PIXELS: usize = 448;
+const PARTIALS: usize = 20;
+/// Bytes of a tile's patches at most, but for an image that is larger: they, turned over, and their gradients stay in
+/// the second cache of a core.
+const TILE_BYTES: usize = 128 * 1024;
 
 /// One call, with its filters packed.
 pub struct Pair<T> {
     shape: Shape,
     filters: Filters<T>,
+    /// Images whose gradients go into the same partial sum.
+    slot_images: usize,
     tile_images: usize,
 }
 
@@ -69,11 +72,14 @@ impl<T: Real> Pair<T> {
                 pack(middle, fold_rows, |m, row| second_at(row, m)),
             ],
         };
-        let most = shape.images.max(1);
+        let slot_images = shape.images.div_ceil(PARTIALS).max(1);
+        let image_bytes = (patch_rows * shape.pixels() * std::mem::size_of::<T>()).max(1);
+        let most = (TILE_BYTES / image_bytes).clamp(1, slot_images);
         Self {
             shape: *shape,
             filters,
-            tile_images: tile_images(shape.pixels(), Panels::<T>::width()).min(most),
+            slot_images,
+            tile_images: tile_images(slot_images, most, shape.pixels(), Panels::<T>::width()),
         }
     }
 
@@ -109,8 +115,7 @@ impl<T: Real> Pair<T> {
     pub fn backward(&self, x: &[T], y_grad: &[T], grads: Gradients<'_, T>) {
         let image = self.shape.inputs * self.shape.pixels();
         let out = self.shape.outputs * self.shape.pixels();
-        let tiles = self.shape.images.div_ceil(self.tile_images);
-        let slot_images = tiles.div_ceil(PARTIALS) * self.tile_images;
+        let slot_images = self.slot_images;
         let slots = self.shape.images.div_ceil(slot_images);
         let Filters {
             patch_rows,
@@ -274,14 +279,23 @@ impl<T: Real> Pair<T> {
     }
 }
 
-/// Images of a tile: the number that wastes the fewest lanes of the last pair of vectors, which holds `lanes` pixels.
-fn tile_images(pixels: usize, lanes: usize) -> usize {
-    let most = (TILE_PIXELS / pixels.max(1)).clamp(1, 64);
-    let waste = |images: usize| {
-        let used = images * pixels;
-        used.next_multiple_of(lanes) as f64 / used.max(1) as f64
-    };
-    (1..=most)
-        .min_by(|&a, &b| waste(a).total_cmp(&waste(b)))
-        .unwrap_or(1)
+/// Images of a tile, `most` at most: the number that wastes the fewest lanes when `images` are cut into tiles whose
+/// pixels fill whole panels; the largest of several.
+fn tile_images(images: usize, most: usize, pixels: usize, panel: usize) -> usize {
+    let padded = |tile: usize| (tile * pixels).next_multiple_of(panel);
+    let all = |tile: usize| images / tile * padded(tile) + padded(images % tile);
+    (1..=most).rev().min_by_key(|&tile| all(tile)).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tile_images;
+
+    #[test]
+    fn tiles_waste_few_lanes_and_are_large() {
+        assert_eq!(tile_images(5, 5, 196, 32), 5); // 980 of 992
+        assert_eq!(tile_images(5, 4, 64, 32), 4); // nothing is wasted anyway
+        assert_eq!(tile_images(6, 4, 49, 32), 3); // 147 of 160 twice; 4 and 2 take 224 + 128
+        assert_eq!(tile_images(1, 1, 7, 32), 1);
+    }
 }
