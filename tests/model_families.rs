@@ -391,7 +391,7 @@ fn the_stages_one_by_one_are_the_model() {
         for stage in stages {
             let staged = (stage.run)(&value, Cx::default()).unwrap();
             value = staged.kept;
-            for made in staged.made {
+            for made in staged.latents.into_iter().chain(staged.log_det) {
                 match made.dim() {
                     1 => sum += made,
                     _ => left.push(made),

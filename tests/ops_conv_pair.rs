@@ -159,44 +159,6 @@ fn results_do_not_depend_on_the_number_of_threads() {
     tch::set_num_threads(before);
 }
 
-/// `cargo test --release --test ops_conv_pair -- --ignored --nocapture`
-#[test]
-#[ignore = "prints times"]
-fn times_beside_the_twin() {
-    inverse_flow::ffi::keep_freed_memory();
-    for (what, image, outputs, sides, bias) in [
-        ("MNIST T, level 1", [100, 2, 14, 14], 4, [3, 1], false),
-        ("MNIST T, level 2", [100, 4, 7, 7], 8, [3, 1], false),
-        ("MNIST Z, level 1", [100, 2, 14, 14], 4, [3, 3], true),
-        ("MNIST Z, level 2", [100, 4, 7, 7], 8, [3, 3], true),
-        ("CIFAR T, level 1", [100, 6, 16, 16], 12, [3, 1], false),
-        ("CIFAR T, level 2", [100, 12, 8, 8], 24, [3, 1], false),
-        ("CIFAR Z, level 1", [100, 6, 16, 16], 12, [3, 3], true),
-        ("CIFAR Z, level 2", [100, 12, 8, 8], 24, [3, 3], true),
-    ] {
-        let case = Case::new(image, 512, outputs, sides, bias, Kind::Float);
-        let variables = case.variables();
-        let leaves: Vec<&Tensor> = variables.iter().map(|(_, t)| t).collect();
-        let time = |operator: Operator| {
-            let mut best = [f64::INFINITY; 2];
-            for _ in 0..8 {
-                let start = std::time::Instant::now();
-                let loss = case.loss(operator);
-                best[0] = start.elapsed().as_secs_f64().min(best[0]);
-                let start = std::time::Instant::now();
-                Tensor::run_backward(&[loss], &leaves, false, false);
-                best[1] = start.elapsed().as_secs_f64().min(best[1]);
-            }
-            best.map(|seconds| seconds * 1e3)
-        };
-        let [ours, theirs] = [conv_relu_conv as Operator, reference::conv_relu_conv].map(time);
-        println!(
-            "{what}: forward {:.1} ms (twin {:.1}), backward {:.1} ms (twin {:.1})",
-            ours[0], theirs[0], ours[1], theirs[1]
-        );
-    }
-}
-
 #[test]
 fn a_strided_input_and_a_nan_are_no_special_cases() {
     let case = Case::new([3, 2, 5, 7], 13, 4, [3, 1], false, Kind::Double);

@@ -188,39 +188,6 @@ fn results_do_not_depend_on_the_number_of_threads() {
     tch::set_num_threads(before);
 }
 
-/// `cargo test --release --test ops_spline -- --ignored --nocapture`
-#[test]
-#[ignore = "prints times"]
-fn times_beside_the_twin() {
-    for (what, sizes) in [
-        ("table3, own sets", (100, [4, 14, 14], 5, false)),
-        ("table6, one set", (100, [12, 16, 16], 10, true)),
-        ("quick, 32 bins", (100, [4, 14, 14], 32, true)),
-    ] {
-        let case = Case::new(sizes, Kind::Float);
-        let time = |operator: Operator, direction| {
-            let mut best = [f64::INFINITY; 2];
-            for _ in 0..12 {
-                let start = std::time::Instant::now();
-                let loss = case.loss(operator, direction);
-                best[0] = start.elapsed().as_secs_f64().min(best[0]);
-                let start = std::time::Instant::now();
-                Tensor::run_backward(&[loss], &case.tensors, false, false);
-                best[1] = start.elapsed().as_secs_f64().min(best[1]);
-            }
-            best.map(|seconds| seconds * 1e3)
-        };
-        for direction in DIRECTIONS {
-            let [ours, theirs] =
-                [spline as Operator, reference::spline].map(|f| time(f, direction));
-            println!(
-                "{what} {direction:?}: forward {:.2} ms (twin {:.2}), backward {:.2} ms (twin {:.2})",
-                ours[0], theirs[0], ours[1], theirs[1]
-            );
-        }
-    }
-}
-
 #[test]
 fn a_nan_stays_visible_in_both_outputs() {
     let case = Case::new((2, [1, 2, 9], 5, true), Kind::Float);

@@ -113,6 +113,9 @@ struct Optimisation {
     /// Largest norm of the gradient; 0 for no limit
     #[arg(long, value_name = "X")]
     clip_norm: Option<f64>,
+    /// Rebuild activations in the backward pass instead of keeping them: less memory, longer steps
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    rebuild_activations: Option<bool>,
     /// Seed of everything random
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -223,6 +226,7 @@ impl Optimisation {
         if let Some(norm) = self.clip_norm {
             t.clip_norm = (norm != 0.0).then_some(norm);
         }
+        replace(&mut t.rebuild_activations, self.rebuild_activations);
         replace(&mut config.seed, self.seed);
         config.data.limit = self.limit.or(config.data.limit);
         replace(&mut config.data.augment, self.augment);

@@ -11,6 +11,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
@@ -315,6 +316,20 @@ int ivf_current_cuda_stream(int index, void** stream, char** error) {
   return guarded(error, [&] {
     const c10::Device device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index));
     *stream = c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle();
+  });
+}
+
+int ivf_device_peak(int index, uint64_t* bytes, char** error) {
+  return guarded(error, [&] {
+    const auto stats = c10::getDeviceAllocator(c10::DeviceType::CUDA)->getDeviceStats(static_cast<c10::DeviceIndex>(index));
+    const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    *bytes = static_cast<uint64_t>(stats.allocated_bytes[all].peak);
+  });
+}
+
+int ivf_device_reset_peak(int index, char** error) {
+  return guarded(error, [&] {
+    c10::getDeviceAllocator(c10::DeviceType::CUDA)->resetPeakStats(static_cast<c10::DeviceIndex>(index));
   });
 }
 

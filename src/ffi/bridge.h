@@ -57,6 +57,10 @@ int ivf_op_record(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8_
 // torch's current stream (cudaStream_t) of CUDA device `index` on this thread.
 int ivf_current_cuda_stream(int index, void** stream, char** error);
 
+// Largest number of bytes in tensors of CUDA device `index` at a time, since the start or the last reset.
+int ivf_device_peak(int index, uint64_t* bytes, char** error);
+int ivf_device_reset_peak(int index, char** error);
+
 // Whether operations on this thread are being recorded for autograd: 1 or 0.
 int ivf_grad_enabled(void);
 

@@ -6,6 +6,7 @@
 //! | [`autograd`] | [`CustomFn`]: a differentiable function whose forward and backward are Rust |
 //! | [`operator`] | calls into torch's dispatcher, and the kernels that it calls back |
 //! | [`memory`] | CPU tensors as slices, work split over libtorch's threads, the allocator's thresholds |
+//! | [`peak`] | the largest amount of memory in use |
 //! | [`optim`] | torch's fused Adam and global gradient norm |
 //!
 //! `unsafe` code lives here and in [`crate::cuda`] only. The C surface is documented in `bridge.h`.
@@ -15,6 +16,7 @@ pub mod autograd;
 pub mod memory;
 pub mod operator;
 pub mod optim;
+pub mod peak;
 mod status;
 mod sys;
 

@@ -10,6 +10,7 @@ mod mintnet;
 mod mixing;
 mod multiscale;
 mod overrides;
+mod rebuild;
 mod wn_glow;
 mod woodbury;
 
@@ -23,6 +24,7 @@ pub use macow::macow_mixing;
 pub use mixing::{ButterflyMixing, InverseFlowConfig, MaCowMixing, Mixing, WoodburyMixing};
 pub use multiscale::MultiScale;
 pub use overrides::Overrides;
+pub use rebuild::{gradients_by_inversion, Rebuilt};
 pub use woodbury::woodbury_mixing;
 
 use crate::flows::{Cx, Mapped};
@@ -50,6 +52,9 @@ pub struct StageCall<'a> {
     /// Runs the stage on its input.
     #[allow(clippy::type_complexity)] // a boxed closure with two arguments
     pub run: Box<dyn Fn(&Tensor, Cx<'_>) -> Result<Staged> + 'a>,
+    /// The input of the stage, from what goes on and what leaves there.
+    #[allow(clippy::type_complexity)]
+    pub invert: Box<dyn Fn(&Tensor, &[Tensor]) -> Result<Tensor> + 'a>,
 }
 
 /// What one stage makes of its input.
@@ -57,8 +62,10 @@ pub struct StageCall<'a> {
 pub struct Staged {
     /// Goes on to the next stage.
     pub kept: Tensor,
-    /// What else the likelihood is made of: the log-det, and a latent that leaves here.
-    pub made: Vec<Tensor>,
+    /// What leaves here, under `N(0, I)`.
+    pub latents: Vec<Tensor>,
+    /// `[N]`; a plain split has none.
+    pub log_det: Option<Tensor>,
 }
 
 /// A density model over 8-bit images.
@@ -106,12 +113,18 @@ pub trait Flow: std::fmt::Debug + Send {
             kind: "model",
             run: Box::new(|x, cx| {
                 let Encoded {
-                    latents: Latents(mut made),
+                    latents: Latents(mut latents),
                     log_det,
                 } = self.encode(x, cx)?;
-                let kept = made.pop().unwrap_or_else(|| x.shallow_clone());
-                made.push(log_det);
-                Ok(Staged { kept, made })
+                Ok(Staged {
+                    kept: latents.pop().unwrap_or_else(|| x.shallow_clone()),
+                    latents,
+                    log_det: Some(log_det),
+                })
+            }),
+            invert: Box::new(|kept, latents| {
+                let all = latents.iter().chain([kept]).map(Tensor::shallow_clone);
+                Ok(self.decode(&Latents(all.collect()))?.value)
             }),
         }]
     }

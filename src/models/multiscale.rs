@@ -352,9 +352,11 @@ impl Flow for MultiScale {
                     let passed = stage.forward(x, cx)?;
                     Ok(Staged {
                         kept: passed.value,
-                        made: passed.latent.into_iter().chain(passed.log_det).collect(),
+                        latents: passed.latent.into_iter().collect(),
+                        log_det: passed.log_det,
                     })
                 }),
+                invert: Box::new(|kept, latents| Ok(stage.inverse(kept, latents.iter())?.0)),
             })
             .collect()
     }

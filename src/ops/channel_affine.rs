@@ -1,13 +1,14 @@
 //! An affine map per channel with its log-det, as one pass forward and one backward.
 
 use super::cpu::Real;
+use super::form::fused_on_cpu;
 use super::{recorded_gradients, Direction};
 use crate::ffi::memory::{parallel_chunks2, slice, slice_mut};
 use crate::ffi::{apply, grad_enabled, CustomFn, Saved};
 use crate::{Error, Result};
 use pulp::Arch;
 use std::ops::Sub;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// The definition in plain tensor operations: the twin of the kernel, and what runs on a GPU.
 pub mod reference {
@@ -64,7 +65,7 @@ pub fn channel_affine(
     direction: Direction,
 ) -> Result<(Tensor, Tensor)> {
     check(x, loc, log_scale)?;
-    if x.device() != Device::Cpu || x.numel() == 0 {
+    if !fused_on_cpu(x) {
         return reference::channel_affine(x, loc, log_scale, direction);
     }
     let outputs = apply(Fused(direction), &[x, loc, log_scale])?;

@@ -10,6 +10,7 @@ mod corner;
 mod cpu;
 mod direction;
 pub(crate) mod dispatch;
+mod form;
 mod geometry;
 mod recorded;
 pub mod reference;
@@ -19,6 +20,7 @@ pub use conv_pair::conv_relu_conv;
 pub use corner::Corner;
 pub use cpu::instruction_set;
 pub use direction::Direction;
+pub use form::eagerly;
 pub use geometry::{Geometry, Operand};
 
 use recorded::recorded_gradients;

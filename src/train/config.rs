@@ -41,6 +41,10 @@ pub struct TrainConfig {
     pub clip_value: Option<f64>,
     /// Largest norm of the gradient of all parameters together; longer ones are scaled down to it.
     pub clip_norm: Option<f64>,
+    /// Rebuild the activations in the backward pass by inverting the flow, instead of keeping them: memory that does
+    /// not grow with the depth, for a longer step.
+    #[serde(default)]
+    pub rebuild_activations: bool,
     /// `auto`, `cpu`, `cuda` or `cuda:i`.
     pub device: String,
     /// Epochs between two validations.
@@ -72,6 +76,7 @@ impl Default for TrainConfig {
             decay: Decay::Constant,
             clip_value: None,
             clip_norm: Some(1.0),
+            rebuild_activations: false,
             device: "auto".into(),
             eval_every: 1,
             log_every: 10,

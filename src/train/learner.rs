@@ -3,7 +3,7 @@
 use super::{Adam, TrainConfig};
 use crate::ffi::optim::grad_norm;
 use crate::flows::{AuxiliaryLosses, Cx};
-use crate::models::Flow;
+use crate::models::{gradients_by_inversion, Flow};
 use crate::{Error, Result};
 use tch::{nn::VarStore, Kind, Tensor};
 
@@ -21,6 +21,7 @@ pub struct Learner {
     pub adam: Adam,
     clip_value: Option<f64>,
     clip_norm: Option<f64>,
+    rebuild_activations: bool,
     skipped: u64,
     skipped_in_row: u64,
 }
@@ -53,9 +54,15 @@ impl Learner {
             adam,
             clip_value: config.clip_value,
             clip_norm: config.clip_norm,
+            rebuild_activations: config.rebuild_activations,
             skipped: 0,
             skipped_in_row: 0,
         })
+    }
+
+    /// Whether the following steps keep their activations or rebuild them.
+    pub fn rebuild_activations(&mut self, rebuild: bool) {
+        self.rebuild_activations = rebuild;
     }
 
     /// Steps skipped so far, and how many of them are the latest ones in a row.
@@ -77,17 +84,15 @@ impl Learner {
     /// # Errors
     /// [`Error::Diverged`] after [`MAX_SKIPPED_IN_ROW`] skipped steps in a row; what the model reports.
     pub fn step(&mut self, x: &Tensor, noise: &Tensor, lr: f64) -> Result<Step> {
-        let auxiliary = AuxiliaryLosses::default();
-        let cx = Cx {
-            noise: Some(noise),
-            training: Some(&auxiliary),
+        let (nll, grads) = match self.rebuild_activations {
+            false => self.gradients(x, noise)?,
+            true => {
+                let (model, params) = (self.model.as_ref(), self.adam.params());
+                let rebuilt = gradients_by_inversion(model, x, Some(noise), true, params)?;
+                (rebuilt.nll, rebuilt.grads)
+            }
         };
-        let nll = -self.model.log_prob(x, cx)?.f_mean(None::<Kind>)?;
-        let loss = match auxiliary.total()? {
-            Some(extra) => nll.f_add(&extra)?,
-            None => nll.shallow_clone(),
-        };
-        let grads = self.gradients(&loss)?;
+        let grads = self.entries(grads)?;
         let norm = grad_norm(&grads)?;
         let step = self.measured(&nll, &norm)?;
         if step.skipped {
@@ -107,11 +112,26 @@ impl Learner {
         Ok(step)
     }
 
-    /// Gradients in the order of the optimiser's parameters, their entries clipped if asked for. They are returned by the engine instead of being
-    /// summed into the variables, so that none outlives its step.
-    fn gradients(&self, loss: &Tensor) -> Result<Vec<Tensor>> {
+    /// The mean of `-log p`, and the gradients of the whole loss in the order of the optimiser's parameters. They are
+    /// returned by the engine instead of being summed into the variables, so that none outlives its step.
+    fn gradients(&self, x: &Tensor, noise: &Tensor) -> Result<(Tensor, Vec<Tensor>)> {
+        let auxiliary = AuxiliaryLosses::default();
+        let cx = Cx {
+            noise: Some(noise),
+            training: Some(&auxiliary),
+        };
+        let nll = -self.model.log_prob(x, cx)?.f_mean(None::<Kind>)?;
+        let loss = match auxiliary.total()? {
+            Some(extra) => nll.f_add(&extra)?,
+            None => nll.shallow_clone(),
+        };
+        let grads = Tensor::f_run_backward(&[loss], self.adam.params(), false, false)?;
+        Ok((nll, grads))
+    }
+
+    /// Every parameter's gradient, its entries clipped if asked for.
+    fn entries(&self, grads: Vec<Tensor>) -> Result<Vec<Tensor>> {
         let params = self.adam.params();
-        let grads = Tensor::f_run_backward(&[loss], params, false, false)?;
         let mut used = Vec::with_capacity(grads.len());
         for (grad, param) in grads.into_iter().zip(params) {
             // a parameter that took no part in the loss comes back undefined

@@ -3,10 +3,12 @@
 use super::timing::{compare, compare_samples, wait, Timing};
 use crate::cli::common::Compute;
 use crate::data::{stream, uniform_noise, Purpose};
+use crate::ffi::peak::{self, Peak};
 use crate::flows::Cx;
 use crate::models::{self, Flow};
+use crate::ops::eagerly;
 use crate::train::{build_model, prior_latents, say, Learner, RunConfig};
-use crate::Result;
+use crate::{Error, Result};
 use clap::Args;
 use serde_json::{json, Map, Value};
 use std::collections::BTreeMap;
@@ -18,8 +20,9 @@ use tch::{Device, Kind, Tensor};
 #[command(
     after_help = "Example: inverse-flow bench model --preset table3/inverse-flow --threads 2
 Random images of the preset's size, no data needed. Milliseconds; the median of the samples taken in turn, and the
-distance of their quartiles. Peak memory is that of the first preset. Shares are of the sum over all stages, each run by itself, forward and backward, and of the
-optimiser. scripts/peer_pytorch.py times the same model in PyTorch."
+distance of their quartiles. Peak memory is that of the training steps. Shares are of the sum over all stages, each run
+by itself, forward and backward, and of the optimiser. --eager runs the same model a second time with the fused
+operators taken apart. scripts/peer_pytorch.py times the same model in PyTorch."
 )]
 pub struct ModelArgs {
     /// Preset; may be given several times [default: table3/inverse-flow and table6/inverse-flow]
@@ -34,6 +37,12 @@ pub struct ModelArgs {
     /// Samples of each time
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..))]
     samples: u64,
+    /// Time the same model with plain tensor operations in the place of the fused operators too
+    #[arg(long)]
+    eager: bool,
+    /// Time a training step that rebuilds its activations too, and its memory
+    #[arg(long)]
+    rebuild: bool,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -47,8 +56,12 @@ struct Report {
     forward: Timing,
     sample_1: Timing,
     sample_100: Timing,
-    /// Peak memory of the training steps, MiB, and what it is.
-    peak: Option<(f64, &'static str)>,
+    /// Step, forward and sampling of 100 without the fused operators.
+    eager: Option<[Timing; 3]>,
+    /// Peak memory of the training steps.
+    peak: Peak,
+    /// A step that rebuilds its activations, and the peak memory of such steps.
+    rebuild: Option<(Timing, Peak)>,
     /// Milliseconds by layer kind: forward, backward; the optimiser has one number.
     kinds: BTreeMap<&'static str, [f64; 2]>,
 }
@@ -69,12 +82,9 @@ impl ModelArgs {
                 self.batch
             ));
         }
-        for (index, name) in names.iter().enumerate() {
+        for name in names {
             let config = RunConfig::resolve(Some(name), self.config.as_deref())?;
-            let mut report = self.measure(&config, device)?;
-            if index > 0 {
-                report.peak = None; // it would be the largest of the presets so far
-            }
+            let report = self.measure(&config, device)?;
             say(&match self.json {
                 true => serde_json::to_string(&self.to_json(name, device, &report))?,
                 false => self.to_text(name, &report),
@@ -84,6 +94,7 @@ impl ModelArgs {
     }
 
     fn measure(&self, config: &RunConfig, device: Device) -> Result<Report> {
+        peak::reset(device)?;
         let (mut model, vs) = build_model(config, device)?;
         let [c, h, w] = config.model.image();
         let mut rng = stream(0, Purpose::Noise, 0);
@@ -109,7 +120,7 @@ impl ModelArgs {
             samples,
             [&mut || learner.step(&x, &noise, 1e-6).map(drop)],
         )?;
-        let peak = peak_memory(device);
+        let peak = peak::peak(device)?;
         let model = learner.model.as_ref();
         let sample = |latents| tch::no_grad(|| models::sample(model, latents, 1.0)).map(drop);
         let [sample_1] = compare(device, [&mut || sample(&one)])?;
@@ -121,13 +132,43 @@ impl ModelArgs {
                 &mut || sample(&hundred),
             ],
         )?;
+        let eager = self.eager.then(|| {
+            eagerly(|| {
+                let [step] = compare_samples(
+                    device,
+                    samples,
+                    [&mut || learner.step(&x, &noise, 1e-6).map(drop)],
+                )?;
+                let model = learner.model.as_ref();
+                let [forward, sample_100] = compare_samples(
+                    device,
+                    samples,
+                    [
+                        &mut || tch::no_grad(|| model.log_prob(&x, cx)).map(drop),
+                        &mut || tch::no_grad(|| models::sample(model, &hundred, 1.0)).map(drop),
+                    ],
+                )?;
+                Ok::<_, Error>([step, forward, sample_100])
+            })
+        });
+        let eager = eager.transpose()?;
+        let rebuild = self.rebuild.then(|| {
+            learner.rebuild_activations(true);
+            peak::reset(device)?;
+            let step = &mut || learner.step(&x, &noise, 1e-6).map(drop);
+            let [timing] = compare_samples(device, samples, [step])?;
+            Ok::<_, Error>((timing, peak::peak(device)?))
+        });
+        let rebuild = rebuild.transpose()?;
         let kinds = self.by_kind(&mut learner, &x, cx, device)?;
         Ok(Report {
             step,
             forward,
             sample_1,
             sample_100,
+            eager,
             peak,
+            rebuild,
             kinds,
         })
     }
@@ -214,8 +255,17 @@ impl ModelArgs {
             "forward": time(&report.forward, self.batch),
             "sample_1": time(&report.sample_1, 1),
             "sample_100": time(&report.sample_100, 100),
-            "peak_mib": report.peak.map(|(mib, _)| mib),
-            "peak_is": report.peak.map(|(_, what)| what),
+            "peak_mib": report.peak.mib,
+            "peak_is": report.peak.what,
+            "rebuild": report.rebuild.map(|(step, peak)| json!({
+                "step": time(&step, self.batch),
+                "peak_mib": peak.mib,
+            })),
+            "eager": report.eager.map(|[step, forward, sample_100]| json!({
+                "step": time(&step, self.batch),
+                "forward": time(&forward, self.batch),
+                "sample_100": time(&sample_100, 100),
+            })),
             "kinds": kinds,
         })
     }
@@ -235,8 +285,25 @@ impl ModelArgs {
                 images as f64 * 1e3 / timing.median_ms
             );
         }
-        if let Some((mib, what)) = report.peak {
-            text += &format!("\n  peak memory    {mib:>9.0} MiB ({what})");
+        let Peak { mib, what } = report.peak;
+        text += &format!("\n  peak memory    {mib:>9.0} MiB ({what})");
+        if let Some((step, peak)) = &report.rebuild {
+            text += &format!(
+                "\n  rebuilding activations\n  training step  {:>9.2} ({:.2})  {:.2} times as long\n  peak memory    {:>9.0} MiB",
+                step.median_ms,
+                step.iqr_ms,
+                step.median_ms / report.step.median_ms,
+                peak.mib
+            );
+        }
+        if let Some(eager) = &report.eager {
+            text += "\n  without the fused operators";
+            let fused = [&report.step, &report.forward, &report.sample_100];
+            let names = ["training step", "forward", "sample 100"];
+            for ((what, fused), eager) in names.iter().zip(fused).zip(eager) {
+                let (time, times) = (eager.median_ms, eager.median_ms / fused.median_ms);
+                text += &format!("\n  {what:<14} {time:>9.2} ms, {times:.2} times as long");
+            }
         }
         let total: f64 = report.kinds.values().flatten().sum();
         text += "\n  layer kind        forward  backward  share";
@@ -266,7 +333,7 @@ fn stage_times(
         wait(device);
         let forward = milliseconds(started);
         let mut loss = staged.kept.f_sum(None::<Kind>)?;
-        for made in &staged.made {
+        for made in staged.latents.iter().chain(&staged.log_det) {
             if made.requires_grad() {
                 loss = loss.f_add(&made.f_sum(None::<Kind>)?)?;
             }
@@ -297,16 +364,4 @@ fn kind_of(kind: &'static str) -> &'static str {
 
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
-}
-
-/// Peak resident memory of this process on the CPU (the VmHWM of Linux). On a GPU libtorch's allocator knows, but it
-/// offers no C++ interface that tch reaches; nothing is reported there.
-fn peak_memory(device: Device) -> Option<(f64, &'static str)> {
-    if device != Device::Cpu {
-        return None;
-    }
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some((kib / 1024.0, "resident, of the process"))
 }

@@ -2,14 +2,14 @@
 
 mod cpu;
 
-use super::recorded_gradients;
-use super::Direction;
+use super::form::fused_on_cpu;
+use super::{recorded_gradients, Direction};
 use crate::ffi::memory::{parallel_chunks2, slice, slice_mut};
 use crate::ffi::{apply, grad_enabled, CustomFn, Saved};
 use crate::{Error, Result};
 use cpu::{BackwardSample, ForwardSample, Scalar};
 use pulp::Arch;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// The definition in plain tensor operations: the twin of the kernel, and what runs on a GPU.
 pub mod reference {
@@ -66,7 +66,7 @@ pub mod reference {
 /// Shapes, dtypes or devices that do not fit together.
 pub fn affine_coupling(x: &Tensor, net: &Tensor, direction: Direction) -> Result<(Tensor, Tensor)> {
     check(x, net)?;
-    if x.device() != Device::Cpu || x.numel() == 0 {
+    if !fused_on_cpu(x) {
         return reference::affine_coupling(x, net, direction);
     }
     let outputs = apply(Fused(direction), &[x, net])?;

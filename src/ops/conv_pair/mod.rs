@@ -11,12 +11,13 @@ mod product;
 mod shift;
 mod sweep;
 
+use super::form::fused_on_cpu;
 use super::recorded_gradients;
 use crate::ffi::memory::{slice, slice_mut};
 use crate::ffi::{apply, grad_enabled, CustomFn, Saved};
 use crate::ops::cpu::Real;
 use crate::{Error, Result};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// The definition in plain tensor operations: the twin of the kernel, and what runs on a GPU, where libtorch's
 /// convolutions are the better ones.
@@ -63,7 +64,7 @@ pub fn conv_relu_conv(
     second: &Tensor,
 ) -> Result<Tensor> {
     let shape = Shape::check(x, first, bias, second)?;
-    if x.device() != Device::Cpu || x.numel() == 0 {
+    if !fused_on_cpu(x) {
         return reference::conv_relu_conv(x, first, bias, second);
     }
     let mut inputs = vec![x, first, second];

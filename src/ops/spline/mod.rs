@@ -13,6 +13,7 @@ mod knots;
 mod lanes;
 pub mod reference;
 
+use super::form::is_eager;
 use super::{recorded_gradients, Direction};
 use crate::ffi::{apply, grad_enabled, CustomFn, Saved};
 use crate::{Error, Result};
@@ -63,6 +64,9 @@ pub(crate) fn derivative_offset() -> f64 {
 /// Durkan, Bekasov, Murray, Papamakarios, *Neural spline flows*, 2019, <https://arxiv.org/abs/1906.04032>.
 pub fn spline(x: &Tensor, raw: &RawSpline<'_>, direction: Direction) -> Result<(Tensor, Tensor)> {
     Sizes::check(x, raw)?;
+    if is_eager() {
+        return reference::spline(x, raw, direction);
+    }
     let function = Fused {
         tail: raw.tail,
         direction,

@@ -1,0 +1,105 @@
+//! Gradients from rebuilt activations are those from stored ones.
+
+mod common;
+mod model_support;
+
+use common::*;
+use inverse_flow::flows::{AuxiliaryLosses, Cx};
+use inverse_flow::models::*;
+use inverse_flow::train::{Learner, TrainConfig};
+use model_support::*;
+use tch::{nn::VarStore, Kind, Tensor};
+
+/// `-log p` with the auxiliary losses, and all gradients, from stored activations.
+fn stored(
+    flow: &dyn Flow,
+    x: &Tensor,
+    noise: &Tensor,
+    params: &[Tensor],
+) -> (f64, f64, Vec<Tensor>) {
+    let auxiliary = AuxiliaryLosses::default();
+    let cx = Cx {
+        noise: Some(noise),
+        training: Some(&auxiliary),
+    };
+    let nll = -flow.log_prob(x, cx).unwrap().mean(None::<Kind>);
+    let extra = auxiliary.total().unwrap();
+    let value = |t: &Option<Tensor>| t.as_ref().map_or(0.0, |t| t.double_value(&[]));
+    let values = (nll.double_value(&[]), value(&extra));
+    let loss = extra.map_or(nll.shallow_clone(), |extra| &nll + extra);
+    let grads = Tensor::run_backward(&[loss], params, false, false);
+    (values.0, values.1, grads)
+}
+
+/// The largest difference of the two gradients, relative to the largest entry of each parameter's own gradient.
+fn worst(vs: &VarStore, flow: &dyn Flow, x: &Tensor, noise: &Tensor) -> f64 {
+    let named = trainable(vs);
+    let params: Vec<Tensor> = named.iter().map(|(_, t)| t.shallow_clone()).collect();
+    let (nll, extra, grads) = stored(flow, x, noise, &params);
+    let rebuilt = gradients_by_inversion(flow, x, Some(noise), true, &params).unwrap();
+    let close = |what: &str, a: f64, b: f64| {
+        assert!((a - b).abs() < 1e-4 * b.abs().max(1.0), "{what}: {a} {b}")
+    };
+    close("nll", rebuilt.nll.double_value(&[]), nll);
+    close(
+        "extra",
+        rebuilt.extra.map_or(0.0, |t| t.double_value(&[])),
+        extra,
+    );
+    let mut worst: f64 = 0.0;
+    for (((name, _), got), expected) in named.iter().zip(&rebuilt.grads).zip(&grads) {
+        assert_eq!(got.defined(), expected.defined(), "{name}");
+        let scale = expected.abs().max().double_value(&[]);
+        let error = (got - expected).abs().max().double_value(&[]);
+        assert!(error.is_finite(), "{name}");
+        if scale > 0.0 {
+            worst = worst.max(error / scale);
+        }
+    }
+    worst
+}
+
+#[test]
+fn every_family_has_the_same_gradients_either_way() {
+    let x = images(1, &[3, 3, 12, 8]);
+    let noise = uniform(2, &[3, 3, 12, 8]) * 0.9 + 0.05;
+    for (name, config) in families([3, 12, 8], 2, 2) {
+        let (vs, flow) = shaken(&config, Kind::Double, &x, 0.02);
+        let error = worst(&vs, flow.as_ref(), &x, &noise);
+        assert!(error < 1e-7, "{name}: {error:.1e}");
+    }
+}
+
+#[test]
+fn a_deep_model_in_single_precision_stays_within_a_ten_thousandth() {
+    let (x, noise) = (images(1, &[5, 3, 16, 16]), uniform(2, &[5, 3, 16, 16]));
+    let (x, noise) = (x.to_kind(Kind::Float), noise.to_kind(Kind::Float));
+    let config = small([3, 16, 16], 2, 16);
+    let (vs, flow) = shaken(&config, Kind::Float, &x, 0.01);
+    let error = worst(&vs, flow.as_ref(), &x, &noise);
+    println!("largest relative difference of a gradient: {error:.1e}");
+    assert!(error < 1e-4, "{error:.1e}");
+}
+
+#[test]
+fn training_takes_the_same_steps_either_way() {
+    let (x, noise) = (images(1, &[4, 1, 8, 8]), uniform(2, &[4, 1, 8, 8]));
+    let (x, noise) = (x.to_kind(Kind::Float), noise.to_kind(Kind::Float));
+    let run = |rebuild_activations: bool| {
+        let (vs, flow) = shaken(&small([1, 8, 8], 2, 2), Kind::Float, &x, 0.02);
+        let config = TrainConfig {
+            rebuild_activations,
+            ..TrainConfig::default()
+        };
+        let mut learner = Learner::new(flow, vs, &config).unwrap();
+        let steps: Vec<f64> = (0..5)
+            .map(|_| learner.step(&x, &noise, 1e-3).unwrap().nll)
+            .collect();
+        steps
+    };
+    let (stored, rebuilt) = (run(false), run(true));
+    assert!(stored[4] < stored[0]);
+    for (a, b) in stored.iter().zip(&rebuilt) {
+        assert!((a - b).abs() < 1e-5 * a.abs(), "{stored:?} {rebuilt:?}");
+    }
+}
