@@ -40,7 +40,7 @@ $(block "$root/README.md" toml | sed "s,\"[^\"]*/inverse-flow\",\"$root\",")
 
 [workspace]"
 put "$crate/build.rs" "$(block "$root/README.md" rust,ignore)"
-put "$crate/src/main.rs" "$(cat "$root/tests/dependent/main.rs")"
+put "$crate/src/main.rs" "$(cat "$root/tests/dependent/program.rs")"
 [ -e "$crate/Cargo.lock" ] || cp "$root/Cargo.lock" "$crate/"
 
 if [ ! -d "$work/release" ]; then

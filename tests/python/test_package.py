@@ -294,6 +294,13 @@ class Loading(unittest.TestCase):
 
 
 class Example(unittest.TestCase):
+    def test_the_lines_of_the_pages_run(self):
+        for page in ["README.md", "docs/python.md"]:
+            (code,) = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+            scope = {}
+            exec(code, scope)
+            self.assertEqual(scope["x"].shape, (2, 4, 8, 8))
+
     def test_toy_flow_learns_and_draws(self):
         with tempfile.TemporaryDirectory() as folder:
             picture = pathlib.Path(folder) / "samples.png"

@@ -11,7 +11,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Err(why) => println!("CUDA: {why}"),
     }
     let weight = Tensor::zeros([2, 2, 2, 2], (Kind::Float, Device::Cpu));
-    weight.select(3, 1).select(2, 1).copy_(&Tensor::eye(2, (Kind::Float, Device::Cpu)));
+    weight
+        .select(3, 1)
+        .select(2, 1)
+        .copy_(&Tensor::eye(2, (Kind::Float, Device::Cpu)));
     let weight = weight.set_requires_grad(true);
     let image = Tensor::randn([2, 2, 5, 7], (Kind::Float, Device::Cpu));
     let latent = inv_conv2d(&image, &weight, &[Corner::TopLeft])?;
