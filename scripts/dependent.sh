@@ -21,7 +21,7 @@ built=$(target_dir)/release
 work=$(target_dir)/dependent
 crate=$work/crate
 mkdir -p "$crate/src"
-sed -n 's,^//! \{0,1\},,p' "$root/src/lib.rs" >"$work/lib.md"
+sed -n 's|^//! \{0,1\}||p' "$root/src/lib.rs" >"$work/lib.md"
 for language in toml rust,ignore; do
   block "$root/README.md" "$language" >"$work/readme.block"
   [ -s "$work/readme.block" ] || fail "README.md has no $language block under \"As a dependency\"" "write it"

@@ -32,7 +32,9 @@ fn check(name: &str) {
     let source = std::fs::read_to_string(root.join(format!("examples/{name}.rs"))).unwrap();
     let promised = expected(&source);
     assert!(!promised.is_empty(), "{name} promises no output");
-    let output = Command::new(binary(name)).output().unwrap();
+    // one thread: the examples run side by side, and libtorch's threads wait for each other by spinning
+    let mut example = Command::new(binary(name));
+    let output = example.env("OMP_NUM_THREADS", "1").output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}: {errors}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), promised, "{name}");
