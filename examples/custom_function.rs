@@ -12,7 +12,7 @@
 //! ```text
 //! y        = [-1.00, -0.25, 0.50, 1.00]
 //! dL/dx    = [0.00, 1.00, 1.00, 0.00]
-//! error    : quantize: `inputs` must be one tensor, got 2
+//! error    : libtorch: quantize: `inputs` must be one tensor, got 2
 //! learned  : 0.75
 //! ```
 
