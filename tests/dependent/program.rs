@@ -8,7 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // before the first tensor: libtorch looks for its CUDA half once
     match inverse_flow::cuda::libtorch::load() {
         Ok(()) => println!("CUDA: loaded"),
-        Err(why) => println!("CUDA: {why}"),
+        Err(why) => println!("{why}"),
     }
     let weight = Tensor::zeros([2, 2, 2, 2], (Kind::Float, Device::Cpu));
     weight
