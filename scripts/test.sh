@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh             everything
 #   scripts/test.sh --quick     format, layers, lints and the library's own tests
-#   scripts/test.sh NAME...     some of: fmt layers clippy doc build test lib python
+#   scripts/test.sh NAME...     some of: fmt layers clippy doc build test lib python dependent
 #
 # Everything is built in the release profile: libtorch's bindings take minutes and are compiled once.
 # Tests on MNIST and CIFAR-10 run where INVERSE_FLOW_DATA (or data/) holds them.
@@ -12,7 +12,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 
-all=(fmt layers clippy doc build test python)
+all=(fmt layers clippy doc build test python dependent)
 steps=()
 for arg in "$@"; do
   case $arg in
@@ -21,9 +21,9 @@ for arg in "$@"; do
     exit 0
     ;;
   --quick) steps+=(fmt layers clippy lib) ;;
-  fmt | layers | clippy | doc | build | test | lib | python) steps+=("$arg") ;;
+  fmt | layers | clippy | doc | build | test | lib | python | dependent) steps+=("$arg") ;;
   *)
-    printf 'test.sh: no step is called %s: use --quick, or some of: fmt layers clippy doc build test lib python\n' "$arg" >&2
+    printf 'test.sh: no step is called %s: use --quick, or some of: fmt layers clippy doc build test lib python dependent\n' "$arg" >&2
     exit 2
     ;;
   esac
@@ -58,6 +58,7 @@ run_step() {
   test) cargo build --release && cargo test --release --no-fail-fast ;;
   lib) cargo test --release --lib ;;
   python) python_tests ;;
+  dependent) cargo build --release && scripts/dependent.sh ;;
   esac
 }
 

@@ -5,15 +5,17 @@
 //! inverse as the training direction of a flow, so that sampling needs ordinary convolutions only. Here are the operator
 //! with its gradients, kernels for CPUs and NVIDIA GPUs, and the flow, trained from the command line.
 //!
+//! The modules in reading order:
+//!
 //! | module | what it holds | start reading at |
 //! |---|---|---|
 //! | [`ops`] | the differentiable operators | [`ops::inv_conv2d`] |
+//! | [`flows`] | bijections with their log-determinants | [`flows::Transform`] |
+//! | [`nn`] | the nets inside couplings | [`nn::CouplingNet`] |
+//! | [`distributions`] | base density, split prior, bits per dimension | [`distributions::bits_per_dim`] |
+//! | [`models`] | density models over images, built from a configuration | [`models::Flow`] |
 //! | [`ffi`] | autograd functions written in Rust; torch's dispatcher | [`ffi::CustomFn`] |
 //! | [`cuda`] | kernel images, launch plans, launches on torch's stream | [`cuda::launch`] |
-//! | [`flows`] | bijections with their log-determinants | [`flows::Transform`] |
-//! | [`distributions`] | base density, split prior, bits per dimension | [`distributions::bits_per_dim`] |
-//! | [`nn`] | the nets inside couplings | [`nn::CouplingNet`] |
-//! | [`models`] | density models over images, built from a configuration | [`models::Flow`] |
 //! | [`data`] | image data sets and all randomness of training | [`data::load`] |
 //! | [`train`] | runs: optimiser, checkpoints, metrics, evaluation | [`train::Trainer`] |
 //! | [`plot`] | image grids and curves as PNG | [`plot::save_grid`] |
@@ -21,6 +23,14 @@
 //!
 //! Words: **forward** is data to latent (the solve), **inverse** is latent to data (the convolution); log-determinants and
 //! log-likelihoods are in nats unless they are called bits per dimension.
+//!
+//! A flow `z = f(x)` of data x is a density by the change of variables, exactly:
+//!
+//! ```text
+//! log p(x) = log N(z; 0, I) + log|det ∂z/∂x|,   and samples are x = f⁻¹(z), z ~ N(0, I)
+//! ```
+//!
+//! Images are `[N, C, H, W]`, log-determinants and likelihoods `[N]`.
 //!
 //! # In ten lines
 //! ```
@@ -37,6 +47,31 @@
 //! assert_eq!(weight.grad().size(), [4, 4, 3, 3]);
 //! # Ok::<(), inverse_flow::Error>(())
 //! ```
+//!
+//! # As a dependency
+//! In `Cargo.toml`, with the path of your checkout:
+//!
+//! ```toml
+//! [dependencies]
+//! inverse-flow = { path = "../inverse-flow" }
+//! tch = "=0.24.0"
+//! torch-sys = "=0.24.0" # directly, or build.rs is not told where libtorch is
+//! ```
+//!
+//! In `build.rs` beside it, because the link arguments of a library do not reach the programs that use it:
+//!
+//! ```rust,ignore
+//! fn main() {
+//!     // the program looks for libtorch where torch-sys found it; LD_LIBRARY_PATH is not needed
+//!     let libtorch = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys is a direct dependency");
+//!     println!("cargo:rustc-link-arg=-Wl,-rpath,{libtorch}");
+//! }
+//! ```
+//!
+//! Build with `LIBTORCH=<checkout>/.venv/libtorch` in the environment, or in `[env]` of your `.cargo/config.toml`. For a GPU
+//! call [`cuda::libtorch::load`] before the first tensor: the linker leaves libtorch's CUDA half out of a program that names
+//! none of its symbols, and then `Cuda::is_available()` is false; its error says what is missing. tch 0.24.0 accepts libtorch
+//! 2.11.0 and no other.
 #![deny(unsafe_code)]
 
 pub mod cli;

@@ -56,6 +56,51 @@ fn fifty_adam_steps_with_weight_decay_leave_the_constraint_exact() {
 }
 
 #[test]
+fn the_layer_computes_what_dense_matrices_say_and_the_python_layer_too() {
+    // tests/fixtures/inv_conv.py made the file; tests/python/test_package.py reads it as well
+    let cases: serde_json::Value =
+        serde_json::from_str(include_str!("fixtures/inv_conv.json")).unwrap();
+    for case in cases.as_array().unwrap() {
+        let corners = case["corners"].as_array().unwrap().iter();
+        let config = InvConvConfig {
+            corners: corners
+                .map(|name| name.as_str().unwrap().parse().unwrap())
+                .collect(),
+            diagonal: match case["diagonal"].as_str().unwrap() {
+                "unit" => Diagonal::Unit,
+                _ => Diagonal::Learnable,
+            },
+            bound: case["bound"].as_f64(),
+            ..InvConvConfig::new(
+                case["channels"].as_i64().unwrap(),
+                case["kernel"].as_i64().unwrap(),
+            )
+        };
+        let vs = store(Kind::Double);
+        let layer = InvConv::new(&vs.root(), &config).unwrap();
+        let mut theta = vs.variables().remove("weight").unwrap();
+        tch::no_grad(|| theta.copy_(&numbers(&case["weight"])));
+        let mapped = layer.forward(&numbers(&case["x"]), cx()).unwrap();
+        assert!(
+            max_diff(&mapped.value, &numbers(&case["z"])) < 1e-12,
+            "{config:?}"
+        );
+        assert!(
+            max_diff(&mapped.log_det, &numbers(&case["log_det"])) < 1e-12,
+            "{config:?}"
+        );
+    }
+}
+
+/// A tensor written as nested lists.
+fn numbers(value: &serde_json::Value) -> Tensor {
+    match value.as_array() {
+        Some(items) => Tensor::stack(&items.iter().map(numbers).collect::<Vec<_>>(), 0),
+        None => Tensor::from(value.as_f64().unwrap()),
+    }
+}
+
+#[test]
 fn a_learnable_diagonal_cannot_cross_zero() {
     let vs = store(Kind::Double);
     let config = InvConvConfig {

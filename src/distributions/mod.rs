@@ -1,4 +1,12 @@
 //! Densities: the standard normal base, the split prior, and likelihood in bits per dimension.
+//!
+//! ```text
+//! log N(z; 0, I) = -(|z|² + D ln 2π) / 2                                    standard_normal_log_prob
+//! log p(x2 | x1) = log N(z2; 0, I) + log|det ∂z2/∂x2|,   z2 = s(x1) x2 + t(x1)   SplitPrior
+//! bits per dimension = -log p(x) / (D ln 2)                                 bits_per_dim
+//! ```
+//!
+//! D is the number of elements of a sample; every log is in nats, one number for each sample `[N]`.
 
 mod normal;
 mod split_prior;

@@ -15,6 +15,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
+#include <torch/version.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -311,6 +312,8 @@ int ivf_call_op(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8_t*
     *out = release(run());
   });
 }
+
+const char* ivf_built_for(void) { return "inverse-flow: built for torch " TORCH_VERSION; }
 
 int ivf_current_cuda_stream(int index, void** stream, char** error) {
   return guarded(error, [&] {

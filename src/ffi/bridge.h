@@ -54,6 +54,9 @@ int ivf_op_compute(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8
 int ivf_op_record(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8_t* corners, size_t n_corners,
                   ivf_tensor* out, char** error);
 
+// "inverse-flow: built for torch 2.11.0": the Python package finds this in the file before it loads it.
+const char* ivf_built_for(void);
+
 // torch's current stream (cudaStream_t) of CUDA device `index` on this thread.
 int ivf_current_cuda_stream(int index, void** stream, char** error);
 

@@ -30,6 +30,14 @@ pub(crate) fn grad_enabled() -> bool {
     unsafe { sys::ivf_grad_enabled() != 0 }
 }
 
+/// The text by which the Python package knows which torch the shared library is for, without loading it. Exported, so
+/// that the linker keeps it in the file.
+#[no_mangle]
+pub extern "C" fn ivf_built_for_mark() -> *const std::ffi::c_char {
+    // SAFETY: takes nothing and returns a constant.
+    unsafe { sys::ivf_built_for() }
+}
+
 /// torch's current stream (a `cudaStream_t`) on CUDA device `index` for this thread.
 ///
 /// # Errors

@@ -78,6 +78,7 @@ extern "C" {
         error: *mut *mut c_char,
     ) -> c_int;
 
+    pub fn ivf_built_for() -> *const c_char;
     pub fn ivf_current_cuda_stream(
         index: c_int,
         stream: *mut *mut c_void,

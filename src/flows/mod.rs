@@ -1,4 +1,25 @@
 //! Bijections: every layer of the flows, one family a file, all behind [`Transform`].
+//!
+//! A layer maps `[N, C, H, W]` to a value and `log|det|` of its Jacobian, `[N]` in nats, and back. Layers in a row compose
+//! by [`Sequential`], whose log-det is the sum of theirs. P is the number of pixels, `H W`:
+//!
+//! | layer | forward, data to latent | log-det |
+//! |---|---|---|
+//! | [`InvConv`] | `z = A(W)⁻¹ x`, a triangular solve | `-P Σ log W[c,c,anchor]`, 0 for a unit diagonal |
+//! | [`MaskedConv`], [`Finc`], [`Cinc`] | `z = A(W) x + b`, the same read backwards | `P Σ log W[c,c,anchor]` |
+//! | [`Emerging`] | a 1x1 and two masked convolutions from opposite corners | the sum of the three |
+//! | [`SelfNorm`] | `z = W * x`, any convolution | left out of training, exact in evaluation |
+//! | [`Conv1x1`] | `z = W x` at every pixel | `P log abs det W` |
+//! | [`Woodbury`] | `z = (I + U V) x` along channels and pixels | from cores of low rank |
+//! | [`Butterfly`] | a product of 2x2 mixings | a sum over 2x2 determinants |
+//! | [`MaskedConvFlow`] | affine map of each line given the lines before | `Σ log s` |
+//! | [`MaskedResidual`] | `z = s x + g(x)` with a triangular Jacobian | `Σ log` of its diagonal |
+//! | [`ActNorm`], [`ScaleThenShift`] | `z = s x + b` per channel | `P Σ log s` |
+//! | [`Coupling`], [`AffineCoupling`], [`QuadCoupling`] | `z2 = s(x1) x2 + t(x1)` | `Σ log s` |
+//! | [`Spline`] | a monotone function of each element | `Σ log` of its slopes |
+//! | [`Squeeze`], [`ReverseChannels`] | `[C, H, W]` to `[C r², H/r, W/r]`; a reversal | 0 |
+//! | [`Dequantize`], [`Scale`], [`Center`], [`LogitMap`] | 8-bit pixels to the real line | constants and a sum over pixels |
+//! | [`LearnedPrior`] | standardises the last latent | `Σ log s` |
 
 mod actnorm;
 mod affine_coupling;

@@ -1,4 +1,18 @@
 //! Assemblies: density models over images, built from a configuration.
+//!
+//! A [`ModelConfig`] says what a model is made of, [`build()`] makes a [`Flow`] of it: stages that each map what goes on, and
+//! at the end of a level send a part of it out as a latent ([`MultiScale`]).
+//!
+//! ```text
+//! image [N, C, H, W] → latents z₁ [N, C₁, H₁, W₁], ..., z_L      log p(x) = Σ log N(z_l; 0, I) + Σ log-dets of the stages
+//! ```
+//!
+//! | to | use |
+//! |---|---|
+//! | get `log p(x)` of images | [`Flow::log_prob`] |
+//! | get latents, and images back | [`Flow::encode`], [`Flow::decode`] |
+//! | draw images | [`sample`] |
+//! | put layers together on data that are no images | [`flows::Sequential`](crate::flows::Sequential), as in `examples/flow_on_your_data.rs` |
 
 mod build;
 mod butterfly;

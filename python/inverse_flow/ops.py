@@ -1,0 +1,65 @@
+"""The two operators as functions.
+
+CPU and CUDA kernels, autograd of any order, autocast, and the shapes that ``torch.compile`` traces with are registered
+in torch's dispatcher by the shared library itself; :mod:`inverse_flow._functorch` adds ``torch.func``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Sequence, get_args
+
+from torch import Tensor
+
+from ._functorch import call
+
+Corner = Literal["top_left", "top_right", "bottom_left", "bottom_right"]
+"""The corner of the image at which a recursion starts."""
+
+CORNERS: tuple[Corner, ...] = get_args(Corner)
+"""All four, in the order of FInC Flow's groups."""
+
+
+def inv_conv2d(input: Tensor, weight: Tensor, corners: Sequence[Corner] = ("top_left",)) -> Tensor:
+    """Solves ``masked_conv2d(x, weight, corners) == input`` for ``x``: the inverse of a convolution.
+
+    For one group of C channels and the corner top_left::
+
+        input[o,h,w] = sum_{i,a,b} weight[o,i,k-1-a,k-1-b] x[i,h-a,w-b],   0 <= a,b < k
+
+    The anchor tap (a = b = 0) is read as a lower triangular matrix with a non-zero diagonal; the entries above it are
+    not read and have gradient 0. The other corners are mirror images: for bottom_left, for example, the tap that
+    multiplies ``x[h+a, w-b]`` is stored at ``weight[..., a, k-1-b]``.
+
+    Args:
+        input: ``[B, C, H, W]``, float32 or float64, with any strides. Under autocast it is computed in float32.
+        weight: ``[C, C/g, k, k]``, same dtype and device.
+        corners: g corners, one for each group of C/g consecutive channels.
+
+    Returns:
+        ``[B, C, H, W]``. ``log|det dx/dinput| = -H W sum_c log|weight[c,c,anchor]|``.
+
+    Raises:
+        RuntimeError: arguments that do not fit together (the message names the argument, what was expected and what
+            was got), and on the CPU a zero on the anchor's diagonal.
+    """
+    return call("inv_conv2d", corners, input, weight)
+
+
+def masked_conv2d(x: Tensor, weight: Tensor, corners: Sequence[Corner] = ("top_left",)) -> Tensor:
+    """The convolution itself, zero-padded on the corners' sides only: the exact inverse of :func:`inv_conv2d`.
+
+    For one group and the corner top_left it is ``conv2d(pad(x, (k-1, 0, k-1, 0)), weight)``, with the anchor tap's
+    upper triangle taken as 0.
+
+    Args:
+        x: ``[B, C, H, W]``, float32 or float64, with any strides.
+        weight: as in :func:`inv_conv2d`.
+        corners: as in :func:`inv_conv2d`.
+
+    Returns:
+        ``[B, C, H, W]``.
+
+    Raises:
+        RuntimeError: arguments that do not fit together.
+    """
+    return call("masked_conv2d", corners, x, weight)
