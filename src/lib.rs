@@ -13,6 +13,7 @@
 //! | [`flows`] | bijections with their log-determinants | [`flows::Transform`] |
 //! | [`distributions`] | base density, split prior, bits per dimension | [`distributions::bits_per_dim`] |
 //! | [`nn`] | the nets inside couplings | [`nn::CouplingNet`] |
+//! | [`script`] | what a layer is in TorchScript | [`script::Script`] |
 //! | [`models`] | density models over images, built from a configuration | [`models::Flow`] |
 //! | [`data`] | image data sets and all randomness of training | [`data::load`] |
 //! | [`train`] | runs: optimiser, checkpoints, metrics, evaluation | [`train::Trainer`] |
@@ -50,6 +51,7 @@ pub mod models;
 pub mod nn;
 pub mod ops;
 pub mod plot;
+pub mod script;
 pub mod train;
 
 pub use error::{Error, Result};

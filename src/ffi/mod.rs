@@ -7,6 +7,7 @@
 //! | [`operator`] | calls into torch's dispatcher, and the kernels that it calls back |
 //! | [`memory`] | CPU tensors as slices, work split over libtorch's threads, the allocator's thresholds |
 //! | [`optim`] | torch's fused Adam and global gradient norm |
+//! | [`script`] | TorchScript programs: source text and tensors to the bytes of an archive |
 //!
 //! `unsafe` code lives here and in [`crate::cuda`] only. The C surface is documented in `bridge.h`.
 #![allow(unsafe_code)]
@@ -15,6 +16,7 @@ pub mod autograd;
 pub mod memory;
 pub mod operator;
 pub mod optim;
+pub mod script;
 mod status;
 mod sys;
 
