@@ -1,9 +1,9 @@
 # A factor [blocks, 2, 2, pairs], indices (block, input half, output half, pair), times rows x [N, D].
 def apply(self, factor: Tensor, x: Tensor) -> Tensor:
     blocks, pairs = factor.size(0), factor.size(3)
-    halves = x.view([x.size(0), blocks, 2, 1, pairs])
+    halves = x.reshape([x.size(0), blocks, 2, 1, pairs])
     y = halves[:, :, 0] * factor[:, 0] + halves[:, :, 1] * factor[:, 1]
-    return y.view(x.size())
+    return y.reshape(x.size())
 
 
 def determinant(self, factor: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def forward(self, x: Tensor) -> Tuple[Tensor, Tensor]:
     for factor in self.in_order():
         rows = self.apply(factor, rows)
         log_det = log_det + torch.log(self.determinant(factor).abs()).sum()
-    return rows.view(x.size()), log_det.expand([x.size(0)])
+    return rows.reshape(x.size()), log_det.expand([x.size(0)])
 
 
 def invert(self, z: Tensor) -> Tensor:
@@ -34,4 +34,4 @@ def invert(self, z: Tensor) -> Tensor:
         smallest = float(self.determinant(factor).abs().min())
         assert smallest >= self.min_determinant, "butterfly: a pair is nearly singular, its determinant is {}".format(smallest)
         rows = self.apply(self.inverted(factor), rows)
-    return rows.view(z.size())
+    return rows.reshape(z.size())

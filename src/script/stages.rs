@@ -75,8 +75,9 @@ fn sequence(stages: Vec<Stage>) -> Script {
 fn below(mut stages: Vec<Stage>, mut module: Script) -> (Script, Calls) {
     let mut forward = String::new();
     let mut inverse = Vec::new();
+    let mut called = Vec::new();
     while !stages.is_empty() {
-        let rest = stages.split_off(run_together(&stages));
+        let rest = stages.split_off(run_together(&stages, &called));
         let Stage {
             path,
             script,
@@ -95,6 +96,7 @@ fn below(mut stages: Vec<Stage>, mut module: Script) -> (Script, Calls) {
             back = before + &back;
         }
         inverse.push(back);
+        called.push(path);
     }
     inverse.reverse();
     let calls = Calls {
@@ -120,16 +122,17 @@ fn one_stage(mut stages: Vec<Stage>) -> Stage {
     }
 }
 
-/// How many of the first stages one call can run: all those in the shortest folder of the first that is whole and has
-/// nothing special in it, else one.
-fn run_together(stages: &[Stage]) -> usize {
+/// How many of the first stages one call can run, after `called`: all those in the shortest folder of the first that is
+/// whole and has nothing special in it, else one.
+fn run_together(stages: &[Stage], called: &[Vec<String>]) -> usize {
     let first = &stages[0].path;
     (1..first.len())
         .find_map(|depth| {
             let folder = &first[..depth];
             let inside = |stage: &&Stage| stage.path.starts_with(folder);
             let run = stages.iter().take_while(inside).count();
-            let whole = stages.iter().filter(inside).count() == run;
+            let whole = stages.iter().filter(inside).count() == run
+                && !called.iter().any(|path| path.starts_with(folder));
             let plain = |stage: &Stage| {
                 let noise = stage.script.as_ref().is_some_and(|s| s.takes_noise);
                 stage.around.is_none() && !noise
@@ -211,7 +214,14 @@ mod tests {
     #[test]
     fn a_folder_that_is_entered_twice_is_not_one_call() {
         let mut stages = Stages::default();
-        for name in ["actnorm.0", "masked.a", "masked.b", "actnorm.1", "masked.c"] {
+        for name in [
+            "actnorm.0",
+            "masked.a",
+            "masked.b",
+            "actnorm.1",
+            "masked.c",
+            "masked.d",
+        ] {
             stages.push(name, layer("Any"));
         }
         let module = stages.sequence();
@@ -223,6 +233,7 @@ mod tests {
         assert_eq!(
             calls,
             [
+                "    x = self.masked.d.invert(x)",
                 "    x = self.masked.c.invert(x)",
                 "    x = getattr(self.actnorm, \"1\").invert(x)",
                 "    x = self.masked.b.invert(x)",
