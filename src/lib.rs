@@ -14,6 +14,7 @@
 //! | [`distributions`] | base density, split prior, bits per dimension | [`distributions::bits_per_dim`] |
 //! | [`nn`] | the nets inside couplings | [`nn::CouplingNet`] |
 //! | [`models`] | density models over images, built from a configuration | [`models::Flow`] |
+//! | [`weights`] | named tensors in files of this crate, tch and PyTorch | [`weights::StateFile`] |
 //! | [`data`] | image data sets and all randomness of training | [`data::load`] |
 //! | [`train`] | runs: optimiser, checkpoints, metrics, evaluation | [`train::Trainer`] |
 //! | [`plot`] | image grids and curves as PNG | [`plot::save_grid`] |
@@ -51,5 +52,6 @@ pub mod nn;
 pub mod ops;
 pub mod plot;
 pub mod train;
+pub mod weights;
 
 pub use error::{Error, Result};
