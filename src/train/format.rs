@@ -4,10 +4,9 @@
 //! belong to. A version is raised when the layout changes: other names or shapes of the variables, other metadata. A
 //! reader keeps reading all earlier versions: what an old one needs is done here, where it is recognised.
 
+use super::RunConfig;
 use crate::weights::StateFile;
 use crate::{Error, Result};
-
-use super::RunConfig;
 
 /// What a file of ours holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,9 +15,11 @@ pub enum FileKind {
     Checkpoint,
     /// Model and configuration.
     Model,
+    /// Model and configuration in a TorchScript program.
+    TorchScript,
 }
 
-/// The current version of both.
+/// The current version of all of them.
 const VERSION: u32 = 1;
 
 impl FileKind {
@@ -27,6 +28,7 @@ impl FileKind {
         let kind = match self {
             Self::Checkpoint => "checkpoint",
             Self::Model => "model",
+            Self::TorchScript => "torchscript",
         };
         format!("inverse-flow {kind} {VERSION}")
     }
@@ -46,17 +48,15 @@ impl FileKind {
         let kind = match kind {
             "checkpoint" => Some(Self::Checkpoint),
             "model" => Some(Self::Model),
+            "torchscript" => Some(Self::TorchScript),
             _ => None,
         };
         let version = version.parse().ok().filter(|v| (1..=VERSION).contains(v));
         match (kind, version) {
             (Some(kind), Some(_)) => Ok(Some(kind)),
             _ => {
-                let known = format!(
-                    "`{}` and `{}`",
-                    Self::Checkpoint.label(),
-                    Self::Model.label()
-                );
+                let known = [Self::Checkpoint, Self::Model, Self::TorchScript];
+                let known = known.map(|kind| format!("`{}`", kind.label())).join(", ");
                 let problem = format!(
                     "is a `{format}`; this program reads {known}: use the program that wrote it, or a newer one"
                 );
