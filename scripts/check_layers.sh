@@ -30,13 +30,13 @@ matches() {
 }
 
 # Imports point rightwards only: cli → train → models → {flows, distributions} → {nn, ops} →
-# {cuda, ffi} → error; data and plot serve train and cli. Two arrows point back, because they are what
+# {cuda, ffi} → error; data, weights and plot serve train and cli. Two arrows point back, because they are what
 # the border is for: torch's dispatcher calls the operators' bodies (ffi → ops), and launch plans are
 # functions of the operators' geometry (cuda → ops).
-modules=(cli train models flows distributions nn ops cuda ffi data plot error)
+modules=(cli train models flows distributions nn ops cuda ffi data weights plot error)
 declare -A may_import=(
-  [cli]="train models flows distributions nn ops cuda ffi data plot error"
-  [train]="models flows distributions nn ops cuda ffi data plot error"
+  [cli]="train models flows distributions nn ops cuda ffi data weights plot error"
+  [train]="models flows distributions nn ops cuda ffi data weights plot error"
   [models]="flows distributions nn ops cuda ffi error"
   [flows]="distributions nn ops cuda ffi error"
   [distributions]="flows nn ops cuda ffi error"
@@ -45,6 +45,7 @@ declare -A may_import=(
   [cuda]="ops ffi error"
   [ffi]="ops cuda error"
   [data]="error"
+  [weights]="error"
   [plot]="error"
   [error]=""
 )
@@ -77,7 +78,7 @@ report "cudarc and torch_sys belong in src/ffi or src/cuda" < <(
   matches '\b(cudarc|torch_sys)::' "${outside_border[@]}"
 )
 report "a library neither prints nor exits nor leaves work undone" < <(
-  for module in models flows distributions nn ops cuda ffi data plot error; do
+  for module in models flows distributions nn ops cuda ffi data weights plot error; do
     while IFS= read -r file; do
       # a file's tests stand at its end and may print why they skip
       awk -v file="$file" '

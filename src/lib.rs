@@ -15,6 +15,7 @@
 //! | [`nn`] | the nets inside couplings | [`nn::CouplingNet`] |
 //! | [`script`] | what a layer is in TorchScript | [`script::Script`] |
 //! | [`models`] | density models over images, built from a configuration | [`models::Flow`] |
+//! | [`weights`] | named tensors in files of this crate, tch and PyTorch | [`weights::StateFile`] |
 //! | [`data`] | image data sets and all randomness of training | [`data::load`] |
 //! | [`train`] | runs: optimiser, checkpoints, metrics, evaluation | [`train::Trainer`] |
 //! | [`plot`] | image grids and curves as PNG | [`plot::save_grid`] |
@@ -53,5 +54,6 @@ pub mod ops;
 pub mod plot;
 pub mod script;
 pub mod train;
+pub mod weights;
 
 pub use error::{Error, Result};
