@@ -223,8 +223,13 @@ fn every_family_writes_files_that_compute_the_same() {
         let answers = answers(&config, &vs, flow.as_ref());
         for (solve, kind) in [(Solve::Portable, "pt"), (Solve::Operator, "operator.pt")] {
             let file = folder.join(format!("{name}.{kind}"));
-            let bytes = archive(flow.as_ref(), &vs, &json!(config), solve)
-                .unwrap_or_else(|err| panic!("{name}: {err}"));
+            let bytes = archive(
+                flow.as_ref(),
+                &vs,
+                &json!({ "model": config }).to_string(),
+                solve,
+            )
+            .unwrap_or_else(|err| panic!("{name}: {err}"));
             std::fs::write(&file, bytes).unwrap();
             check_in_rust(&name, &file, &answers);
         }
@@ -237,6 +242,6 @@ fn a_model_without_its_first_batch_is_not_saved() {
     let config = ModelConfig::from(small([1, 8, 8], 1, 1));
     let vs = store(Kind::Float);
     let flow = build(&vs.root(), &config).unwrap();
-    let err = archive(flow.as_ref(), &vs, &json!(config), Solve::Portable).unwrap_err();
+    let err = archive(flow.as_ref(), &vs, "{}", Solve::Portable).unwrap_err();
     assert!(matches!(err, Error::NotInitialized { .. }), "{err}");
 }

@@ -1,7 +1,8 @@
 //! `inverse-flow convert`
 
 use super::common::{self, Described, Loaded};
-use crate::train::{save_model, say};
+use crate::script::Solve;
+use crate::train::{save_model, save_torchscript, say};
 use crate::weights::write_ot;
 use crate::{Error, Result};
 use clap::Args;
@@ -13,6 +14,7 @@ use tch::Device;
 #[command(
     after_help = "Examples: inverse-flow convert runs/first model.safetensors
           inverse-flow convert runs/first model.ot
+          inverse-flow convert runs/first model.pt
           inverse-flow convert theirs.pt model.safetensors --preset table3/inverse-flow
 IN may be a run, a safetensors file, a PyTorch state dictionary or training checkpoint, a TorchScript archive or tch's
 .ot; it is recognised by its content. docs/checkpoints.md has all formats, names and limits."
@@ -24,6 +26,9 @@ pub struct ConvertArgs {
     /// File to write: .safetensors, .ot (tch) or .pt (TorchScript)
     #[arg(value_name = "OUT")]
     output: PathBuf,
+    /// In a .pt, solve by the operator library: faster, but torch loads the file only after the library
+    #[arg(long)]
+    operator: bool,
     #[command(flatten)]
     described: Described,
 }
@@ -33,13 +38,13 @@ pub struct ConvertArgs {
 enum Target {
     Safetensors,
     Ot,
-    TorchScript,
+    TorchScript(Solve),
 }
 
 impl ConvertArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
-        let target = Target::of(&self.output)?;
+        let target = Target::of(&self.output, self.operator)?;
         let loaded = common::load(&self.input, &self.described, Device::Cpu)?;
         target.write(&self.output, &loaded)?;
         let (params, buffers) = common::scalars(&loaded.vs);
@@ -53,31 +58,34 @@ impl ConvertArgs {
 }
 
 impl Target {
-    fn of(path: &Path) -> Result<Self> {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("safetensors") => Ok(Self::Safetensors),
-            Some("ot") => Ok(Self::Ot),
-            Some("pt") => Ok(Self::TorchScript),
-            _ => Err(Error::config(format!(
-                "{}: OUT must end in .safetensors, .ot or .pt, which says the format to write",
-                path.display()
-            ))),
+    fn of(path: &Path, operator: bool) -> Result<Self> {
+        let target = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => Self::Safetensors,
+            Some("ot") => Self::Ot,
+            Some("pt") if operator => Self::TorchScript(Solve::Operator),
+            Some("pt") => Self::TorchScript(Solve::Portable),
+            _ => {
+                return Err(Error::config(format!(
+                    "{}: OUT must end in .safetensors, .ot or .pt, which says the format to write",
+                    path.display()
+                )))
+            }
+        };
+        if operator && !matches!(target, Self::TorchScript(_)) {
+            return Err(Error::config(
+                "`--operator` is about how a TorchScript program solves: write a .pt, or leave it out",
+            ));
         }
+        Ok(target)
     }
 
     fn write(self, path: &Path, loaded: &Loaded) -> Result<()> {
-        let Loaded { config, vs, .. } = loaded;
+        let Loaded { config, model, vs } = loaded;
         match self {
             Self::Safetensors => save_model(path, vs, config),
             // the format has no place for a configuration
             Self::Ot => write_ot(path, vs.variables().into_iter().collect()),
-            Self::TorchScript => write_torchscript(path, loaded),
+            Self::TorchScript(solve) => save_torchscript(path, model.as_ref(), vs, config, solve),
         }
     }
-}
-
-/// Writes the model as a TorchScript program.
-fn write_torchscript(path: &Path, _loaded: &Loaded) -> Result<()> {
-    let problem = "TorchScript is not written by this build: choose .safetensors or .ot";
-    Err(Error::file(path, problem))
 }

@@ -24,7 +24,7 @@ pub use macow::macow_mixing;
 pub use mixing::{ButterflyMixing, InverseFlowConfig, MaCowMixing, Mixing, WoodburyMixing};
 pub use multiscale::MultiScale;
 pub use overrides::Overrides;
-pub use program::{archive, EXTRA_FILE, FORMAT};
+pub use program::{archive, EXTRA_FILE};
 pub use woodbury::woodbury_mixing;
 
 use crate::flows::{Cx, Mapped};

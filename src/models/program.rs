@@ -4,14 +4,10 @@ use super::Flow;
 use crate::ffi::script::{Constant, Module, Program};
 use crate::script::{functions, Solve};
 use crate::{Error, Result};
-use serde_json::{json, Value};
 use tch::nn::VarStore;
 
 /// Name of the file in an archive, below `extra/`, that says what the model is.
 pub const EXTRA_FILE: &str = "inverse_flow.json";
-
-/// The `format` in that file.
-pub const FORMAT: &str = "inverse-flow torchscript 1";
 
 /// The archive of a TorchScript program that is `flow`, with the variables of `vs` under their own names.
 ///
@@ -22,12 +18,12 @@ pub const FORMAT: &str = "inverse-flow torchscript 1";
 /// ```
 ///
 /// Trainable variables are parameters, the others buffers. The attributes `image_shape` and `latent_shapes` hold the
-/// shapes, the file `extra/inverse_flow.json` holds `{"format": ..., "config": config}`. All tensors are on the CPU.
+/// shapes; `extra` is the content of the file [`EXTRA_FILE`] under `extra/`. All tensors are on the CPU.
 ///
 /// # Errors
 /// [`Error::NotInitialized`] for a model that has not seen its first batch, which a program could not tell; and what
 /// libtorch reports.
-pub fn archive(flow: &dyn Flow, vs: &VarStore, config: &Value, solve: Solve) -> Result<Vec<u8>> {
+pub fn archive(flow: &dyn Flow, vs: &VarStore, extra: &str, solve: Solve) -> Result<Vec<u8>> {
     let mut variables: Vec<_> = vs.variables().into_iter().collect();
     variables.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (name, variable) in &variables {
@@ -35,7 +31,6 @@ pub fn archive(flow: &dyn Flow, vs: &VarStore, config: &Value, solve: Solve) -> 
             return Err(Error::NotInitialized { layer: "model" });
         }
     }
-    let extra = json!({ "format": FORMAT, "config": config });
     let mut program = Program {
         functions: functions(solve),
         tensors: variables
@@ -45,7 +40,7 @@ pub fn archive(flow: &dyn Flow, vs: &VarStore, config: &Value, solve: Solve) -> 
                 (name, variable, trainable)
             })
             .collect(),
-        extra: (EXTRA_FILE.to_owned(), extra.to_string()),
+        extra: (EXTRA_FILE.to_owned(), extra.to_owned()),
         ..Program::default()
     };
     flow.script().visit("", &mut |path, script| {

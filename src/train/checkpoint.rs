@@ -13,9 +13,12 @@
 
 use super::format::{stored_config, FileKind};
 use super::{Adam, RunConfig};
-use crate::weights::{write_safetensors, Naming, StateFile};
+use crate::models::{archive, Flow};
+use crate::script::Solve;
+use crate::weights::{replace_file, write_safetensors, Naming, StateFile};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tch::{nn::VarStore, Tensor};
@@ -84,6 +87,22 @@ pub fn save(
 pub fn save_model(path: &Path, vs: &VarStore, config: &RunConfig) -> Result<()> {
     let tensors = vs.variables().into_iter().collect();
     write_safetensors(path, tensors, metadata(FileKind::Model, config)?)
+}
+
+/// Writes `flow` as a TorchScript program with its variables and configuration: see
+/// [`archive`](crate::models::archive).
+///
+/// # Errors
+/// The file cannot be written, or the model has not seen its first batch.
+pub fn save_torchscript(
+    path: &Path,
+    flow: &dyn Flow,
+    vs: &VarStore,
+    config: &RunConfig,
+    solve: Solve,
+) -> Result<()> {
+    let extra = json!({ "format": FileKind::TorchScript.label(), "config": config });
+    replace_file(path, &archive(flow, vs, &extra.to_string(), solve)?)
 }
 
 /// What stands beside the tensors of every file.

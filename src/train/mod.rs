@@ -31,7 +31,7 @@ pub mod signals;
 mod trainer;
 
 pub use adam::Adam;
-pub use checkpoint::{save, save_model, stored_progress, Checkpoint, Progress};
+pub use checkpoint::{save, save_model, save_torchscript, stored_progress, Checkpoint, Progress};
 pub use config::{RunConfig, TrainConfig};
 pub use curves::draw_curves;
 pub use device::{DeviceChoice, Picked};
