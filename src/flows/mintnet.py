@@ -33,8 +33,8 @@ def weights(self) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
 # [N, l C, H, W] to [C, l, N H W].
 def by_colour(self, x: Tensor) -> Tensor:
     n, c = x.size(0), self.t.size(1)
-    l = x.size(1) // c
-    return x.view([n, l, c, -1]).permute([2, 1, 0, 3]).reshape([c, l, n * x.size(2) * x.size(3)])
+    l, pixels = x.size(1) // c, x.size(2) * x.size(3)
+    return x.view([n, l, c, pixels]).permute([2, 1, 0, 3]).reshape([c, l, n * pixels])
 
 
 # f(x) and the diagonal of its Jacobian.

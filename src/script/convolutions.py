@@ -35,9 +35,9 @@ def solve_top_left(y: Tensor, weight: Tensor) -> Tensor:
     taps = weight.flip([2, 3])  # W[a, b] multiplies x[h - a, w - b]
     anchor = taps[:, :, 0, 0]
     # [H W, N, C], times D
-    y = torch.linalg_solve_triangular(anchor, y.permute([1, 2, 3, 0]).reshape([c, -1]), upper=False)
+    y = torch.linalg_solve_triangular(anchor, y.permute([1, 2, 3, 0]).flatten(1), upper=False)
     y = y.t().reshape([height * width, n, c])
-    taps = torch.linalg_solve_triangular(anchor, taps.reshape([c, -1]), upper=False)
+    taps = torch.linalg_solve_triangular(anchor, taps.flatten(1), upper=False)
     taps = taps.view([c, c, k * k]).permute([2, 1, 0]).reshape([k * k * c, c])[c:]
     # pixels in the order of their diagonals, from the top within one
     row = torch.arange(height, device=y.device).view([-1, 1])
@@ -59,7 +59,8 @@ def solve_top_left(y: Tensor, weight: Tensor) -> Tensor:
                 for b in range(k):
                     if a + b > 0:
                         near.append(before[-(a + b)].narrow(0, first + k - 1 - a, rows))
-            x = torch.addmm(x.reshape([rows * n, c]), torch.cat(near, 2).view([rows * n, -1]), taps, alpha=-1)
+            seen = torch.cat(near, 2).view([rows * n, taps.size(0)])
+            x = torch.addmm(x.reshape([rows * n, c]), seen, taps, alpha=-1)
             x = x.view([rows, n, c])
             before.append(torch.constant_pad_nd(x, [0, 0, 0, 0, first + k - 1, height - first - rows]))
         solved.append(x)
