@@ -32,6 +32,7 @@ def invert(self, z: Tensor) -> Tensor:
     for i in range(len(factors)):
         factor = factors[len(factors) - 1 - i]
         smallest = float(self.determinant(factor).abs().min())
-        assert smallest >= self.min_determinant, "butterfly: a pair is nearly singular, its determinant is {}".format(smallest)
+        message = "butterfly: a pair is nearly singular, its determinant is {}"
+        assert smallest >= self.min_determinant, message.format(smallest)
         rows = self.apply(self.inverted(factor), rows)
     return rows.reshape(z.size())

@@ -47,14 +47,27 @@ def for_each_model(test):
     @functools.wraps(test)
     def run(self):
         for name, answers in ANSWERS.items():
-            with self.subTest(name):
-                test(self, self.load(name), answers)
+            if name.startswith(self.families):
+                with self.subTest(name):
+                    test(self, self.load(name), answers)
+
+    return run
+
+
+def as_written(test):
+    """Runs a test without the rewriting that TorchScript does for every new shape, which takes longer than the test."""
+
+    @functools.wraps(test)
+    def run(*arguments):
+        with torch.jit.optimized_execution(False):
+            test(*arguments)
 
     return run
 
 
 class Checks:
     suffix = ""
+    families = ()
 
     def load(self, name):
         return torch.jit.load(FOLDER / f"{name}{self.suffix}")
@@ -110,6 +123,7 @@ class Checks:
         self.assertLessEqual(model.state_dict().keys(), a.keys() | {k.split(":")[-1] for k in a})
 
     @for_each_model
+    @as_written
     def test_in_float64_latents_come_back_from_their_images(self, model, a):
         model.to(torch.float64)
         self.assert_close(model.log_prob(a["x"].double(), a["noise"].double()).float(), a["log_prob"], 1e-4)
@@ -120,6 +134,7 @@ class Checks:
             self.assert_all_close(latents, eps, 1e-6)
 
     @for_each_model
+    @as_written
     def test_every_image_of_a_batch_of_any_size_is_for_itself(self, model, a):
         with torch.no_grad():
             for batch in [slice(1, 2), slice(0, 2), slice(0, 0)]:
@@ -129,6 +144,7 @@ class Checks:
                 self.assert_close(sample, a["sample"][batch])
 
     @for_each_model
+    @as_written
     def test_a_frozen_program_computes_the_same(self, model, a):
         frozen = torch.jit.freeze(model.eval(), preserved_attrs=["sample", "log_prob"])
         self.assertEqual(len(list(frozen.parameters())), 0)
@@ -176,6 +192,7 @@ class Checks:
 
 class Portable(Checks, unittest.TestCase):
     suffix = ".pt"
+    families = ("",)
 
     def test_nothing_of_ours_is_loaded(self):
         with self.assertRaises(AttributeError):
@@ -186,6 +203,8 @@ class Portable(Checks, unittest.TestCase):
 
 class WithOperator(Checks, unittest.TestCase):
     suffix = ".operator.pt"
+    # the text of the others is the same in both forms, but for functions that they do not use
+    families = ("inverse-flow", "emerging", "finc", "cinc")
 
     @classmethod
     def setUpClass(cls):
