@@ -356,6 +356,11 @@ pub fn hostile_headers() -> Vec<Vec<u8>> {
         .map(|i| format!("\"{i}\":{{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}"))
         .collect();
     files.push(file(&format!("{{{}}}", many.join(",")), 0));
+    let many: Vec<_> = (0..500_000).map(|i| format!("\"{i}\":\"\"")).collect();
+    files.push(file(
+        &format!("{{\"__metadata__\":{{{}}}}}", many.join(",")),
+        0,
+    ));
     let ones = "1,".repeat(3_000_000);
     files.push(file(&tensor("F32", &format!("[{ones}5]"), "[0,20]"), 20));
     files
