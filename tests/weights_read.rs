@@ -79,6 +79,7 @@ fn every_file_of_pytorch_is_read_as_it_was_written() {
         ("dict.pt", Format::StateDict),
         ("parallel.pt", Format::StateDict),
         ("big.pt", Format::StateDict),
+        ("wide.pt", Format::StateDict),
         ("nested.pt", Format::Checkpoint),
         ("only.pt", Format::Checkpoint),
         ("script.pt", Format::TorchScript),

@@ -83,6 +83,20 @@ def big_endian(source, target):
             new.writestr(zipfile.ZipInfo(entry.filename), data)
 
 
+def wide(source, target):
+    """The same archive with all sizes in 64 bits, as if it were larger than 4 GB."""
+    limit, zipfile.ZIP64_LIMIT = zipfile.ZIP64_LIMIT, 0
+    try:
+        with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
+            for entry in old.infolist():
+                new.writestr(zipfile.ZipInfo(entry.filename), old.read(entry))
+    finally:
+        zipfile.ZIP64_LIMIT = limit
+    # the numbers in the last record give way to those of the record before it
+    data = target.read_bytes()
+    target.write_bytes(data[:-14] + b"\xff" * 12 + data[-2:])
+
+
 def make(folder):
     torch.manual_seed(0)
     expected, net = {}, Net()
@@ -118,6 +132,8 @@ def make(folder):
     torch.save(big, folder / "little.pt")
     big_endian(folder / "little.pt", folder / "big.pt")
     expected["big.pt"] = describe(big)
+    wide(folder / "little.pt", folder / "wide.pt")
+    expected["wide.pt"] = describe(big)
     for name, module in [
         ("script.pt", torch.jit.script(net)),
         ("trace.pt", torch.jit.trace(net, torch.randn(2, 3))),
