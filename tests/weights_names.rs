@@ -23,7 +23,7 @@ fn variables(preset: &str) -> String {
             .iter()
             .position(|part| *part == "steps")
             .map(|at| at + 1);
-        let step = at.and_then(|at| parts[at].parse().ok());
+        let step = at.and_then(|at| parts[at].parse::<usize>().ok());
         let pattern = parts
             .iter()
             .enumerate()
