@@ -167,9 +167,17 @@ fn damaged_files_are_named_and_never_loaded() {
     save_to(&path, &learner());
     let whole = std::fs::read(&path).unwrap();
     let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
-    let mut cases: Vec<(&str, Vec<u8>)> = [0, 7, 8, header / 2, header, whole.len() - 1]
+    let cut = [
+        ("is empty", 0),
+        ("neither safetensors", 7),
+        ("neither safetensors", 8),
+        ("not a whole", header / 2),
+        ("not a whole", header),
+        ("not a whole", whole.len() - 1),
+    ];
+    let mut cases: Vec<(&str, Vec<u8>)> = cut
         .into_iter()
-        .map(|length| ("not a whole", whole[..length].to_vec()))
+        .map(|(expected, length)| (expected, whole[..length].to_vec()))
         .collect();
     cases.push(("not a whole", [&whole[..], b"x"].concat()));
     let mut huge = whole.clone();

@@ -1,6 +1,7 @@
 //! All of a file against all of a model, then the copy.
 
 use super::names::{self, Form, Source};
+use super::state_file::one_line;
 use super::{Dtype, Problem, StateFile, Stored};
 use crate::{Error, Result};
 use std::collections::BTreeSet;
@@ -46,7 +47,7 @@ impl StateFile {
     /// Keys that are missing, unexpected, of other sizes, or of a dtype that would lose digits, all of them listed; data
     /// that are damaged. Then nothing is changed.
     pub fn load(&self, targets: Vec<(String, Tensor)>, naming: Naming<'_>) -> Result<()> {
-        let named = |problem: Problem| Error::file(self.path(), problem);
+        let named = |problem: Problem| Error::file(self.path(), one_line(&problem));
         let keys = self.tensors().keys().map(String::as_str);
         let plan = match naming {
             Naming::Own { ignored } => names::own(keys, ignored),

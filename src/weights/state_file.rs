@@ -93,6 +93,11 @@ impl Stored {
     }
 }
 
+/// A message whose names, which come from a file, cannot break its line.
+pub(super) fn one_line(problem: &str) -> Problem {
+    problem.replace(char::is_control, "\u{fffd}")
+}
+
 /// What stands in a file: everything but the numbers.
 pub(super) struct Contents {
     pub format: Format,
@@ -144,7 +149,7 @@ impl StateFile {
                 }
             }
         };
-        let contents = read().map_err(|problem| Error::file(path, problem))?;
+        let contents = read().map_err(|problem| Error::file(path, one_line(&problem)))?;
         Ok(Self {
             path: path.to_path_buf(),
             format: contents.format,

@@ -187,6 +187,17 @@ impl<'a, 'o> Found<'a, 'o> {
         Ok(())
     }
 
+    /// Whether an object is a tensor, one that can be read or not.
+    fn is_tensor(&self, id: Id) -> bool {
+        match self.objects.get(id) {
+            Node::Tensor(_) => true,
+            Node::Opaque(_) => self.objects.global(id).is_some_and(|(module, name)| {
+                module == "torch._utils" && name.starts_with("_rebuild")
+            }),
+            _ => false,
+        }
+    }
+
     fn leave_out(&mut self, key: &str, value: Id) {
         if self.left_out.len() < MAX_LEFT_OUT {
             let what = self.objects.describe(value);
@@ -260,17 +271,16 @@ impl<'a, 'o> Found<'a, 'o> {
         let Node::Dict(items) = self.objects.get(root) else {
             return Err(self.no_dictionary(root));
         };
+        if items.iter().any(|&(_, value)| self.is_tensor(value)) {
+            self.dictionary(root)?;
+            return Ok(Format::StateDict);
+        }
         let named: Vec<(&str, Id)> = items
             .iter()
             .filter_map(|&(key, value)| Some((self.objects.text(key)?, value)))
             .collect();
-        let is_tensor = |id: Id| matches!(self.objects.get(id), Node::Tensor(_));
-        if named.iter().any(|&(_, value)| is_tensor(value)) {
-            self.dictionary(root)?;
-            return Ok(Format::StateDict);
-        }
         let is_state = |id: Id| match self.objects.get(id) {
-            Node::Dict(items) => items.iter().any(|&(_, value)| is_tensor(value)),
+            Node::Dict(items) => items.iter().any(|&(_, value)| self.is_tensor(value)),
             _ => false,
         };
         let likely = STATE_KEYS.iter().find_map(|key| {
@@ -316,12 +326,15 @@ impl<'a, 'o> Found<'a, 'o> {
         };
         for &(key, value) in items {
             let Some(name) = self.objects.text(key) else {
-                return Err("has a tensor without a name: the key is no text".into());
+                if self.is_tensor(value) {
+                    return Err("has a tensor without a name: the key is no text".into());
+                }
+                continue;
             };
             match self.objects.get(value) {
                 Node::Tensor(view) => self.add(name.to_owned(), view)?,
                 // a tensor that cannot be read must not pass for one that is not there
-                Node::Opaque(_) => {
+                _ if self.is_tensor(value) => {
                     return Err(format!(
                         "`{}` is {}, which is not read: dense tensors of plain numbers are",
                         shorten(name),
