@@ -8,11 +8,13 @@ use common::*;
 use inverse_flow::flows::{ButterflyInit, Cx, FixedPoint, SelfNormConfig, WoodburyRanks};
 use inverse_flow::models::*;
 use inverse_flow::script::Solve;
+use inverse_flow::train::{build_model, load_state, presets, save_torchscript, stored_config};
+use inverse_flow::weights::StateFile;
 use inverse_flow::Error;
 use model_support::*;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use tch::{CModule, IValue, Kind, Tensor};
+use tch::{CModule, Device, IValue, Kind, Tensor};
 
 /// Every family on the common backbone, and the networks that families were published with.
 fn models() -> Vec<(String, ModelConfig)> {
@@ -244,4 +246,25 @@ fn a_model_without_its_first_batch_is_not_saved() {
     let flow = build(&vs.root(), &config).unwrap();
     let err = archive(flow.as_ref(), &vs, "{}", Solve::Portable).unwrap_err();
     assert!(matches!(err, Error::NotInitialized { .. }), "{err}");
+}
+
+#[test]
+fn our_own_reader_takes_a_program_for_the_model_that_it_is() {
+    let mut config = presets::by_name(presets::DEFAULT).unwrap();
+    config.model = small([3, 8, 12], 2, 1).into();
+    let (mut flow, vs) = build_model(&config, Device::Cpu).unwrap();
+    let x = images(1, &[3, 3, 8, 12]).to_kind(Kind::Float);
+    flow.initialize(&x, Cx::default()).unwrap();
+    shake(&vs, 7, 0.05);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.pt");
+    save_torchscript(&path, flow.as_ref(), &vs, &config, Solve::Portable).unwrap();
+
+    let file = StateFile::open(&path).unwrap();
+    assert_eq!(file.metadata("format"), Some("inverse-flow torchscript 1"));
+    assert_eq!(stored_config(&file).unwrap(), Some(config.clone()));
+    let (again, _vs) = load_state(&file, &config, Device::Cpu).unwrap();
+    let expected = flow.log_prob(&x, Cx::default()).unwrap();
+    let got = again.log_prob(&x, Cx::default()).unwrap();
+    assert_close("read back", &got, &expected, 0.0);
 }
