@@ -1,4 +1,4 @@
-//! Compiles the C++ bridge (`src/ffi/bridge.cpp`) with the host compiler and the CUDA kernels (`kernels/*.cu`) with nvcc.
+//! Compiles the C++ bridge (`src/ffi/*.cpp`) with the host compiler and the CUDA kernels (`kernels/*.cu`) with nvcc.
 //!
 //! Environment, every variable that changes the build:
 //! - `LIBTORCH` (read by torch-sys): folder of libtorch 2.11.0; `.cargo/config.toml` points it at `.venv/libtorch`.
@@ -41,13 +41,18 @@ fn bridge(lib: &Path) {
         .parent()
         .expect("libtorch/lib has a parent")
         .join("include");
-    println!("cargo:rerun-if-changed=src/ffi/bridge.cpp");
-    println!("cargo:rerun-if-changed=src/ffi/bridge.h");
+    let sources = ["src/ffi/bridge.cpp", "src/ffi/script.cpp"];
+    for file in sources
+        .into_iter()
+        .chain(["src/ffi/bridge.h", "src/ffi/guard.h"])
+    {
+        println!("cargo:rerun-if-changed={file}");
+    }
     cc::Build::new()
         .cpp(true)
         .std("c++17")
         .opt_level(2)
-        .file("src/ffi/bridge.cpp")
+        .files(sources)
         // torch's headers are not ours to warn about
         .flag("-isystem")
         .flag(include.to_str().expect("the path of libtorch is UTF-8"))

@@ -30,21 +30,23 @@ matches() {
 }
 
 # Imports point rightwards only: cli → train → models → {flows, distributions} → {nn, ops} →
-# {cuda, ffi} → error; data and plot serve train and cli. Two arrows point back, because they are what
-# the border is for: torch's dispatcher calls the operators' bodies (ffi → ops), and launch plans are
-# functions of the operators' geometry (cuda → ops).
-modules=(cli train models flows distributions nn ops cuda ffi data plot error)
+# {cuda, ffi} → error; script serves all that a model is made of; data, weights and plot serve train and
+# cli. Two arrows point back, because they are what the border is for: torch's dispatcher calls the
+# operators' bodies (ffi → ops), and launch plans are functions of the operators' geometry (cuda → ops).
+modules=(cli train models flows distributions nn ops cuda ffi script data weights plot error)
 declare -A may_import=(
-  [cli]="train models flows distributions nn ops cuda ffi data plot error"
-  [train]="models flows distributions nn ops cuda ffi data plot error"
-  [models]="flows distributions nn ops cuda ffi error"
-  [flows]="distributions nn ops cuda ffi error"
-  [distributions]="flows nn ops cuda ffi error"
-  [nn]="ops cuda ffi error"
+  [cli]="train models flows distributions nn ops cuda ffi data weights plot script error"
+  [train]="models flows distributions nn ops cuda ffi data weights plot script error"
+  [models]="flows distributions nn ops cuda ffi script error"
+  [flows]="distributions nn ops cuda ffi script error"
+  [distributions]="flows nn ops cuda ffi script error"
+  [nn]="ops cuda ffi script error"
   [ops]="nn cuda ffi error"
   [cuda]="ops ffi error"
   [ffi]="ops cuda error"
+  [script]="error"
   [data]="error"
+  [weights]="error"
   [plot]="error"
   [error]=""
 )
@@ -77,7 +79,7 @@ report "cudarc and torch_sys belong in src/ffi or src/cuda" < <(
   matches '\b(cudarc|torch_sys)::' "${outside_border[@]}"
 )
 report "a library neither prints nor exits nor leaves work undone" < <(
-  for module in models flows distributions nn ops cuda ffi data plot error; do
+  for module in models flows distributions nn ops cuda ffi data weights plot error; do
     while IFS= read -r file; do
       # a file's tests stand at its end and may print why they skip
       awk -v file="$file" '

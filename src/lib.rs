@@ -14,6 +14,8 @@
 //! | [`nn`] | the nets inside couplings | [`nn::CouplingNet`] |
 //! | [`distributions`] | base density, split prior, bits per dimension | [`distributions::bits_per_dim`] |
 //! | [`models`] | density models over images, built from a configuration | [`models::Flow`] |
+//! | [`script`] | what a layer is in TorchScript | [`script::Script`] |
+//! | [`weights`] | named tensors in files of this crate, tch and PyTorch | [`weights::StateFile`] |
 //! | [`ffi`] | autograd functions written in Rust; torch's dispatcher | [`ffi::CustomFn`] |
 //! | [`cuda`] | kernel images, launch plans, launches on torch's stream | [`cuda::launch`] |
 //! | [`data`] | image data sets and all randomness of training | [`data::load`] |
@@ -85,6 +87,8 @@ pub mod models;
 pub mod nn;
 pub mod ops;
 pub mod plot;
+pub mod script;
 pub mod train;
+pub mod weights;
 
 pub use error::{Error, Result};

@@ -114,7 +114,7 @@ fn a_checkpoint_of_another_model_is_refused_with_every_difference_and_changes_no
         let message = error.to_string();
         for expected in [
             "a.safetensors",
-            "`levels.0.log_scale` is F32 [2, 3, 5] in the file, Float [2, 5, 3] in the model",
+            "`levels.0.log_scale` is float32 [2, 3, 5] in the file, float32 [2, 5, 3] in the model",
             "`levels.0.shift` is",
             "missing `levels.9.scale`",
             "unexpected `levels.1.shift`",
@@ -134,20 +134,28 @@ fn a_checkpoint_of_another_model_is_refused_with_every_difference_and_changes_no
 }
 
 #[test]
-fn another_kind_of_number_is_refused() {
+fn numbers_become_wider_and_never_narrower() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.safetensors");
-    save_to(&path, &learner());
-    let other = learner();
-    let mut vs = other.vs;
+    let single = learner();
+    save_to(&path, &single);
+    let mut vs = learner().vs;
     vs.double();
-    let message = Checkpoint::open(&path)
-        .unwrap()
-        .load_model(&vs)
-        .unwrap_err()
-        .to_string();
+    Checkpoint::open(&path).unwrap().load_model(&vs).unwrap();
+    for (name, tensor) in vs.variables() {
+        let stored = single.vs.variables()[&name].to_kind(tensor.kind());
+        assert_eq!(tensor, stored, "{name}");
+    }
+    let wide = Learner::new(
+        Box::new(ScaleFlow::build(&VarStore::new(Device::Cpu).root(), CHW)),
+        vs,
+        &config().train,
+    );
+    save_to(&path, &wide.unwrap());
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let message = checkpoint.load_model(&single.vs).unwrap_err().to_string();
     assert!(
-        message.contains("F32 [2, 3, 5] in the file, Double [2, 3, 5]"),
+        message.contains("float64 [2, 3, 5] in the file, float32 [2, 3, 5]"),
         "{message}"
     );
 }
@@ -159,9 +167,17 @@ fn damaged_files_are_named_and_never_loaded() {
     save_to(&path, &learner());
     let whole = std::fs::read(&path).unwrap();
     let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
-    let mut cases: Vec<(&str, Vec<u8>)> = [0, 7, 8, header / 2, header, whole.len() - 1]
+    let cut = [
+        ("is empty", 0),
+        ("neither safetensors", 7),
+        ("neither safetensors", 8),
+        ("not a whole", header / 2),
+        ("not a whole", header),
+        ("not a whole", whole.len() - 1),
+    ];
+    let mut cases: Vec<(&str, Vec<u8>)> = cut
         .into_iter()
-        .map(|length| ("not a whole", whole[..length].to_vec()))
+        .map(|(expected, length)| (expected, whole[..length].to_vec()))
         .collect();
     cases.push(("not a whole", [&whole[..], b"x"].concat()));
     let mut huge = whole.clone();

@@ -2,8 +2,11 @@
 
 use crate::data::{self, DataConfig, DataName, Dataset, Split};
 use crate::models::Flow;
-use crate::train::{find_checkpoint, load_model, Checkpoint, DeviceChoice, RunConfig};
-use crate::Result;
+use crate::train::{
+    find_checkpoint, load_state, stored_config, stored_progress, DeviceChoice, RunConfig,
+};
+use crate::weights::StateFile;
+use crate::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use tch::{nn::VarStore, Device};
@@ -81,7 +84,63 @@ impl Images {
     }
 }
 
-/// A model with the content of a checkpoint.
+/// What model a file holds that does not say so itself, as for `train`.
+#[derive(Debug, Args)]
+pub struct Described {
+    /// Named settings of the model, for a file of another program
+    #[arg(long, value_name = "P")]
+    pub preset: Option<String>,
+    /// JSON file like a run's config.json, for a file of another program
+    #[arg(long, value_name = "F")]
+    pub config: Option<PathBuf>,
+}
+
+impl Described {
+    /// The configuration that the flags stand for.
+    pub fn resolve(&self) -> Result<RunConfig> {
+        RunConfig::resolve(self.preset.as_deref(), self.config.as_deref())
+    }
+
+    fn is_given(&self) -> bool {
+        self.preset.is_some() || self.config.is_some()
+    }
+}
+
+/// A file of a `RUN|FILE` argument, and what model it holds if it or the flags say so.
+pub struct Opened {
+    /// The file.
+    pub file: StateFile,
+    /// What the run was made of.
+    pub config: Option<RunConfig>,
+}
+
+/// Opens a `RUN|FILE` argument; which file of a run was taken is reported on standard error.
+pub fn open(path: &Path, described: &Described) -> Result<Opened> {
+    let found = find_checkpoint(path)?;
+    let file = StateFile::open(&found)?;
+    let stored = stored_config(&file)?;
+    if stored.is_some() && described.is_given() {
+        return Err(Error::config(format!(
+            "{}: says itself what model it holds: leave --preset and --config out",
+            found.display()
+        )));
+    }
+    if let (true, Some(progress)) = (found != path, stored_progress(&file)?) {
+        eprintln!(
+            "using {} (step {}, epoch {})",
+            found.display(),
+            progress.step,
+            progress.epoch
+        );
+    }
+    let config = match stored {
+        None if described.is_given() => Some(described.resolve()?),
+        stored => stored,
+    };
+    Ok(Opened { file, config })
+}
+
+/// A model with the content of a file.
 pub struct Loaded {
     /// What the run was made of.
     pub config: RunConfig,
@@ -91,25 +150,22 @@ pub struct Loaded {
     pub vs: VarStore,
 }
 
-/// Loads the model of a `RUN|FILE` argument; which file of a run was taken is reported on standard error.
-pub fn load(path: &Path, device: Device) -> Result<Loaded> {
-    let file = find_checkpoint(path)?;
-    let checkpoint = Checkpoint::open(&file)?;
-    if file != path {
-        let progress = checkpoint.progress;
-        eprintln!(
-            "using {} (step {}, epoch {})",
-            file.display(),
-            progress.step,
-            progress.epoch
-        );
+/// Loads the model of a `RUN|FILE` argument.
+pub fn load(path: &Path, described: &Described, device: Device) -> Result<Loaded> {
+    let Opened { file, config } = open(path, described)?;
+    match config {
+        Some(config) => fill(&file, config, device),
+        None => Err(Error::file(
+            file.path(),
+            "does not say what model it holds: add --preset P or --config F; `inverse-flow inspect FILE` lists what is in it",
+        )),
     }
-    let (model, vs) = load_model(&checkpoint, device)?;
-    Ok(Loaded {
-        config: checkpoint.config,
-        model,
-        vs,
-    })
+}
+
+/// A model of this configuration with the content of a file.
+pub fn fill(file: &StateFile, config: RunConfig, device: Device) -> Result<Loaded> {
+    let (model, vs) = load_state(file, &config, device)?;
+    Ok(Loaded { config, model, vs })
 }
 
 /// Number of trainable and of other scalars in a store.

@@ -1,6 +1,6 @@
 //! `inverse-flow eval`
 
-use super::common::{self, Compute, Images};
+use super::common::{self, Compute, Described, Images};
 use crate::train::{say, Dequantize, Evaluation, Likelihood, RoundTrip};
 use clap::Args;
 use serde_json::json;
@@ -12,9 +12,11 @@ use std::path::PathBuf;
 A run folder stands for its best checkpoint, or its last one if none was validated.
 NLL is in nats per image, bpd in bits per dimension; lower is better.")]
 pub struct EvalArgs {
-    /// Run folder or checkpoint file
+    /// Run folder, checkpoint, or file of PyTorch or tch
     #[arg(value_name = "RUN|FILE")]
     path: PathBuf,
+    #[command(flatten)]
+    described: Described,
     #[command(flatten)]
     images: Images,
     /// Only the first N images [default: all]
@@ -43,7 +45,7 @@ impl EvalArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
         let device = self.compute.start()?;
-        let loaded = common::load(&self.path, device)?;
+        let loaded = common::load(&self.path, &self.described, device)?;
         let config = &loaded.config;
         let data = self.images.load(config, self.limit)?;
         let evaluation = Evaluation {

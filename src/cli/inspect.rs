@@ -1,32 +1,30 @@
 //! `inverse-flow inspect`
 
-use super::common;
+use super::common::{self, Described, Loaded};
 use crate::models::Flow;
-use crate::train::{build_model, find_checkpoint, load_model, say, Checkpoint, RunConfig};
+use crate::train::{build_model, say};
+use crate::weights::StateFile;
 use clap::Args;
 use serde_json::{json, Value};
 use std::path::PathBuf;
 use tch::{nn::VarStore, Device};
 
-/// Shows what a model is made of, from a checkpoint or a preset; needs no data
+/// Shows what a model is made of, from a file or a preset, or what is in a file of an unknown model; needs no data
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "inverse-flow inspect <RUN|FILE> [--json]
+    override_usage = "inverse-flow inspect <RUN|FILE> [--preset <P> | --config <F>] [--json]
        inverse-flow inspect --preset <P> [--json]",
     after_help = "Examples: inverse-flow inspect --preset table3/inverse-flow
-          inverse-flow inspect runs/first --json"
+          inverse-flow inspect runs/first --json
+          inverse-flow inspect theirs.pt
+A file that says nothing of its model, and for which no preset does, is listed: names, shapes and dtypes."
 )]
 pub struct InspectArgs {
-    /// Run folder or checkpoint file
-    #[arg(
-        value_name = "RUN|FILE",
-        required_unless_present = "preset",
-        conflicts_with = "preset"
-    )]
+    /// Run folder, checkpoint, or file of PyTorch or tch
+    #[arg(value_name = "RUN|FILE", required_unless_present_any = ["preset", "config"])]
     path: Option<PathBuf>,
-    /// Build the model of this preset
-    #[arg(long)]
-    preset: Option<String>,
+    #[command(flatten)]
+    described: Described,
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -35,9 +33,27 @@ pub struct InspectArgs {
 impl InspectArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
-        let (config, model, vs) = self.build()?;
-        let (params, buffers) = common::scalars(&vs);
-        let layers = layers(model.as_ref(), &vs);
+        let loaded = match &self.path {
+            Some(path) => {
+                let opened = common::open(path, &self.described)?;
+                let Some(config) = opened.config else {
+                    return self.list(&opened.file);
+                };
+                common::fill(&opened.file, config, Device::Cpu)?
+            }
+            None => {
+                let config = self.described.resolve()?;
+                let (model, vs) = build_model(&config, Device::Cpu)?;
+                Loaded { config, model, vs }
+            }
+        };
+        self.show(&loaded)
+    }
+
+    fn show(&self, loaded: &Loaded) -> anyhow::Result<()> {
+        let Loaded { config, model, vs } = loaded;
+        let (params, buffers) = common::scalars(vs);
+        let layers = layers(model.as_ref(), vs);
         if self.json {
             let layers: Vec<Value> = layers
                 .iter()
@@ -55,11 +71,8 @@ impl InspectArgs {
             say(&serde_json::to_string(&object)?);
             return Ok(());
         }
-        let width = layers
-            .iter()
-            .map(|layer| layer.name.len())
-            .max()
-            .unwrap_or(0);
+        let width = layers.iter().map(|layer| layer.name.len()).max();
+        let width = width.unwrap_or(0);
         for layer in &layers {
             say(&format!(
                 "{:width$}  {:12} {:>9}",
@@ -74,15 +87,38 @@ impl InspectArgs {
         Ok(())
     }
 
-    fn build(&self) -> anyhow::Result<(RunConfig, Box<dyn Flow>, VarStore)> {
-        if let Some(path) = &self.path {
-            let checkpoint = Checkpoint::open(&find_checkpoint(path)?)?;
-            let (model, vs) = load_model(&checkpoint, Device::Cpu)?;
-            return Ok((checkpoint.config, model, vs));
+    /// What is in a file, without a model to compare it with.
+    fn list(&self, file: &StateFile) -> anyhow::Result<()> {
+        let tensors = file.tensors();
+        if self.json {
+            let listed = tensors.iter().map(|(name, stored)| {
+                json!({"name": name, "shape": stored.shape, "dtype": stored.dtype.name})
+            });
+            let object = json!({
+                "file": file.path(),
+                "format": file.format().to_string(),
+                "tensors": listed.collect::<Vec<_>>(),
+                "left_out": file.left_out(),
+            });
+            say(&serde_json::to_string(&object)?);
+            return Ok(());
         }
-        let config = RunConfig::resolve(self.preset.as_deref(), None)?;
-        let (model, vs) = build_model(&config, Device::Cpu)?;
-        Ok((config, model, vs))
+        let width = tensors.keys().map(String::len).max().unwrap_or(0);
+        for (name, stored) in tensors {
+            say(&format!(
+                "{name:width$}  {:9} {:?}",
+                stored.dtype.name, stored.shape
+            ));
+        }
+        for other in file.left_out() {
+            say(&format!("not read: {other}"));
+        }
+        say(&format!(
+            "{} with {} tensors; which model they belong to it does not say: --preset P or --config F compares",
+            file.format(),
+            tensors.len()
+        ));
+        Ok(())
     }
 }
 

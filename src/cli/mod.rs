@@ -5,6 +5,7 @@
 
 mod bench;
 mod common;
+mod convert;
 mod data;
 mod doctor;
 mod eval;
@@ -39,6 +40,7 @@ enum Command {
     Sample(sample::SampleArgs),
     Reconstruct(reconstruct::ReconstructArgs),
     Inspect(inspect::InspectArgs),
+    Convert(convert::ConvertArgs),
     Bench(bench::BenchArgs),
     Plot(plot::PlotArgs),
     Data(data::DataArgs),
@@ -53,6 +55,7 @@ impl Command {
             Self::Sample(args) => args.run(),
             Self::Reconstruct(args) => args.run(),
             Self::Inspect(args) => args.run(),
+            Self::Convert(args) => args.run(),
             Self::Bench(args) => args.run(),
             Self::Plot(args) => args.run(),
             Self::Data(args) => args.run(),

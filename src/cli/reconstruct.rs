@@ -1,6 +1,6 @@
 //! `inverse-flow reconstruct`
 
-use super::common::{self, Compute, Images};
+use super::common::{self, Compute, Described, Images};
 use crate::plot::save_pairs;
 use crate::train::{say, Dequantize, Evaluation};
 use clap::Args;
@@ -13,9 +13,11 @@ use std::path::PathBuf;
 A flow is a bijection: the two rows must look the same, and the printed error shows by how much they do not."
 )]
 pub struct ReconstructArgs {
-    /// Run folder or checkpoint file
+    /// Run folder, checkpoint, or file of PyTorch or tch
     #[arg(value_name = "RUN|FILE")]
     path: PathBuf,
+    #[command(flatten)]
+    described: Described,
     /// Number of images, the first of the split
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
@@ -32,7 +34,7 @@ impl ReconstructArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
         let device = self.compute.start()?;
-        let loaded = common::load(&self.path, device)?;
+        let loaded = common::load(&self.path, &self.described, device)?;
         let data = self
             .images
             .load(&loaded.config, Some(self.count as usize))?;

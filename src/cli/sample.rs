@@ -1,6 +1,6 @@
 //! `inverse-flow sample`
 
-use super::common::{self, Compute};
+use super::common::{self, Compute, Described};
 use crate::plot::save_grid;
 use crate::train::{sample, say};
 use clap::Args;
@@ -13,9 +13,11 @@ use std::path::PathBuf;
 The same seed gives the same latents, whatever the model and the count."
 )]
 pub struct SampleArgs {
-    /// Run folder or checkpoint file
+    /// Run folder, checkpoint, or file of PyTorch or tch
     #[arg(value_name = "RUN|FILE")]
     path: PathBuf,
+    #[command(flatten)]
+    described: Described,
     /// Number of images
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
@@ -36,7 +38,7 @@ impl SampleArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
         let device = self.compute.start()?;
-        let loaded = common::load(&self.path, device)?;
+        let loaded = common::load(&self.path, &self.described, device)?;
         let images = sample(
             loaded.model.as_ref(),
             i64::from(self.count),

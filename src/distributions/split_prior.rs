@@ -2,6 +2,7 @@
 
 use crate::flows::{Coupling, Cx, Mapped, Transform};
 use crate::nn::{CouplingConfig, CouplingNet};
+use crate::script::{Script, Stages};
 use crate::{Error, Result};
 use tch::{nn, Tensor};
 
@@ -55,6 +56,13 @@ impl SplitPrior {
             latent: value.f_narrow(1, half, half)?,
             log_det,
         })
+    }
+
+    /// The coupling in TorchScript; taking the channels apart is left to whoever calls it.
+    pub fn script(&self) -> Script {
+        let mut stages = Stages::default();
+        stages.push("coupling", self.coupling.script());
+        stages.sequence()
     }
 
     /// The exact inverse of [`split`](SplitPrior::split); its `log_det` is that of this map.

@@ -2,6 +2,7 @@
 // dispatcher, and the few libtorch functions that tch does not offer. See bridge.h for who owns what.
 
 #include "bridge.h"
+#include "guard.h"
 
 #include <ATen/DeviceGuard.h>
 #include <ATen/Parallel.h>
@@ -18,40 +19,18 @@
 #include <torch/version.h>
 
 #include <cstdlib>
-#include <cstring>
 #include <string>
 #include <vector>
 
 namespace {
 
 using at::Tensor;
+using inverse_flow::borrow;
+using inverse_flow::guarded;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 // --- errors ---------------------------------------------------------------------------------------------------------
-
-char* copy_message(const char* text) {
-  const size_t size = std::strlen(text) + 1;
-  char* copy = static_cast<char*>(std::malloc(size));
-  if (copy != nullptr) std::memcpy(copy, text, size);
-  return copy;
-}
-
-// C++ → Rust: no exception leaves a function of bridge.h.
-template <typename Body>
-int guarded(char** error, Body&& body) {
-  try {
-    body();
-    return 0;
-  } catch (const c10::Error& e) {
-    *error = copy_message(e.what_without_backtrace());
-  } catch (const std::exception& e) {
-    *error = copy_message(e.what());
-  } catch (...) {
-    *error = copy_message("unknown C++ exception");
-  }
-  return 1;
-}
 
 // Rust → C++: a failed callback becomes an exception, which autograd carries to whoever called `backward`.
 void check(int status, char* message) {
@@ -62,8 +41,6 @@ void check(int status, char* message) {
 }
 
 // --- tensors --------------------------------------------------------------------------------------------------------
-
-const Tensor& borrow(ivf_tensor handle) { return *static_cast<Tensor*>(handle); }
 
 ivf_tensor release(Tensor tensor) { return tensor.defined() ? new Tensor(std::move(tensor)) : nullptr; }
 

@@ -8,6 +8,7 @@
 //! | [`memory`] | CPU tensors as slices, work split over libtorch's threads, the allocator's thresholds |
 //! | [`peak`] | the largest amount of memory in use |
 //! | [`optim`] | torch's fused Adam and global gradient norm |
+//! | [`script`] | TorchScript programs: source text and tensors to the bytes of an archive |
 //!
 //! `unsafe` code lives here and in [`crate::cuda`] only. The C surface is documented in `bridge.h`.
 #![allow(unsafe_code)]
@@ -17,6 +18,7 @@ pub mod memory;
 pub mod operator;
 pub mod optim;
 pub mod peak;
+pub mod script;
 mod status;
 mod sys;
 

@@ -56,6 +56,41 @@ pub struct Adam {
     pub eps: f64,
 }
 
+#[repr(C)]
+pub struct ScriptModule {
+    pub path: *const c_char,
+    pub class_name: *const c_char,
+    pub source: *const c_char,
+}
+
+#[repr(C)]
+pub struct ScriptConstant {
+    pub module: *const c_char,
+    pub name: *const c_char,
+    pub kind: *const c_char,
+    pub value: *const c_char,
+}
+
+#[repr(C)]
+pub struct ScriptTensor {
+    pub name: *const c_char,
+    pub tensor: Handle,
+    pub is_parameter: c_int,
+}
+
+#[repr(C)]
+pub struct Script {
+    pub functions: *const c_char,
+    pub modules: *const ScriptModule,
+    pub n_modules: usize,
+    pub constants: *const ScriptConstant,
+    pub n_constants: usize,
+    pub tensors: *const ScriptTensor,
+    pub n_tensors: usize,
+    pub extra_name: *const c_char,
+    pub extra: *const c_char,
+}
+
 extern "C" {
     pub fn ivf_apply(
         function: Function,
@@ -103,4 +138,11 @@ extern "C" {
     ) -> c_int;
 
     pub fn ivf_fused_adam(adam: *const Adam, error: *mut *mut c_char) -> c_int;
+
+    pub fn ivf_script_save(
+        script: *const Script,
+        sink: *mut c_void,
+        write: unsafe extern "C" fn(sink: *mut c_void, bytes: *const u8, n: usize),
+        error: *mut *mut c_char,
+    ) -> c_int;
 }

@@ -5,6 +5,7 @@ use super::{Cx, Mapped, Transform};
 use crate::nn::{FirstBatch, Moments};
 use crate::ops::channel_affine::channel_affine;
 use crate::ops::Direction;
+use crate::script::Script;
 use crate::{Error, Result};
 use tch::{nn, nn::Init, Tensor};
 
@@ -109,6 +110,10 @@ impl Transform for ActNorm {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         same_channels("actnorm", self.channels, chw)
+    }
+
+    fn script(&self) -> Script {
+        Script::new("ActNorm", include_str!("actnorm.py"))
     }
 
     fn initialize(&mut self, x: &Tensor, _cx: Cx<'_>) -> Result<()> {

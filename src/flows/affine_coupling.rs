@@ -3,6 +3,7 @@
 use super::check::{same_channels, Placement};
 use super::{sum_per_sample, Cx, Mapped, Transform};
 use crate::nn::Conditioner;
+use crate::script::Script;
 use crate::{Error, Result};
 use tch::{nn, Tensor};
 
@@ -162,6 +163,18 @@ impl Transform for AffineCoupling {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         same_channels("coupling", self.channels(), chw)
+    }
+
+    fn script(&self) -> Script {
+        let form = match self.form {
+            AffineForm::Sigmoid => "sigmoid",
+            AffineForm::ShiftedSigmoid => "shifted_sigmoid",
+            AffineForm::Gaussian => "gaussian",
+        };
+        Script::new("AffineCoupling", include_str!("affine_coupling.py"))
+            .with("kept", self.parts[0])
+            .with("form", form)
+            .child("net", self.net.script())
     }
 
     fn initialize(&mut self, x: &Tensor, _cx: Cx<'_>) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use super::check::{same_image, Placement};
 use super::{Cx, Mapped, Transform};
+use crate::script::Script;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{nn, Kind, Tensor};
@@ -196,5 +197,21 @@ impl Transform for Butterfly {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         same_image("butterfly", self.chw, chw)
+    }
+
+    fn script(&self) -> Script {
+        let factors: Vec<String> = (0..self.factors.len())
+            .map(|index| format!("getattr(self.factors, \"{index}\")"))
+            .collect();
+        // their number is part of the text, since TorchScript has no lists of parameters
+        let in_order = format!(
+            "\n\ndef in_order(self) -> List[Tensor]:\n    return [{}]\n",
+            factors.join(", ")
+        );
+        Script::new(
+            "Butterfly",
+            include_str!("butterfly.py").to_owned() + &in_order,
+        )
+        .with("min_determinant", MIN_DETERMINANT)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::check::{same_channels, Placement};
 use super::{Cx, Mapped, Transform};
+use crate::script::Script;
 use crate::{Error, Result};
 use tch::{nn, nn::Init, Kind, Tensor};
 
@@ -72,6 +73,10 @@ impl Transform for Conv1x1 {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         same_channels("conv1x1", self.channels, chw)
+    }
+
+    fn script(&self) -> Script {
+        Script::new("Conv1x1", include_str!("conv1x1.py"))
     }
 }
 

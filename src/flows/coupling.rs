@@ -5,6 +5,7 @@ use super::{Cx, Mapped, Transform};
 use crate::nn::Conditioner;
 use crate::ops::affine::affine_coupling;
 use crate::ops::Direction;
+use crate::script::Script;
 use crate::{Error, Result};
 use tch::{nn, Tensor};
 
@@ -76,5 +77,9 @@ impl Transform for Coupling {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         same_channels("coupling", self.channels, chw)
+    }
+
+    fn script(&self) -> Script {
+        Script::new("Coupling", include_str!("coupling.py")).child("net", self.net.script())
     }
 }

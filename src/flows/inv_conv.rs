@@ -3,6 +3,7 @@
 use super::check::{same_channels, Placement};
 use super::{zero_log_det, Cx, Mapped, Transform};
 use crate::ops::{inv_conv2d, masked_conv2d, Corner};
+use crate::script::Script;
 use crate::{Error, Result};
 use tch::{nn, nn::Init, Kind, Tensor};
 
@@ -168,6 +169,15 @@ impl InvConv {
         Ok(diagonal.f_add(&taps.f_div(&scale)?)?)
     }
 
+    /// `script` with what it needs to know about the filter.
+    pub(super) fn with_constants(&self, script: Script) -> Script {
+        let corners: Vec<_> = self.corners.iter().map(|corner| corner.name()).collect();
+        script
+            .with("corners", corners.as_slice())
+            .with("learnable", self.diagonal == Diagonal::Learnable)
+            .with("bound", self.bound.unwrap_or(0.0))
+    }
+
     /// log of the diagonal of W where it stands in `[C, C/g, k, k]`, 0 elsewhere.
     fn log_diagonal(&self) -> Result<Tensor> {
         Ok(self.theta.f_mul(&self.identity)?)
@@ -214,6 +224,10 @@ impl Transform for InvConv {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         same_channels("inv_conv", self.channels, chw)
+    }
+
+    fn script(&self) -> Script {
+        self.with_constants(Script::new("InvConv", include_str!("inv_conv.py")))
     }
 }
 

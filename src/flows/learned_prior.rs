@@ -2,6 +2,7 @@
 
 use super::check::{same_image, Placement};
 use super::{sum_per_sample, Cx, Mapped, Transform};
+use crate::script::Script;
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
 
@@ -67,5 +68,9 @@ impl Transform for LearnedPrior {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         same_image("learned_prior", self.chw, chw)
+    }
+
+    fn script(&self) -> Script {
+        Script::new("LearnedPrior", include_str!("learned_prior.py"))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::check::{same_channels, Placement};
 use super::{Cx, InvConv, InvConvConfig, Inverted, Mapped, Transform};
+use crate::script::Script;
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
 
@@ -90,5 +91,13 @@ impl Transform for MaskedConv {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         same_channels("masked_conv", self.channels, chw)
+    }
+
+    fn script(&self) -> Script {
+        let script = match self.bias {
+            Some(_) => Script::new("MaskedConvBias", include_str!("masked_conv_bias.py")),
+            None => Script::new("MaskedConv", include_str!("masked_conv.py")),
+        };
+        self.conv.0.with_constants(script)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::check::{same_image, Placement};
 use super::{sum_per_sample, Cx, Mapped, Transform};
+use crate::script::Script;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{nn, nn::Init, Device, Kind, Tensor};
@@ -73,6 +74,7 @@ impl Default for FixedPoint {
 pub struct MaskedResidual {
     chw: [i64; 3],
     multiplicity: i64,
+    triangle: Triangle,
     weights: [Tensor; 3],
     biases: [Tensor; 3],
     /// The weights' masks, `[1, C, 1, C, 3, 3]`.
@@ -137,6 +139,7 @@ impl MaskedResidual {
         Ok(Self {
             chw,
             multiplicity,
+            triangle,
             weights: [
                 weight("weight1", n, c)?,
                 weight("weight2", n, n)?,
@@ -324,6 +327,14 @@ impl Transform for MaskedResidual {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         same_image("masked_residual", self.chw, chw)
+    }
+
+    fn script(&self) -> Script {
+        Script::new("MaskedResidual", include_str!("mintnet.py"))
+            .with("lower", self.triangle == Triangle::Lower)
+            .with("damping", self.solver.damping)
+            .with("iterations", i64::from(self.solver.iterations))
+            .with("tolerance", self.solver.tolerance)
     }
 }
 

@@ -8,6 +8,7 @@
 
 use super::check::image_size;
 use super::{sum_per_sample, Cx, Mapped, Transform};
+use crate::script::Script;
 use crate::{Error, Result};
 use std::f64::consts::LN_2;
 use tch::{Kind, Tensor};
@@ -68,6 +69,13 @@ impl Transform for Dequantize {
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         Ok(chw)
     }
+
+    fn script(&self) -> Script {
+        Script {
+            takes_noise: true,
+            ..Script::new("Dequantize", include_str!("dequantize.py"))
+        }
+    }
 }
 
 /// Divides by 256: `[0, 256)` → `[0, 1)`, log-det `-D ln 256` for `D = C H W` dimensions.
@@ -103,6 +111,10 @@ impl Transform for Scale {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         Ok(chw)
+    }
+
+    fn script(&self) -> Script {
+        Script::new("Scale", include_str!("scale.py"))
     }
 }
 
@@ -148,6 +160,12 @@ impl Transform for Center {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         Ok(chw)
+    }
+
+    fn script(&self) -> Script {
+        Script::new("Center", include_str!("center.py"))
+            .with("width", self.width)
+            .with("log_width", self.width.ln())
     }
 }
 
@@ -233,6 +251,13 @@ impl Transform for LogitMap {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         Ok(chw)
+    }
+
+    fn script(&self) -> Script {
+        Script::new("LogitMap", include_str!("logit.py"))
+            .with("slope", 1.0 - 2.0 * self.alpha)
+            .with("start", self.start)
+            .with("log_slope", self.log_slope(1))
     }
 }
 

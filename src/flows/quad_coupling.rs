@@ -3,6 +3,7 @@
 use super::check::{same_channels, Placement};
 use super::{sum_per_sample, Cx, Mapped, Transform};
 use crate::nn::Conditioner;
+use crate::script::Script;
 use crate::{Error, Result};
 use tch::{nn, Tensor};
 
@@ -123,5 +124,12 @@ impl Transform for QuadCoupling {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         same_channels("quad_coupling", self.channels, chw)
+    }
+
+    fn script(&self) -> Script {
+        let script = Script::new("QuadCoupling", include_str!("quad_coupling.py"));
+        (0..).zip(&self.nets).fold(script, |script, (index, net)| {
+            script.child(format!("nets.{index}"), net.script())
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::check::image_size;
 use super::{zero_log_det, Cx, Mapped, Transform};
+use crate::script::Script;
 use crate::Result;
 use tch::Tensor;
 
@@ -34,5 +35,9 @@ impl Transform for ReverseChannels {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         Ok(chw)
+    }
+
+    fn script(&self) -> Script {
+        Script::new("ReverseChannels", include_str!("reverse.py"))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{ActNorm, Cx, Mapped, Transform};
 use crate::nn::Moments;
+use crate::script::Script;
 use crate::Result;
 use tch::{nn, Tensor};
 
@@ -41,6 +42,10 @@ impl Transform for ScaleThenShift {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         self.0.out_shape(chw)
+    }
+
+    fn script(&self) -> Script {
+        Script::new("ScaleThenShift", include_str!("scale_then_shift.py"))
     }
 
     fn initialize(&mut self, x: &Tensor, _cx: Cx<'_>) -> Result<()> {

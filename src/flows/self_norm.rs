@@ -5,6 +5,7 @@ use super::conv1x1::{for_each_sample, inverse_matrix, log_abs_det, mix_channels}
 use super::self_norm_grad::{adjoint, conv, SelfNormalised};
 use super::{Cx, Mapped, Transform};
 use crate::ffi::apply;
+use crate::script::Script;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{nn, nn::Init, Kind, Tensor};
@@ -233,5 +234,9 @@ impl Transform for SelfNorm {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         same_channels("self_norm", self.channels, chw)
+    }
+
+    fn script(&self) -> Script {
+        Script::new("SelfNorm", include_str!("self_norm.py"))
     }
 }

@@ -1,6 +1,7 @@
 //! Transforms made of transforms.
 
 use super::{zero_log_det, Cx, Mapped, Transform};
+use crate::script::{Script, Stages};
 use crate::Result;
 use tch::Tensor;
 
@@ -66,6 +67,14 @@ impl Transform for Sequential {
         self.children
             .iter()
             .try_fold(chw, |chw, (_, child)| child.out_shape(chw))
+    }
+
+    fn script(&self) -> Script {
+        let mut stages = Stages::default();
+        for (name, child) in &self.children {
+            stages.push(name, child.script());
+        }
+        stages.sequence()
     }
 
     fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {
@@ -136,6 +145,16 @@ impl<T: Transform> Transform for Inverted<T> {
             "{} changes the shape {chw:?} to {shape:?} and cannot be used backwards",
             self.0.name()
         )))
+    }
+
+    fn script(&self) -> Script {
+        let mut script = self.0.script();
+        script.source = script
+            .source
+            .replace("def forward(", "def there(")
+            .replace("def invert(", "def back(")
+            + include_str!("inverted.py");
+        script
     }
 
     fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {

@@ -4,6 +4,7 @@ use super::check::Placement;
 use super::{Cx, Mapped, Transform};
 use crate::ops::spline::{spline, RawSpline, MIN};
 use crate::ops::Direction;
+use crate::script::Script;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{nn, nn::Init, Tensor};
@@ -121,5 +122,11 @@ impl Transform for Spline {
             "spline was built with one set of parameters per element of {:?} and cannot take {chw:?}",
             self.chw
         )))
+    }
+
+    fn script(&self) -> Script {
+        Script::new("Spline", include_str!("spline.py"))
+            .with("tail", self.tail)
+            .with("least", MIN)
     }
 }

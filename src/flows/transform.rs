@@ -1,5 +1,6 @@
 //! The one contract of every layer: a differentiable bijection with its log-determinant.
 
+use crate::script::Script;
 use crate::Result;
 use std::cell::RefCell;
 use tch::{Kind, Tensor};
@@ -73,6 +74,10 @@ pub trait Transform: std::fmt::Debug + Send {
     /// A shape that this layer cannot take, with what to change.
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]>;
 
+    /// The layer in TorchScript, its variables being attributes of the names they have here: what a saved program
+    /// runs. See [`crate::script`].
+    fn script(&self) -> Script;
+
     /// Data-dependent initialisation from a first batch at this layer's input. Idempotent; most layers
     /// have nothing to do.
     ///
@@ -120,6 +125,10 @@ macro_rules! named_transform {
 
             fn out_shape(&self, chw: [i64; 3]) -> $crate::Result<[i64; 3]> {
                 self.0.out_shape(chw)
+            }
+
+            fn script(&self) -> $crate::script::Script {
+                self.0.script()
             }
 
             fn initialize(

@@ -4,6 +4,7 @@ use super::check::{same_image, Placement};
 use super::conv1x1::for_each_sample;
 use super::derived::Derived;
 use super::{Cx, Mapped, Transform};
+use crate::script::{Script, Stages};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{nn, nn::Init, Kind, Tensor};
@@ -277,5 +278,16 @@ impl Transform for Woodbury {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         same_image("woodbury", self.chw, chw)
+    }
+
+    fn script(&self) -> Script {
+        let mut axes = Stages::default();
+        for (axis, _) in &self.updates {
+            let script = Script::new("Woodbury", include_str!("woodbury.py"))
+                .with("axis", axis.name())
+                .with("copies", axis.copies(self.chw));
+            axes.push(axis.name(), script);
+        }
+        axes.sequence()
     }
 }

@@ -1,8 +1,11 @@
 //! What every multi-scale flow does once it is built: run its stages forth and back, and collect the latents.
 
+mod script;
+
 use super::{Encoded, Flow, Latents, StageCall, Staged};
 use crate::distributions::{standard_normal_log_prob, SplitPrior};
 use crate::flows::{zero_log_det, Cx, Mapped, Sequential, Transform};
+use crate::script::Script;
 use crate::{Error, Result};
 use tch::{nn, Device, Kind, Tensor};
 
@@ -334,6 +337,10 @@ impl Flow for MultiScale {
         latents.0.iter().try_fold(log_det, |sum, latent| {
             Ok(sum.f_add(&standard_normal_log_prob(latent)?)?)
         })
+    }
+
+    fn script(&self) -> Script {
+        self.program()
     }
 
     fn layers(&self) -> Vec<(String, &'static str)> {

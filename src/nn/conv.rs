@@ -2,6 +2,7 @@
 
 use super::Conditioner;
 use crate::ops::conv_relu_conv;
+use crate::script::Script;
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
 
@@ -107,6 +108,13 @@ impl Conditioner for Conv2d {
         let pad = (self.kernel - 1) / 2;
         Ok(x.f_conv2d(&self.weight, self.bias.as_ref(), [1], [pad], [1], 1)?)
     }
+
+    fn script(&self) -> Script {
+        match self.bias {
+            Some(_) => Script::new("Conv2d", include_str!("conv2d.py")),
+            None => Script::new("Conv2dNoBias", include_str!("conv2d_no_bias.py")),
+        }
+    }
 }
 
 /// Two convolutions with a ReLU between them, `second(relu(first(x)))`, as one operation: [`conv_relu_conv`].
@@ -122,7 +130,7 @@ pub(super) struct ConvPair<S> {
 }
 
 /// A convolution in two parts: its filter, and what comes after the sum over taps and channels.
-pub(super) trait Second: std::fmt::Debug + Send {
+pub(super) trait Second: Conditioner {
     fn filter(&self) -> &Tensor;
     fn finish(&self, y: Tensor) -> Result<Tensor>;
 }
@@ -155,6 +163,14 @@ impl<S: Second> Conditioner for ConvPair<S> {
         let bias = self.first.bias.as_ref();
         let y = conv_relu_conv(x, &self.first.weight, bias, self.second.filter())?;
         self.second.finish(y)
+    }
+
+    fn script(&self) -> Script {
+        Script::net("torch.relu_(x)", self.layers())
+    }
+
+    fn layers(&self) -> Vec<Script> {
+        vec![self.first.script(), self.second.script()]
     }
 }
 
@@ -198,5 +214,9 @@ impl Conv2dZero {
 impl Conditioner for Conv2dZero {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.scale(&self.conv.forward(x)?)
+    }
+
+    fn script(&self) -> Script {
+        Script::new("Conv2dZero", include_str!("conv2d_zero.py"))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::conv::ConvPair;
 use super::{Conditioner, Conv2d, Conv2dZero};
+use crate::script::Script;
 use crate::Result;
 use serde::{Deserialize, Serialize};
 use tch::{nn, Tensor};
@@ -112,5 +113,10 @@ impl Conditioner for CouplingNet {
             value = layer.forward(&value)?;
         }
         Ok(value)
+    }
+
+    fn script(&self) -> Script {
+        let layers = self.layers.iter().flat_map(|layer| layer.layers());
+        Script::net("torch.relu_(x)", layers.collect())
     }
 }

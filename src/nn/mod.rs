@@ -14,6 +14,7 @@ pub use norm_net::{norm_net, TwiceBiasedConv2dZero};
 pub use stack::{Activation, Stack};
 pub use weight_norm::{weight_norm_net, WeightNorm};
 
+use crate::script::Script;
 use crate::{Error, Result};
 use tch::Tensor;
 
@@ -24,6 +25,14 @@ pub trait Conditioner: std::fmt::Debug + Send {
     /// # Errors
     /// A shape, kind or device that the parameters do not fit.
     fn forward(&self, x: &Tensor) -> Result<Tensor>;
+
+    /// The network in TorchScript, its variables being attributes of the names they have here.
+    fn script(&self) -> Script;
+
+    /// The scripts of the layers that a net puts activations between: this one, if it is not several.
+    fn layers(&self) -> Vec<Script> {
+        vec![self.script()]
+    }
 
     /// Data-dependent initialisation from a first batch at the network's input. Idempotent; most networks have
     /// nothing to do.

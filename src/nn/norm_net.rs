@@ -3,6 +3,7 @@
 use super::first_batch::{FirstBatch, Moments};
 use super::stack::{Activation, Stack};
 use super::{Conditioner, Conv2d};
+use crate::script::Script;
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
 
@@ -44,6 +45,10 @@ impl Conditioner for NormConv2d {
         let scale = self.log_scale.f_exp()?;
         let weight = self.weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?;
         Conv2d::from_parts(weight, Some(self.shift.f_mul(&scale)?)).forward(x)
+    }
+
+    fn script(&self) -> Script {
+        Script::new("NormConv2d", include_str!("norm_conv2d.py"))
     }
 
     fn initialize(&mut self, x: &Tensor) -> Result<()> {
@@ -93,6 +98,13 @@ impl Conditioner for TwiceBiasedConv2dZero {
         let y = self.conv.forward(x)?;
         Ok(y.f_add(&self.second_bias.f_view(column)?)?
             .f_mul(&factor.f_view(column)?)?)
+    }
+
+    fn script(&self) -> Script {
+        Script::new(
+            "TwiceBiasedConv2dZero",
+            include_str!("conv2d_zero_twice_biased.py"),
+        )
     }
 }
 

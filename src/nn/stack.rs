@@ -1,6 +1,7 @@
 //! Layers with an activation between them.
 
 use super::Conditioner;
+use crate::script::Script;
 use crate::Result;
 use tch::Tensor;
 
@@ -56,6 +57,15 @@ impl Conditioner for Stack {
             value = layer.forward(&value)?;
         }
         Ok(value)
+    }
+
+    fn script(&self) -> Script {
+        let activation = match self.activation {
+            Activation::Relu => "torch.relu_(x)",
+            Activation::Elu => "torch.elu_(x)",
+        };
+        let layers = self.layers.iter().flat_map(|layer| layer.layers());
+        Script::net(activation, layers.collect())
     }
 
     fn initialize(&mut self, x: &Tensor) -> Result<()> {

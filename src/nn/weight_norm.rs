@@ -3,6 +3,7 @@
 use super::first_batch::{FirstBatch, Moments};
 use super::stack::{Activation, Stack};
 use super::{Conditioner, Conv2d};
+use crate::script::Script;
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
 
@@ -81,6 +82,11 @@ impl WeightNorm {
         )?)
     }
 
+    /// The parameters in TorchScript, with a method `weight`.
+    pub fn script(&self) -> Script {
+        Script::new("WeightNorm", include_str!("weight_norm.py"))
+    }
+
     /// `[C']`.
     pub fn bias(&self) -> &Tensor {
         &self.bias
@@ -121,6 +127,10 @@ struct WeightNormConv2d(WeightNorm);
 impl Conditioner for WeightNormConv2d {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Conv2d::from_parts(self.0.weight()?, Some(self.0.bias().shallow_clone())).forward(x)
+    }
+
+    fn script(&self) -> Script {
+        Script::new("WeightNormConv2d", include_str!("weight_norm_conv2d.py"))
     }
 
     fn initialize(&mut self, x: &Tensor) -> Result<()> {

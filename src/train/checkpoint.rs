@@ -4,22 +4,27 @@
 //! |---|---|
 //! | `NAME` | every variable and buffer of the model |
 //! | `optim.exp_avg.NAME`, `optim.exp_avg_sq.NAME`, `optim.step` | Adam's state |
-//! | metadata `format`, `config`, `progress` | version, [`RunConfig`] and [`Progress`] as JSON |
+//! | metadata `format`, `config`, `progress` | [version](FileKind), [`RunConfig`] and [`Progress`] as JSON |
+//!
+//! A model alone has neither the optimiser nor the progress.
 //!
 //! A file is written beside its place, flushed to the disk and renamed, so that there is a whole checkpoint at any
 //! time, whatever happens to the process.
 
-use super::archive::{self, Archive};
+use super::format::{stored_config, FileKind};
 use super::{Adam, RunConfig};
+use crate::models::{archive, Flow};
+use crate::script::Solve;
+use crate::weights::{replace_file, write_safetensors, Naming, StateFile};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tch::{nn::VarStore, Tensor};
 
-/// Version of the layout above.
-const FORMAT: &str = "inverse-flow checkpoint 1";
-const OPTIM: &str = "optim.";
+/// What the keys of the optimiser begin with.
+pub(super) const OPTIM: &str = "optim.";
 
 /// Where a run is; all that resuming needs besides the tensors, since every random number is a function of the
 /// seed and of these counters.
@@ -70,18 +75,48 @@ pub fn save(
     let mut tensors: Vec<_> = vs.variables().into_iter().collect();
     tensors.extend(optimizer_state(adam));
     let progress = serde_json::to_string(progress).map_err(|err| Error::file(path, err))?;
-    let metadata = HashMap::from([
-        ("format".to_owned(), FORMAT.to_owned()),
+    let mut metadata = metadata(FileKind::Checkpoint, config)?;
+    metadata.insert("progress".to_owned(), progress);
+    write_safetensors(path, tensors, metadata)
+}
+
+/// Writes a model alone, for evaluation and for other programs.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_model(path: &Path, vs: &VarStore, config: &RunConfig) -> Result<()> {
+    let tensors = vs.variables().into_iter().collect();
+    write_safetensors(path, tensors, metadata(FileKind::Model, config)?)
+}
+
+/// Writes `flow` as a TorchScript program with its variables and configuration: see
+/// [`archive`](crate::models::archive).
+///
+/// # Errors
+/// The file cannot be written, or the model has not seen its first batch.
+pub fn save_torchscript(
+    path: &Path,
+    flow: &dyn Flow,
+    vs: &VarStore,
+    config: &RunConfig,
+    solve: Solve,
+) -> Result<()> {
+    let extra = json!({ "format": FileKind::TorchScript.label(), "config": config });
+    replace_file(path, &archive(flow, vs, &extra.to_string(), solve)?)
+}
+
+/// What stands beside the tensors of every file.
+fn metadata(kind: FileKind, config: &RunConfig) -> Result<HashMap<String, String>> {
+    Ok(HashMap::from([
+        ("format".to_owned(), kind.label()),
         ("config".to_owned(), config.to_json()?),
-        ("progress".to_owned(), progress),
-    ]);
-    archive::write(path, tensors, metadata)
+    ]))
 }
 
 /// An opened checkpoint: checked as a file, not yet against a model.
 #[derive(Debug)]
 pub struct Checkpoint {
-    archive: Archive,
+    file: StateFile,
     /// What the run was made of.
     pub config: RunConfig,
     /// How far it had come.
@@ -89,47 +124,42 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads a checkpoint and its metadata.
+    /// Reads a checkpoint's metadata; its numbers stay on the disk.
     ///
     /// # Errors
-    /// The file is missing, cut off, not safetensors, not a checkpoint, or one of another version.
+    /// The file is missing, cut off, not safetensors, not a checkpoint, or one of a later version.
     pub fn open(path: &Path) -> Result<Self> {
-        let archive = Archive::open(path)?;
-        let metadata = |key: &str| {
-            archive.metadata(key).ok_or_else(|| {
-                let problem =
-                    format!("not a checkpoint of inverse-flow: no `{key}` in the file's metadata");
-                Error::file(path, problem)
-            })
-        };
-        let format = metadata("format")?;
-        if format != FORMAT {
-            let problem = format!("is a `{format}`; this program reads `{FORMAT}`");
+        let file = StateFile::open(path)?;
+        let Some(config) = stored_config(&file)? else {
+            let problem =
+                "not a checkpoint of inverse-flow: no `format` of ours in the file's metadata";
             return Err(Error::file(path, problem));
-        }
-        let config =
-            RunConfig::from_json(metadata("config")?).map_err(|err| Error::file(path, err))?;
-        let progress = serde_json::from_str(metadata("progress")?)
-            .map_err(|err| Error::file(path, format!("progress: {err}")))?;
+        };
+        let Some(progress) = stored_progress(&file)? else {
+            let problem =
+                "is a model without the state of its run: it can be evaluated, not resumed";
+            return Err(Error::file(path, problem));
+        };
         Ok(Self {
+            file,
             config,
             progress,
-            archive,
         })
     }
 
     /// The file.
     pub fn path(&self) -> &PathBuf {
-        self.archive.path()
+        self.file.path()
     }
 
     /// Fills the variables and buffers of a model.
     ///
     /// # Errors
-    /// Keys that are missing, unexpected or of another shape or kind, all of them listed; then nothing is changed.
+    /// Keys that are missing, unexpected, or of another shape or kind, all of them listed; then nothing is changed.
     pub fn load_model(&self, vs: &VarStore) -> Result<()> {
         let targets = vs.variables().into_iter().collect();
-        self.archive.load(targets, |key| key.starts_with(OPTIM))
+        let ignored = Some(OPTIM);
+        self.file.load(targets, Naming::Own { ignored })
     }
 
     /// Fills a model and its optimiser.
@@ -139,8 +169,21 @@ impl Checkpoint {
     pub fn load(&self, vs: &VarStore, adam: &Adam) -> Result<()> {
         let mut targets: Vec<_> = vs.variables().into_iter().collect();
         targets.extend(optimizer_state(adam));
-        self.archive.load(targets, |_| false)
+        self.file.load(targets, Naming::Own { ignored: None })
     }
+}
+
+/// Where the run of a checkpoint was; `None` for a model alone.
+///
+/// # Errors
+/// A progress that is damaged.
+pub fn stored_progress(file: &StateFile) -> Result<Option<Progress>> {
+    let Some(text) = file.metadata("progress") else {
+        return Ok(None);
+    };
+    let progress = serde_json::from_str(text);
+    let progress = progress.map_err(|err| Error::file(file.path(), format!("progress: {err}")))?;
+    Ok(Some(progress))
 }
 
 fn optimizer_state(adam: &Adam) -> impl Iterator<Item = (String, Tensor)> {

@@ -6,18 +6,18 @@
 //! | `trainer`, `session` | [`Trainer`]: epochs, validation, pictures, stopping and resuming |
 //! | `learner` | [`Learner`]: one optimisation step |
 //! | `adam`, `schedule` | the optimiser with its state, the learning rate of a step |
-//! | `checkpoint`, `archive` | [`Checkpoint`]: exact resume, written in one piece |
+//! | `checkpoint`, `format` | [`Checkpoint`]: exact resume, written in one piece; versions of the files |
 //! | `evaluate`, `sampling` | likelihood, round trips, images from the prior |
 //! | `metrics`, `report`, `curves` | `metrics.jsonl`, the bar or lines that a user sees, `curves.png` |
 //! | `run_dir`, `device`, `signals` | the run folder, the choice of a device, Ctrl-C |
 
 mod adam;
-mod archive;
 mod checkpoint;
 mod config;
 mod curves;
 mod device;
 mod evaluate;
+mod format;
 mod learner;
 pub mod metrics;
 pub mod presets;
@@ -31,16 +31,17 @@ pub mod signals;
 mod trainer;
 
 pub use adam::Adam;
-pub use checkpoint::{save, Checkpoint, Progress};
+pub use checkpoint::{save, save_model, save_torchscript, stored_progress, Checkpoint, Progress};
 pub use config::{RunConfig, TrainConfig};
 pub use curves::draw_curves;
 pub use device::{DeviceChoice, Picked};
 pub use evaluate::{to_float, Dequantize, Evaluation, Likelihood, Reconstruction, RoundTrip};
+pub use format::{stored_config, FileKind};
 pub use learner::{Learner, Step, MAX_SKIPPED_IN_ROW};
 pub use metrics::bits_per_dim;
 pub use report::{say, Figures, Report};
 pub use run_dir::{find_checkpoint, RunDir};
 pub use sampling::{prior_latents, sample};
 pub use schedule::{Decay, Schedule};
-pub use session::{build_model, load_model};
+pub use session::{build_model, load_model, load_state};
 pub use trainer::{Outcome, Trainer};

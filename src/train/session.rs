@@ -1,14 +1,16 @@
 //! Puts a run together: a new one from its configuration, or one that goes on from a checkpoint.
 
+use super::checkpoint::OPTIM;
 use super::metrics::{Interval, Metrics};
 use super::trainer::Clock;
 use super::{
-    save, to_float, Checkpoint, DeviceChoice, Learner, Progress, Report, RunConfig, RunDir,
-    Schedule, Trainer,
+    save, to_float, Checkpoint, DeviceChoice, FileKind, Learner, Progress, Report, RunConfig,
+    RunDir, Schedule, Trainer,
 };
 use crate::data::{self, stream, uniform_noise, Augmentation, Dataset, Epoch, Purpose};
 use crate::flows::Cx;
 use crate::models::{self, Flow};
+use crate::weights::{Naming, StateFile};
 use crate::{Error, Result};
 use std::path::Path;
 use tch::{nn::VarStore, Device, Kind, Tensor};
@@ -77,6 +79,28 @@ impl Trainer {
 pub fn load_model(checkpoint: &Checkpoint, device: Device) -> Result<(Box<dyn Flow>, VarStore)> {
     let (model, vs) = build_model(&checkpoint.config, device)?;
     checkpoint.load_model(&vs)?;
+    Ok((model, vs))
+}
+
+/// A model of `config` for evaluation or sampling with the content of a file of any format.
+///
+/// # Errors
+/// A configuration that no model can be built from, or a file of another model; then nothing is changed.
+pub fn load_state(
+    file: &StateFile,
+    config: &RunConfig,
+    device: Device,
+) -> Result<(Box<dyn Flow>, VarStore)> {
+    let (model, vs) = build_model(config, device)?;
+    let targets = vs.variables().into_iter().collect();
+    let layers = model.layers();
+    let naming = match FileKind::of(file)? {
+        Some(_) => Naming::Own {
+            ignored: Some(OPTIM),
+        },
+        None => Naming::Any { layers: &layers },
+    };
+    file.load(targets, naming)?;
     Ok((model, vs))
 }
 

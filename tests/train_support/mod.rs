@@ -75,6 +75,10 @@ impl Flow for ScaleFlow {
         Ok(sum_per_sample(&log_density) + encoded.log_det + self.kink.sqrt() - 1.0)
     }
 
+    fn script(&self) -> inverse_flow::script::Script {
+        unreachable!("never saved")
+    }
+
     fn layers(&self) -> Vec<(String, &'static str)> {
         vec![("levels.0".into(), "scale")]
     }

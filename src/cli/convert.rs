@@ -1,0 +1,91 @@
+//! `inverse-flow convert`
+
+use super::common::{self, Described, Loaded};
+use crate::script::Solve;
+use crate::train::{save_model, save_torchscript, say};
+use crate::weights::write_ot;
+use crate::{Error, Result};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use tch::Device;
+
+/// Writes a model in another format, without the optimiser
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples: inverse-flow convert runs/first model.safetensors
+          inverse-flow convert runs/first model.ot
+          inverse-flow convert runs/first model.pt
+          inverse-flow convert theirs.pt model.safetensors --preset table3/inverse-flow
+IN may be a run, a safetensors file, a PyTorch state dictionary or training checkpoint, a TorchScript archive or tch's
+.ot; it is recognised by its content. docs/checkpoints.md has all formats, names and limits."
+)]
+pub struct ConvertArgs {
+    /// Run folder or file of a model
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// File to write: .safetensors, .ot (tch) or .pt (TorchScript)
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// In a .pt, solve by the operator library: faster, but torch loads the file only after the library
+    #[arg(long)]
+    operator: bool,
+    #[command(flatten)]
+    described: Described,
+}
+
+/// A format that can be written.
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    Safetensors,
+    Ot,
+    TorchScript(Solve),
+}
+
+impl ConvertArgs {
+    /// Runs the command.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let target = Target::of(&self.output, self.operator)?;
+        let loaded = common::load(&self.input, &self.described, Device::Cpu)?;
+        target.write(&self.output, &loaded)?;
+        let (params, buffers) = common::scalars(&loaded.vs);
+        say(&format!(
+            "{} with {params} parameters and {buffers} numbers in buffers: {}",
+            loaded.config.model.name(),
+            self.output.display()
+        ));
+        Ok(())
+    }
+}
+
+impl Target {
+    fn of(path: &Path, operator: bool) -> Result<Self> {
+        let target = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => Self::Safetensors,
+            Some("ot") => Self::Ot,
+            Some("pt") if operator => Self::TorchScript(Solve::Operator),
+            Some("pt") => Self::TorchScript(Solve::Portable),
+            _ => {
+                return Err(Error::config(format!(
+                    "{}: OUT must end in .safetensors, .ot or .pt, which says the format to write",
+                    path.display()
+                )))
+            }
+        };
+        if operator && !matches!(target, Self::TorchScript(_)) {
+            return Err(Error::config(
+                "`--operator` is about how a TorchScript program solves: write a .pt, or leave it out",
+            ));
+        }
+        Ok(target)
+    }
+
+    fn write(self, path: &Path, loaded: &Loaded) -> Result<()> {
+        let Loaded { config, model, vs } = loaded;
+        match self {
+            Self::Safetensors => save_model(path, vs, config),
+            // the format has no place for a configuration
+            Self::Ot => write_ot(path, vs.variables().into_iter().collect()),
+            Self::TorchScript(solve) => save_torchscript(path, model.as_ref(), vs, config, solve),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+def forward(self, x: Tensor) -> Tensor:
+    y = torch.conv2d(x, self.weight, self.bias, [1, 1], [1, 1])
+    return y * torch.exp(3.0 * column(self.logs))

@@ -1,0 +1,2 @@
+def weight(self) -> Tensor:
+    return weight_norm(self.direction, self.gain)

@@ -1,0 +1,99 @@
+//! What a layer is in TorchScript: the text of its methods, its constants, its children.
+//!
+//! | part | idea |
+//! |---|---|
+//! | [`Script`] | one module of a program, as a layer describes itself |
+//! | [`Stages`] | named scripts in the order in which they run, and the calls that run them |
+//! | [`functions`] | what many layers use, once in a program |
+//!
+//! The text of a layer stands beside its Rust code under the same name: `flows/actnorm.rs`, `flows/actnorm.py`. It is
+//! a list of method definitions, compiled by libtorch, so that what is saved is a program that torch runs without
+//! anything of ours. A layer has
+//!
+//! ```text
+//! def forward(self, x: Tensor) -> Tuple[Tensor, Tensor]    # latent value and log-det [N]
+//! def invert(self, z: Tensor) -> Tensor
+//! ```
+//!
+//! and a helper net `def forward(self, x: Tensor) -> Tensor`. Parameters are the attributes of their names, sizes and
+//! options are constants that are attributes, too: so all layers of a kind have one text.
+
+mod functions;
+mod stages;
+mod value;
+
+pub use functions::{functions, Solve};
+pub use stages::{Calls, Stages};
+pub use value::Value;
+
+/// A module of a TorchScript program.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Script {
+    /// Name of its class.
+    pub class: &'static str,
+    /// Definitions of its methods.
+    pub source: String,
+    /// Attributes that are no tensors, by name.
+    pub constants: Vec<(&'static str, Value)>,
+    /// Modules below it by their dotted paths.
+    pub children: Vec<(String, Script)>,
+    /// `forward` has a second argument, the noise of the dequantisation.
+    pub takes_noise: bool,
+}
+
+impl Script {
+    /// A module of class `class` with the methods of `source`.
+    pub fn new(class: &'static str, source: impl Into<String>) -> Self {
+        Self {
+            class,
+            source: source.into(),
+            constants: Vec::new(),
+            children: Vec::new(),
+            takes_noise: false,
+        }
+    }
+
+    /// With the constant `self.name`.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.constants.push((name, value.into()));
+        self
+    }
+
+    /// With the module `script` at `path` below it.
+    #[must_use]
+    pub fn child(mut self, path: impl Into<String>, script: Self) -> Self {
+        self.children.push((path.into(), script));
+        self
+    }
+
+    /// A net: `layers` with `activation`, a TorchScript expression of `x`, between each two. They stand under `0`, `2`,
+    /// `4` and so on, the numbers of a torch `Sequential` that counts the activations.
+    pub fn net(activation: &str, layers: Vec<Self>) -> Self {
+        let mut source = String::from("def forward(self, x: Tensor) -> Tensor:\n");
+        let mut net = Self::new("Net", "");
+        for (index, layer) in layers.into_iter().enumerate() {
+            if index > 0 {
+                source += &format!("    x = {activation}\n");
+            }
+            let name = (2 * index).to_string();
+            source += &format!("    x = getattr(self, \"{name}\").forward(x)\n");
+            net = net.child(name, layer);
+        }
+        net.source = source + "    return x\n";
+        net
+    }
+
+    /// Shows `visit` this module and all below it with their dotted paths, `path` being its own.
+    pub fn visit(&self, path: &str, visit: &mut impl FnMut(&str, &Self)) {
+        visit(path, self);
+        for (name, child) in &self.children {
+            let path = if path.is_empty() {
+                name.clone()
+            } else {
+                format!("{path}.{name}")
+            };
+            child.visit(&path, visit);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Constants of a program.
+
+/// A value as a TorchScript type and an expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    /// The type, e.g. `List[int]`.
+    pub kind: &'static str,
+    /// The expression, e.g. `[1, 2]`.
+    pub text: String,
+}
+
+impl Value {
+    fn new(kind: &'static str, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { kind, text }
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::new("int", value.to_string())
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::new("bool", if value { "True" } else { "False" })
+    }
+}
+
+/// Finite numbers only, with all their digits.
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::new("float", format!("{value:?}"))
+    }
+}
+
+/// Plain names: quotes and backslashes are not escaped.
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::new("str", format!("\"{value}\""))
+    }
+}
+
+impl From<&[&str]> for Value {
+    fn from(values: &[&str]) -> Self {
+        Self::new("List[str]", format!("{values:?}"))
+    }
+}
+
+impl From<[i64; 3]> for Value {
+    fn from(values: [i64; 3]) -> Self {
+        Self::new("List[int]", format!("{values:?}"))
+    }
+}
+
+impl From<&[[i64; 3]]> for Value {
+    fn from(values: &[[i64; 3]]) -> Self {
+        Self::new("List[List[int]]", format!("{values:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_expressions_of_their_type() {
+        let corners: &[&str] = &["top_left", "top_right"];
+        let shapes: &[[i64; 3]] = &[[1, 2, 3], [4, 5, 6]];
+        let cases: [(Value, &str, &str); 6] = [
+            (3.into(), "int", "3"),
+            (true.into(), "bool", "True"),
+            (1e-6.into(), "float", "1e-6"),
+            (4.0.into(), "float", "4.0"),
+            (corners.into(), "List[str]", r#"["top_left", "top_right"]"#),
+            (shapes.into(), "List[List[int]]", "[[1, 2, 3], [4, 5, 6]]"),
+        ];
+        for (value, kind, text) in cases {
+            assert_eq!((value.kind, value.text.as_str()), (kind, text));
+        }
+    }
+}

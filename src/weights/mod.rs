@@ -1,0 +1,50 @@
+//! Named tensors in files of every kind that users of this crate, of tch and of PyTorch have; read without running
+//! anything, and whole or not at all.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `state_file` | [`StateFile`]: an opened file, its names, shapes and dtypes; the data stay on the disk |
+//! | `format` | which [`Format`] a file has, by its content |
+//! | `safetensors` | the header of a safetensors file, and [`write_safetensors`] |
+//! | `zip` | the directory of a zip archive, which `torch.save` and `torch.jit.save` write |
+//! | `pickle` | a reader of pickles that builds tensors and containers and calls nothing |
+//! | `torch` | what a pickle of PyTorch means: state dictionaries, training checkpoints, TorchScript modules |
+//! | `names`, `published` | from a file's keys to a model's variables; the layout of the paper's own code |
+//! | `load` | compares all of a file with all of a model, then copies |
+//! | `dtype` | kinds of numbers, and which turn into which without loss |
+//! | `save` | [`write_safetensors`], [`write_ot`], [`replace_file`] |
+//!
+//! # Limits
+//! A file may come from anybody. No size that a file states is trusted before it has been compared with the file's own
+//! length, data are read only for a variable of the same size, and what describes them is bounded: 8 MiB of header or
+//! pickle, 65,536 tensors, [`pickle`]'s numbers of objects, 16 dimensions.
+
+mod dtype;
+mod format;
+mod load;
+mod names;
+mod pickle;
+mod published;
+mod safetensors;
+mod save;
+mod state_file;
+mod torch;
+mod zip;
+
+pub use dtype::Dtype;
+pub use format::Format;
+pub use load::Naming;
+pub use save::{replace_file, write_ot, write_safetensors};
+pub use state_file::{StateFile, Stored};
+
+/// What is wrong with a file, before its path is put in front.
+type Problem = String;
+
+/// Most bytes of a description: a header or a pickle.
+const MAX_DESCRIPTION: u64 = 8 << 20;
+/// Most tensors in a file.
+const MAX_TENSORS: usize = 1 << 16;
+/// Most dimensions of a tensor.
+const MAX_RANK: usize = 16;
+/// Most bytes of all names together.
+const MAX_NAMES: usize = 8 << 20;

@@ -1,0 +1,138 @@
+//! A reader of pickles that runs nothing.
+//!
+//! A pickle is a program for a stack machine: it names functions and calls them. This machine knows the opcodes of
+//! protocols 2 to 5 and, of all functions, those in `call` that build tensors and containers; these are written here, in
+//! Rust. Every other function is only a name: calling it gives [`Node::Opaque`], which remembers the name and does
+//! nothing.
+//!
+//! | limit | why |
+//! |---|---|
+//! | 2^20 objects, 2^20 values on the stack | a byte of a pickle may ask for an object |
+//! | 2^22 references in all containers | a value may be put into many |
+//! | 2^20 memo entries | an opcode may name entry 4,294,967,295 |
+//!
+//! Objects refer to each other by number, so cycles and deep nesting cost nothing, and dropping them is flat.
+
+mod call;
+mod machine;
+
+pub(super) use machine::read;
+
+use super::Dtype;
+
+/// Number of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Id(u32);
+
+/// An object.
+#[derive(Debug)]
+pub(super) enum Node<'a> {
+    None,
+    Bool(bool),
+    /// `None` for one beyond 64 bits.
+    Int(Option<i64>),
+    Float,
+    Text(&'a str),
+    Bytes,
+    /// A list or a set.
+    List(Vec<Id>),
+    Tuple(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    /// The name of a class or a function, `module.name`.
+    Global {
+        module: &'a str,
+        name: &'a str,
+    },
+    Storage(Box<Storage<'a>>),
+    Tensor(Box<View>),
+    /// An object of a class that TorchScript compiled: what it consists of, nothing of what it does.
+    Object {
+        class: Id,
+        state: Option<Id>,
+    },
+    /// What something makes that is not known here.
+    Opaque(Id),
+}
+
+/// A run of numbers beside the pickle.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Storage<'a> {
+    /// Name of its entry in the archive.
+    pub key: &'a str,
+    /// Kind of its numbers; `None` for one that is said with the tensor.
+    pub dtype: Option<Dtype>,
+    /// How many; bytes where the kind is not said.
+    pub numbers: u64,
+}
+
+/// A tensor as a view of a storage.
+#[derive(Debug)]
+pub(super) struct View {
+    pub storage: Id,
+    pub dtype: Dtype,
+    pub offset: u64,
+    pub shape: Vec<i64>,
+    pub strides: Vec<i64>,
+}
+
+/// Everything that a pickle made.
+#[derive(Debug)]
+pub(super) struct Objects<'a> {
+    nodes: Vec<Node<'a>>,
+    pub root: Id,
+}
+
+impl<'a> Objects<'a> {
+    pub(super) fn get(&self, id: Id) -> &Node<'a> {
+        &self.nodes[id.0 as usize]
+    }
+
+    /// The text that an object is.
+    pub(super) fn text(&self, id: Id) -> Option<&'a str> {
+        match self.get(id) {
+            Node::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// `module.name` of a global or of what made an opaque object.
+    pub(super) fn global(&self, id: Id) -> Option<(&'a str, &'a str)> {
+        match *self.get(id) {
+            Node::Global { module, name } => Some((module, name)),
+            // what is opaque refers to a global, never to another opaque object
+            Node::Opaque(by) => match *self.get(by) {
+                Node::Global { module, name } => Some((module, name)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// All functions and classes that the pickle names, each once for every time it is named.
+    pub(super) fn globals(&self) -> impl Iterator<Item = (&'a str, &'a str)> + '_ {
+        self.nodes.iter().filter_map(|node| match *node {
+            Node::Global { module, name } => Some((module, name)),
+            _ => None,
+        })
+    }
+
+    /// A word for what an object is.
+    pub(super) fn describe(&self, id: Id) -> String {
+        match self.get(id) {
+            Node::None => "None".into(),
+            Node::Bool(_) => "a boolean".into(),
+            Node::Int(_) | Node::Float => "a number".into(),
+            Node::Text(_) | Node::Bytes => "a text".into(),
+            Node::List(_) => "a list".into(),
+            Node::Tuple(_) => "a tuple".into(),
+            Node::Dict(_) => "a dictionary".into(),
+            Node::Storage(_) => "a storage".into(),
+            Node::Tensor(_) => "a tensor".into(),
+            Node::Object { .. } => "a TorchScript object".into(),
+            Node::Global { .. } | Node::Opaque(_) => match self.global(id) {
+                Some((module, name)) => format!("`{module}.{name}`"),
+                None => "an object".into(),
+            },
+        }
+    }
+}

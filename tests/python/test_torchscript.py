@@ -1,0 +1,46 @@
+"""TorchScript files that Rust has written, each time in a Python of its own: without anything of ours, and with the
+operator library. What is checked is in `torchscript_checks.py`.
+
+The Rust test `script_files` writes the files and what our side computes; INVERSE_FLOW_SCRIPT_FILES may name a folder
+that has them already.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+LIBRARY = pathlib.Path(os.environ.get("INVERSE_FLOW_LIBRARY", ROOT / "target/release/libinverse_flow.so"))
+FILES = "INVERSE_FLOW_SCRIPT_FILES"
+
+
+class TorchScript(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.environment = dict(os.environ)
+        if FILES not in os.environ:
+            folder = tempfile.TemporaryDirectory()
+            cls.addClassCleanup(folder.cleanup)
+            cls.environment[FILES] = folder.name
+            command = ["cargo", "test", "--release", "--quiet", "--test", "script_files", "every_family"]
+            subprocess.run(command, cwd=ROOT, env=cls.environment, check=True)
+
+    def check(self, *arguments):
+        command = [sys.executable, str(HERE / "torchscript_checks.py"), *arguments]
+        finished = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        self.assertEqual(finished.returncode, 0, finished.stderr)
+
+    def test_files_are_programs_with_nothing_of_ours_installed(self):
+        self.check("Portable")
+
+    def test_files_with_operators_are_programs_with_the_operator_library(self):
+        self.environment["INVERSE_FLOW_LIBRARY"] = str(LIBRARY)
+        self.check("WithOperator")
+
+
+if __name__ == "__main__":
+    unittest.main()
