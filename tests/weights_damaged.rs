@@ -151,7 +151,7 @@ fn corpus() {
     assert!(refused * 2 > files.len(), "{name}: {refused} refused");
     assert!(!marker.exists(), "{name}: a pickle ran");
     println!(
-        "corpus: {name}: {} files, {refused} refused, at most {:.1} MiB and {:.0} ms each",
+        "\ncorpus: {name}: {} files, {refused} refused, at most {:.1} MiB and {:.0} ms each",
         files.len(),
         largest as f64 / f64::from(1 << 20),
         longest.as_secs_f64() * 1e3

@@ -187,22 +187,22 @@ fn hostile_pickles(marker: &str) -> Vec<Vec<u8>> {
         whole(&many(b"(", 3 << 20)),
         whole(&many(b"N", 8 << 20)),
         whole(&many(b"N", 6 << 20)),
-        whole(&[b"]", &many(b"]a", 1 << 20)[..]].concat()),
-        whole(&[b")", &many(b"\x85", 2 << 20)[..]].concat()),
-        whole(&[b"]q\x00", &many(b"h\x00a", 2 << 20)[..]].concat()),
+        whole(&[&b"]"[..], &many(b"]a", 1 << 20)].concat()),
+        whole(&[&b")"[..], &many(b"\x85", 2 << 20)].concat()),
+        whole(&[&b"]q\x00"[..], &many(b"h\x00a", 2 << 20)].concat()),
         whole(
             &[
-                b"(",
-                &many(b"K\x01", 1 << 19)[..],
-                &b"tq\x00"[..],
+                &b"("[..],
+                &many(b"K\x01", 1 << 19),
+                b"tq\x00",
                 &many(b"h\x00", 1 << 19),
             ]
             .concat(),
         ),
         whole(
             &[
-                b"]q\x00(",
-                &many(b"h\x00", 900_000)[..],
+                &b"]q\x00("[..],
+                &many(b"h\x00", 900_000),
                 b"e(",
                 &many(b"h\x00", 900_000),
                 b"e(",
