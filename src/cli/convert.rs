@@ -26,7 +26,7 @@ pub struct ConvertArgs {
     /// File to write: .safetensors, .ot (tch) or .pt (TorchScript)
     #[arg(value_name = "OUT")]
     output: PathBuf,
-    /// In a .pt, solve by the operator library: faster, but torch loads the file only after the library
+    /// In a .pt, solve by the operator library: torch loads the file only after the library
     #[arg(long)]
     operator: bool,
     #[command(flatten)]

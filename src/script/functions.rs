@@ -6,7 +6,7 @@ pub enum Solve {
     /// In plain TorchScript, one anti-diagonal of all images after the other: runs wherever torch does.
     #[default]
     Portable,
-    /// By `inverse_flow::inv_conv2d` of our operator library: faster, but torch refuses to load the file unless the
+    /// By `inverse_flow::inv_conv2d` of our operator library: torch refuses to load the file unless the
     /// library has been loaded before.
     Operator,
 }
