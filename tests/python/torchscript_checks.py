@@ -85,29 +85,35 @@ class Checks:
         families = "inverse-flow snf emerging finc cinc woodbury butterfly macow mintnet".split()
         self.assertLessEqual(set(families), set(ANSWERS))
 
+    def test_a_program_that_torchscript_has_rewritten_computes_the_same(self):
+        for name in ["inverse-flow", "emerging"]:
+            model, a = self.load(name), ANSWERS[name]
+            with torch.no_grad():
+                for _ in range(3):  # the rewriting begins with the second run
+                    self.assert_close(model.sample(numbered(a, "eps")), a["sample"])
+                    self.assert_close(model.log_prob(a["x"], a["noise"]), a["log_prob"])
+
     @for_each_model
+    @as_written
     def test_samples_and_likelihoods_are_those_of_rust(self, model, a):
         with torch.no_grad():
-            # again and again: TorchScript rewrites a program after its first runs
-            for _ in range(3):
-                self.assert_close(model.sample(numbered(a, "eps")), a["sample"])
-                self.assert_close(model.log_prob(a["x"], a["noise"]), a["log_prob"])
+            self.assert_close(model.sample(numbered(a, "eps")), a["sample"])
+            self.assert_close(model.log_prob(a["x"], a["noise"]), a["log_prob"])
             self.assert_close(model(a["x"]), a["midpoint"])
             latents, log_det = model.encode(a["x"], a["noise"])
         self.assert_all_close(latents, numbered(a, "latent"))
         self.assert_close(log_det, a["log_det"])
 
     @for_each_model
+    @as_written
     def test_gradients_are_those_of_rust(self, model, a):
-        for _ in range(2):
-            model.zero_grad()
-            model.log_prob(a["x"], a["noise"]).mean().backward()
-            expected = kind(a, "grad")
-            got = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-            self.assertEqual(got.keys(), expected.keys())
-            for name in got:
-                scale = float(expected[name].abs().max())
-                self.assert_close(got[name] / scale, expected[name] / scale, 1e-4)
+        model.log_prob(a["x"], a["noise"]).mean().backward()
+        expected = kind(a, "grad")
+        got = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        self.assertEqual(got.keys(), expected.keys())
+        for name in got:
+            scale = float(expected[name].abs().max())
+            self.assert_close(got[name] / scale, expected[name] / scale, 1e-4)
 
     @for_each_model
     def test_names_and_numbers_are_those_of_the_variables(self, model, a):
@@ -143,15 +149,15 @@ class Checks:
                 sample = model.sample([e[batch] for e in numbered(a, "eps")])
                 self.assert_close(sample, a["sample"][batch])
 
-    @for_each_model
-    @as_written
-    def test_a_frozen_program_computes_the_same(self, model, a):
-        frozen = torch.jit.freeze(model.eval(), preserved_attrs=["sample", "log_prob"])
-        self.assertEqual(len(list(frozen.parameters())), 0)
-        with torch.no_grad():
-            for _ in range(2):
-                self.assert_close(frozen.sample(numbered(a, "eps")), a["sample"])
-                self.assert_close(frozen.log_prob(a["x"], a["noise"]), a["log_prob"])
+    def test_a_frozen_program_computes_the_same(self):
+        for name in ["inverse-flow", "finc"]:
+            model, a = self.load(name), ANSWERS[name]
+            frozen = torch.jit.freeze(model.eval(), preserved_attrs=["sample", "log_prob"])
+            self.assertEqual(len(list(frozen.parameters())), 0)
+            with torch.no_grad():
+                for _ in range(2):
+                    self.assert_close(frozen.sample(numbered(a, "eps")), a["sample"])
+                    self.assert_close(frozen.log_prob(a["x"], a["noise"]), a["log_prob"])
 
     def test_wrong_shapes_are_errors_that_say_so(self):
         model, a = self.load("inverse-flow"), ANSWERS["inverse-flow"]
@@ -167,7 +173,7 @@ class Checks:
     def test_an_inverse_that_does_not_converge_or_exist_is_an_error(self):
         model, a = self.load("mintnet"), ANSWERS["mintnet"]
         getattr(model.layers, "0").lower.iterations = 0
-        with self.assertRaisesRegex(torch.jit.Error, "residual of the inverse is .* allowed 1.0*e-05"):
+        with self.assertRaisesRegex(torch.jit.Error, "residual of the inverse is .* allowed 1\.0\d*e-05"):
             model.sample(numbered(a, "eps"))
         model, a = self.load("butterfly-own"), ANSWERS["butterfly-own"]
         with torch.no_grad():
