@@ -211,7 +211,7 @@ impl Differences {
         let listed: Vec<_> = missing
             .take(LISTED)
             .chain(unexpected.take(LISTED))
-            .chain(self.different.iter().cloned().take(LISTED))
+            .chain(self.different.iter().take(LISTED).cloned())
             .collect();
         let rest = match total - listed.len() {
             0 => String::new(),

@@ -333,7 +333,7 @@ impl<'a> Machine<'a> {
 
     fn set(&mut self, items: Vec<Id>) -> Result<(), Problem> {
         self.refer(items.len())?;
-        if items.len() % 2 != 0 {
+        if !items.len().is_multiple_of(2) {
             return Err("a key without a value".into());
         }
         let top = self.top()?;
