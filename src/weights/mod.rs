@@ -17,7 +17,7 @@
 //! # Limits
 //! A file may come from anybody. No size that a file states is trusted before it has been compared with the file's own
 //! length, data are read only for a variable of the same size, and what describes them is bounded: 8 MiB of header or
-//! pickle, 65,536 tensors, [`pickle`]'s numbers of objects, 16 dimensions.
+//! pickle, 65,536 tensors, 2^20 objects, 16 dimensions.
 
 mod dtype;
 mod format;
