@@ -11,6 +11,7 @@ mod eval;
 mod inspect;
 mod plot;
 mod reconstruct;
+mod reproduce;
 mod sample;
 mod train;
 
@@ -40,6 +41,7 @@ enum Command {
     Reconstruct(reconstruct::ReconstructArgs),
     Inspect(inspect::InspectArgs),
     Bench(bench::BenchArgs),
+    Reproduce(Box<reproduce::ReproduceArgs>),
     Plot(plot::PlotArgs),
     Data(data::DataArgs),
     Doctor(doctor::DoctorArgs),
@@ -54,6 +56,7 @@ impl Command {
             Self::Reconstruct(args) => args.run(),
             Self::Inspect(args) => args.run(),
             Self::Bench(args) => args.run(),
+            Self::Reproduce(args) => args.run(),
             Self::Plot(args) => args.run(),
             Self::Data(args) => args.run(),
             Self::Doctor(args) => args.run(),

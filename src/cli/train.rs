@@ -113,6 +113,12 @@ struct Optimisation {
     /// Largest norm of the gradient; 0 for no limit
     #[arg(long, value_name = "X")]
     clip_norm: Option<f64>,
+    /// Stop after a validation with at most X bits per dimension
+    #[arg(long, value_name = "X")]
+    target_bpd: Option<f64>,
+    /// Clamp every parameter to [-X, X] after every step, as the published Inverse-Flow code does; for comparisons only
+    #[arg(long, value_name = "X")]
+    clamp_weights: Option<f64>,
     /// Seed of everything random
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -223,6 +229,8 @@ impl Optimisation {
         if let Some(norm) = self.clip_norm {
             t.clip_norm = (norm != 0.0).then_some(norm);
         }
+        t.target_bpd = self.target_bpd.or(t.target_bpd);
+        t.clamp_weights = self.clamp_weights.or(t.clamp_weights);
         replace(&mut config.seed, self.seed);
         config.data.limit = self.limit.or(config.data.limit);
         replace(&mut config.data.augment, self.augment);

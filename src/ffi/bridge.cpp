@@ -11,6 +11,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
@@ -315,6 +316,16 @@ int ivf_current_cuda_stream(int index, void** stream, char** error) {
   return guarded(error, [&] {
     const c10::Device device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index));
     *stream = c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle();
+  });
+}
+
+int ivf_cuda_peak_bytes(int index, int reset, int64_t* bytes, char** error) {
+  return guarded(error, [&] {
+    c10::DeviceAllocator* allocator = c10::getDeviceAllocator(c10::DeviceType::CUDA);
+    const auto device = static_cast<c10::DeviceIndex>(index);
+    constexpr auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    *bytes = allocator->getDeviceStats(device).allocated_bytes[all].peak;
+    if (reset != 0) allocator->resetPeakStats(device);
   });
 }
 

@@ -57,6 +57,10 @@ int ivf_op_record(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8_
 // torch's current stream (cudaStream_t) of CUDA device `index` on this thread.
 int ivf_current_cuda_stream(int index, void** stream, char** error);
 
+// Largest number of bytes that tensors on CUDA device `index` held at once since the last reset, by torch's allocator;
+// with `reset` counting starts again from what they hold now.
+int ivf_cuda_peak_bytes(int index, int reset, int64_t* bytes, char** error);
+
 // Whether operations on this thread are being recorded for autograd: 1 or 0.
 int ivf_grad_enabled(void);
 

@@ -171,6 +171,22 @@ impl<'a, T> Chunks<'a, T> {
     }
 }
 
+/// Largest number of bytes that tensors on CUDA device `index` held at once, by torch's allocator; with `reset` counting
+/// starts again from what they hold now.
+///
+/// # Errors
+/// libtorch's CUDA half is not loaded, or there is no such device.
+pub fn cuda_peak_bytes(index: usize, reset: bool) -> Result<u64> {
+    let device =
+        i32::try_from(index).map_err(|_| Error::Cuda(format!("no device cuda:{index}")))?;
+    let mut bytes = 0;
+    super::status::checked(|error| {
+        // SAFETY: the callee stores one number into `bytes`, which lives for the call.
+        unsafe { sys::ivf_cuda_peak_bytes(device, reset.into(), &mut bytes, error) }
+    })?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
 /// Tells glibc's allocator to keep freed memory instead of returning it to the system.
 ///
 /// libtorch allocates and frees activations of tens of megabytes at every operation; with the default thresholds

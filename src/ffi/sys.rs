@@ -84,6 +84,13 @@ extern "C" {
         error: *mut *mut c_char,
     ) -> c_int;
 
+    pub fn ivf_cuda_peak_bytes(
+        index: c_int,
+        reset: c_int,
+        bytes: *mut i64,
+        error: *mut *mut c_char,
+    ) -> c_int;
+
     pub fn ivf_grad_enabled() -> c_int;
     pub fn ivf_parallel_for(
         jobs: i64,

@@ -48,7 +48,10 @@ pub fn write(
 
 /// Puts `bytes` in the place of `path` in one step: a reader, or a process after a crash, sees the old file or the
 /// new one.
-fn replace_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+///
+/// # Errors
+/// It cannot be written.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut beside = OsString::from(path);
     beside.push(".tmp");
     let mut file = File::create(&beside)?;

@@ -21,6 +21,7 @@ pub struct Learner {
     pub adam: Adam,
     clip_value: Option<f64>,
     clip_norm: Option<f64>,
+    clamp_weights: Option<f64>,
     skipped: u64,
     skipped_in_row: u64,
 }
@@ -53,6 +54,7 @@ impl Learner {
             adam,
             clip_value: config.clip_value,
             clip_norm: config.clip_norm,
+            clamp_weights: config.clamp_weights,
             skipped: 0,
             skipped_in_row: 0,
         })
@@ -104,7 +106,18 @@ impl Learner {
             None => None,
         };
         self.adam.step(&grads, lr, scale.as_ref())?;
+        if let Some(limit) = self.clamp_weights {
+            self.clamp(limit)?;
+        }
         Ok(step)
+    }
+
+    fn clamp(&self, limit: f64) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        for param in self.adam.params() {
+            let _ = param.shallow_clone().f_clamp_(-limit, limit)?;
+        }
+        Ok(())
     }
 
     /// Gradients in the order of the optimiser's parameters, their entries clipped if asked for. They are returned by the engine instead of being

@@ -9,6 +9,7 @@
 //! | `checkpoint`, `archive` | [`Checkpoint`]: exact resume, written in one piece |
 //! | `evaluate`, `sampling` | likelihood, round trips, images from the prior |
 //! | `metrics`, `report`, `curves` | `metrics.jsonl`, the bar or lines that a user sees, `curves.png` |
+//! | `timing`, `memory` | how long a call takes, and how much memory |
 //! | `run_dir`, `device`, `signals` | the run folder, the choice of a device, Ctrl-C |
 
 mod adam;
@@ -19,6 +20,7 @@ mod curves;
 mod device;
 mod evaluate;
 mod learner;
+pub mod memory;
 pub mod metrics;
 pub mod presets;
 pub mod recipes;
@@ -28,9 +30,11 @@ mod sampling;
 mod schedule;
 mod session;
 pub mod signals;
+pub mod timing;
 mod trainer;
 
 pub use adam::Adam;
+pub use archive::replace_file;
 pub use checkpoint::{save, Checkpoint, Progress};
 pub use config::{RunConfig, TrainConfig};
 pub use curves::draw_curves;

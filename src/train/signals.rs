@@ -24,6 +24,11 @@ pub fn install() -> Result<()> {
     .map_err(|err| Error::config(format!("cannot watch for Ctrl-C: {err}")))
 }
 
+/// Asks the process to stop as a first signal does.
+pub fn request_stop() {
+    RECEIVED.fetch_max(1, Ordering::SeqCst);
+}
+
 /// Whether a signal has asked the process to stop.
 pub fn stop_requested() -> bool {
     RECEIVED.load(Ordering::SeqCst) > 0

@@ -1,11 +1,11 @@
 //! `inverse-flow bench model`: where a training step's time goes, layer kind by layer kind.
 
-use super::timing::{compare, compare_samples, wait, Timing};
 use crate::cli::common::Compute;
 use crate::data::{stream, uniform_noise, Purpose};
 use crate::flows::Cx;
 use crate::models::{self, Flow};
-use crate::train::{build_model, prior_latents, say, Learner, RunConfig};
+use crate::train::timing::{compare, compare_samples, wait, Timing};
+use crate::train::{build_model, memory, prior_latents, say, Learner, RunConfig};
 use crate::Result;
 use clap::Args;
 use serde_json::{json, Map, Value};
@@ -40,6 +40,8 @@ pub struct ModelArgs {
     #[command(flatten)]
     compute: Compute,
 }
+
+const MIB: f64 = (1 << 20) as f64;
 
 /// What is measured of one preset.
 struct Report {
@@ -109,7 +111,7 @@ impl ModelArgs {
             samples,
             [&mut || learner.step(&x, &noise, 1e-6).map(drop)],
         )?;
-        let peak = peak_memory(device);
+        let peak = memory::peak(device)?.map(|bytes| (bytes as f64 / MIB, memory::what(device)));
         let model = learner.model.as_ref();
         let sample = |latents| tch::no_grad(|| models::sample(model, latents, 1.0)).map(drop);
         let [sample_1] = compare(device, [&mut || sample(&one)])?;
@@ -297,16 +299,4 @@ fn kind_of(kind: &'static str) -> &'static str {
 
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
-}
-
-/// Peak resident memory of this process on the CPU (the VmHWM of Linux). On a GPU libtorch's allocator knows, but it
-/// offers no C++ interface that tch reaches; nothing is reported there.
-fn peak_memory(device: Device) -> Option<(f64, &'static str)> {
-    if device != Device::Cpu {
-        return None;
-    }
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some((kib / 1024.0, "resident, of the process"))
 }
