@@ -1,6 +1,6 @@
 //! How much is spent on a row.
 
-use super::{Mode, Row, Table};
+use super::{select, Mode, Row, Table};
 use crate::train::RunConfig;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -94,6 +94,8 @@ pub struct Budget {
 
 /// Training minutes of all rows of a table together that leave time for the rest of an hour.
 const SHORT_MINUTES: f64 = 40.0;
+/// Steps of every row of a smoke run.
+const SMOKE_STEPS: u64 = 3;
 /// Steps of the rows that measure time and memory only.
 const SCALING_STEPS: u64 = 20;
 
@@ -104,6 +106,7 @@ impl Budget {
     /// `short-cpu` for a table without rows on the common backbone.
     pub fn new(name: BudgetName, table: Table) -> Result<Self> {
         let scaling = table.varies().is_some();
+        let smoke_batch = if scaling { 1 } else { 4 };
         let thorough = Timings {
             draws: 100,
             steps: 60,
@@ -135,7 +138,7 @@ impl Budget {
         Ok(match name {
             BudgetName::Full => full,
             BudgetName::Short => Self {
-                minutes: (!scaling).then_some(SHORT_MINUTES / table.paper().len() as f64 / 2.0),
+                minutes: (!scaling).then_some(SHORT_MINUTES / select(table, &[])?.len() as f64),
                 ..short
             },
             BudgetName::ShortCpu if scaling => {
@@ -148,9 +151,10 @@ impl Budget {
                 ..short
             },
             BudgetName::Smoke => Self {
-                steps: Some(3),
-                limit: Some(8),
-                batch_size: Some(if scaling { 1 } else { 4 }),
+                steps: Some(SMOKE_STEPS),
+                // one epoch
+                limit: Some(SMOKE_STEPS as usize * smoke_batch),
+                batch_size: Some(smoke_batch),
                 timings: Timings {
                     draws: 5,
                     steps: 3,
@@ -180,6 +184,8 @@ impl Budget {
         if self.name == BudgetName::Smoke {
             t.samples = 4;
             t.log_every = 1;
+            // once, at the end
+            t.eval_every = u64::MAX;
         }
         if self.name == BudgetName::Full && row.mode == Mode::Faithful {
             t.target_bpd = row

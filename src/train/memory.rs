@@ -2,7 +2,7 @@
 
 use crate::ffi::memory::cuda_peak_bytes;
 use crate::Result;
-use tch::Device;
+use tch::{Device, Kind, Tensor};
 
 /// Largest memory held so far, bytes: on a GPU what tensors held at once since [`reset`], by torch's allocator; on the CPU
 /// the resident memory of the process since it began. `None` where the system does not say.
@@ -23,6 +23,8 @@ pub fn peak(device: Device) -> Result<Option<u64>> {
 pub fn reset(device: Device) -> Result<Option<u64>> {
     match device {
         Device::Cuda(index) => {
+            // torch's allocator knows a device from its first tensor on
+            drop(Tensor::f_zeros([1], (Kind::Float, device))?);
             cuda_peak_bytes(index, true)?;
             cuda_peak_bytes(index, false).map(Some)
         }
@@ -49,7 +51,6 @@ fn process(key: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Kind, Tensor};
 
     #[test]
     fn a_tensor_shows_in_the_peak_of_the_process() {
