@@ -181,7 +181,10 @@ fn a_run_ends_with_the_first_validation_that_reaches_its_target() {
     assert_eq!(validations.count(), 1);
     // a goal that is out of reach changes nothing
     let far = dir.path().join("far");
-    train(&far, &format!("{RUN} --max-steps 16 --target-bpd 0.001 --out"));
+    train(
+        &far,
+        &format!("{RUN} --max-steps 16 --target-bpd 0.001 --out"),
+    );
     let validations = measurements(&far);
     assert_eq!(
         validations

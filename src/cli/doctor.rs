@@ -170,15 +170,17 @@ pub fn environment(device: tch::Device) -> Environment {
             Some(gpu) => gpu.name.clone(),
             None => format!("cuda:{index}"),
         },
-        _ => format!("{}, {threads} threads in use", machine::cpu().found),
+        _ => format!("{}; threads in use: {threads}", machine::cpu().found),
     };
-    let libtorch = torch::Libtorch::loaded();
+    let libtorch = torch::version(torch::Libtorch::loaded().as_ref()).found;
+    // where it lies on this machine is nobody else's business
+    let libtorch = libtorch.split(" in ").next().unwrap_or_default().to_owned();
     let mut facts = vec![
         (
             "program".to_owned(),
             format!("inverse-flow {}", env!("CARGO_PKG_VERSION")),
         ),
-        ("libtorch".into(), torch::version(libtorch.as_ref()).found),
+        ("libtorch".into(), libtorch),
         ("system".into(), machine::system().found),
         ("memory".into(), machine::memory().found),
     ];

@@ -179,6 +179,7 @@ impl ReproduceArgs {
             .stdin(Stdio::piped());
         let mut child = command.spawn()?;
         let mut line = child.stdin.take();
+        let mut asked_to_stop = false;
         let status = loop {
             if let Some(status) = child.try_wait()? {
                 break status;
@@ -186,12 +187,13 @@ impl ReproduceArgs {
             if stop() {
                 // the end of its input asks the row to save and stop
                 line = None;
+                asked_to_stop = true;
             }
             std::thread::sleep(LOOK);
         };
         drop(line);
         let mut state = RowState::read(&self.out, &row.name)?;
-        if !status.success() && state.status != Status::Failed {
+        if !status.success() && !asked_to_stop && state.status != Status::Failed {
             state.status = Status::Failed;
             state.preset.clone_from(&row.preset);
             state.error = Some(format!(

@@ -71,7 +71,7 @@ struct Model {
     /// --preset quick/M; beside a preset or a file it takes the place of their family, on the same backbone
     #[arg(long, value_name = "M")]
     model: Option<String>,
-    /// Data set: glyphs (built in), mnist or cifar10
+    /// Data set: glyphs (built in), mnist or cifar10; noise64 for random images of 3x64x64
     #[arg(long, value_name = "DATA")]
     data: Option<DataName>,
     /// Levels of squeeze and split

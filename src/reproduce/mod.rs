@@ -8,6 +8,7 @@
 //! | `budget`, `plan` | [`Budget`], [`Plan`]: how much is spent on a row; what a result folder was begun with |
 //! | `measure` | both protocols of timing, side by side |
 //! | `run`, `state` | one row from its first step to its last number, and what is kept of it on the disk |
+//! | `cells` | what stands in the cells of a row |
 //! | `verdict` | what may be said of a number beside a printed one, and why |
 //! | `report`, `markdown`, `html`, `plots` | [`Report`]: `report.json`, `report.md`, `report.html` and the pictures |
 //!
