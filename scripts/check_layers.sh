@@ -29,13 +29,14 @@ matches() {
   grep -nHE "$pattern" "$@" | grep -vE '^[^:]+:[0-9]+:[[:space:]]*(//|/\*|\*)' || true
 }
 
-# Imports point rightwards only: cli → train → models → {flows, distributions} → {nn, ops} →
+# Imports point rightwards only: cli → reproduce → train → models → {flows, distributions} → {nn, ops} →
 # {cuda, ffi} → error; script serves all that a model is made of; data, weights and plot serve train and
 # cli. Two arrows point back, because they are what the border is for: torch's dispatcher calls the
 # operators' bodies (ffi → ops), and launch plans are functions of the operators' geometry (cuda → ops).
-modules=(cli train models flows distributions nn ops cuda ffi script data weights plot error)
+modules=(cli reproduce train models flows distributions nn ops cuda ffi script data weights plot error)
 declare -A may_import=(
-  [cli]="train models flows distributions nn ops cuda ffi data weights plot script error"
+  [cli]="reproduce train models flows distributions nn ops cuda ffi data weights plot script error"
+  [reproduce]="train models flows distributions nn ops cuda ffi data weights plot script error"
   [train]="models flows distributions nn ops cuda ffi data weights plot script error"
   [models]="flows distributions nn ops cuda ffi script error"
   [flows]="distributions nn ops cuda ffi script error"
@@ -79,7 +80,7 @@ report "cudarc and torch_sys belong in src/ffi or src/cuda" < <(
   matches '\b(cudarc|torch_sys)::' "${outside_border[@]}"
 )
 report "a library neither prints nor exits nor leaves work undone" < <(
-  for module in models flows distributions nn ops cuda ffi data weights plot error; do
+  for module in reproduce models flows distributions nn ops cuda ffi data weights plot error; do
     while IFS= read -r file; do
       # a file's tests stand at its end and may print why they skip
       awk -v file="$file" '

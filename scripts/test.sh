@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh             everything
 #   scripts/test.sh --quick     format, layers, lints and the library's own tests
-#   scripts/test.sh NAME...     some of: fmt layers clippy doc build test lib python dependent
+#   scripts/test.sh NAME...     some of: fmt layers readme clippy doc build test lib python dependent
 #
 # Everything is built in the release profile: libtorch's bindings take minutes and are compiled once.
 # Tests on MNIST and CIFAR-10 run where INVERSE_FLOW_DATA (or data/) holds them.
@@ -12,7 +12,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 
-all=(fmt layers clippy doc build test python dependent)
+all=(fmt layers readme clippy doc build test python dependent)
 steps=()
 for arg in "$@"; do
   case $arg in
@@ -20,10 +20,10 @@ for arg in "$@"; do
     sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
     exit 0
     ;;
-  --quick) steps+=(fmt layers clippy lib) ;;
-  fmt | layers | clippy | doc | build | test | lib | python | dependent) steps+=("$arg") ;;
+  --quick) steps+=(fmt layers readme clippy lib) ;;
+  fmt | layers | readme | clippy | doc | build | test | lib | python | dependent) steps+=("$arg") ;;
   *)
-    printf 'test.sh: no step is called %s: use --quick, or some of: fmt layers clippy doc build test lib python dependent\n' "$arg" >&2
+    printf 'test.sh: no step is called %s: use --quick, or some of: fmt layers readme clippy doc build test lib python dependent\n' "$arg" >&2
     exit 2
     ;;
   esac
@@ -56,6 +56,7 @@ run_step() {
   case $1 in
   fmt) cargo fmt --check ;;
   layers) scripts/check_layers.sh ;;
+  readme) python3 scripts/readme_results.py --check ;;
   clippy) cargo clippy --release --all-targets -- -D warnings ;;
   doc) RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps ;;
   build) cargo build --release ;;

@@ -20,7 +20,8 @@
 //! | [`cuda`] | kernel images, launch plans, launches on torch's stream | [`cuda::launch`] |
 //! | [`data`] | image data sets and all randomness of training | [`data::load`] |
 //! | [`train`] | runs: optimiser, checkpoints, metrics, evaluation | [`train::Trainer`] |
-//! | [`plot`] | image grids and curves as PNG | [`plot::save_grid`] |
+//! | [`reproduce`] | the paper's tables, measured again | [`reproduce::Table`] |
+//! | [`plot`] | image grids and charts as PNG and SVG | [`plot::save_grid`] |
 //! | [`cli`] | the `inverse-flow` program | [`cli::main`] |
 //!
 //! Words: **forward** is data to latent (the solve), **inverse** is latent to data (the convolution); log-determinants and
@@ -87,6 +88,7 @@ pub mod models;
 pub mod nn;
 pub mod ops;
 pub mod plot;
+pub mod reproduce;
 pub mod script;
 pub mod train;
 pub mod weights;

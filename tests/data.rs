@@ -182,7 +182,7 @@ fn limited(limit: usize) -> DataConfig {
 
 #[test]
 fn names_and_configurations_read_and_write() {
-    for name in ["glyphs", "mnist", "cifar10"] {
+    for name in ["glyphs", "mnist", "cifar10", "noise32"] {
         assert_eq!(name.parse::<DataName>().unwrap().to_string(), name);
     }
     for split in ["train", "val", "test"] {
@@ -190,6 +190,9 @@ fn names_and_configurations_read_and_write() {
     }
     let err = "imagenet".parse::<DataName>().unwrap_err().to_string();
     assert!(err.contains("glyphs, mnist or cifar10"), "{err}");
+    for wrong in ["noise", "noise0", "noise-1", "noise5000", "noise3x3"] {
+        assert!(wrong.parse::<DataName>().is_err(), "{wrong}");
+    }
     let config: DataConfig = serde_json::from_str(r#"{"name":"cifar10","dir":"x"}"#).unwrap();
     assert_eq!((config.limit, config.augment), (None, false));
     let text = serde_json::to_string(&config).unwrap();

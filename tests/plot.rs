@@ -1,7 +1,7 @@
 //! Image grids and charts, read back from their PNG files.
 
 use image::{Rgb, RgbImage};
-use inverse_flow::plot::{curves, save_grid, save_pairs, Series};
+use inverse_flow::plot::{chart, curves, save_grid, save_pairs, Chart, Mark, Marked, Series};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
@@ -273,4 +273,56 @@ fn charts_need_a_point() {
             curves(&[two], "t", "x", "y", &path).unwrap();
         }
     }
+}
+
+fn methods(points: &[(f64, f64, &str)]) -> Chart {
+    let points = points
+        .iter()
+        .map(|(x, y, name)| (*x, *y, (*name).to_owned()));
+    Chart {
+        title: "a < b & c".into(),
+        x_label: "ms".into(),
+        y_label: "bits".into(),
+        log_x: true,
+        log_y: false,
+        series: vec![Marked {
+            label: "ours".into(),
+            points: points.collect(),
+            mark: Mark::Line,
+        }],
+    }
+}
+
+#[test]
+fn charts_and_curves_are_svg_where_the_name_says_so() {
+    let dir = folder();
+    let drawing = methods(&[
+        (10.0, 1.0, "fast & good"),
+        (1000.0, 2.0, "slow"),
+        (0.0, 1.0, "no place"),
+    ]);
+    for (file, picture) in [("chart.svg", true), ("curves.svg", false)] {
+        let path = dir.path().join(file);
+        if picture {
+            chart(&drawing, &path).unwrap();
+        } else {
+            let series = [Series::markers("a < b", vec![(0.0, 1.0), (1.0, 2.0)])];
+            curves(&series, "t", "x", "y", &path).unwrap();
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.starts_with("<svg") && text.trim_end().ends_with("</svg>"),
+            "{text}"
+        );
+        assert_eq!(text.matches("<svg").count(), 1);
+        assert!(text.contains("&lt;") && !text.contains("a < b"), "{text}");
+    }
+    let text = std::fs::read_to_string(dir.path().join("chart.svg")).unwrap();
+    assert!(text.contains("fast &amp; good") && !text.contains("no place"));
+
+    let png = dir.path().join("chart.png");
+    chart(&drawing, &png).unwrap();
+    assert_eq!(read(&png).dimensions(), (900, 540));
+    let none = chart(&methods(&[(0.0, 1.0, "")]), dir.path().join("none.svg"));
+    assert!(none.unwrap_err().to_string().contains("no point"));
 }

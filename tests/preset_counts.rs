@@ -37,6 +37,25 @@ fn the_rows_of_the_tables_have_the_derived_counts() {
 }
 
 #[test]
+fn the_scaling_tables_have_the_counts_that_table_10_prints() {
+    // 23,040 k^2 = 32 (12^2 + 24^2) k^2 beside couplings, split and splines
+    for (kernel, expected) in [
+        (2, 3_371_840),
+        (3, 3_487_040),
+        (5, 3_855_680),
+        (7, 4_408_640),
+        (9, 5_145_920),
+        (11, 6_067_520),
+    ] {
+        assert_eq!(count(&format!("table10/{kernel}")), expected, "{kernel}");
+    }
+    // neither the size of the image nor that of the batch is in it
+    for preset in ["table7/16", "table7/256", "table9/1", "table9/128"] {
+        assert_eq!(count(preset), 3_487_040, "{preset}");
+    }
+}
+
+#[test]
 fn the_common_backbone_differs_only_in_the_families_own_layers() {
     let small = |c: i64| 9 * c / 2 * 512 + 512 * c;
     let wide = |c: i64| 9 * c / 2 * 512 + 512 + 512 * 512 + 512 + 9 * 512 * c + 2 * c;

@@ -174,3 +174,21 @@ fn auxiliary_losses_move_the_parameters_and_are_no_part_of_the_likelihood() {
     let skipped = with_auxiliary_loss(f64::INFINITY).step(&x, &noise(), 0.02);
     assert!(skipped.unwrap().skipped);
 }
+
+#[test]
+fn weights_are_clamped_only_where_asked_for() {
+    let limit = 0.01;
+    let config = TrainConfig {
+        clamp_weights: Some(limit),
+        ..TrainConfig::default()
+    };
+    let largest = |config: &TrainConfig| {
+        let mut learner = learner(config);
+        learner.step(&images(7, CHW), &noise(), 0.02).unwrap();
+        let params = learner.adam.params().iter();
+        let sizes = params.map(|param| param.abs().max().double_value(&[]));
+        sizes.fold(0.0, f64::max)
+    };
+    assert!(largest(&config) <= limit * (1.0 + 1e-6));
+    assert!(largest(&TrainConfig::default()) > 10.0 * limit);
+}

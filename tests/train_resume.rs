@@ -170,3 +170,27 @@ fn every_family_resumes_exactly() {
         assert_eq!(measurements(&whole).last(), measurements(&parts).last());
     }
 }
+
+#[test]
+fn a_run_ends_with_the_first_validation_that_reaches_its_target() {
+    let dir = tempfile::tempdir().unwrap();
+    let goal = dir.path().join("goal");
+    train(&goal, &format!("{RUN} --target-bpd 100 --out"));
+    let validations = measurements(&goal);
+    let validations = validations.iter().filter(|line| line.contains("val"));
+    assert_eq!(validations.count(), 1);
+    // a goal that is out of reach changes nothing
+    let far = dir.path().join("far");
+    train(
+        &far,
+        &format!("{RUN} --max-steps 16 --target-bpd 0.001 --out"),
+    );
+    let validations = measurements(&far);
+    assert_eq!(
+        validations
+            .iter()
+            .filter(|line| line.contains("val"))
+            .count(),
+        2
+    );
+}

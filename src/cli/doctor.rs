@@ -10,6 +10,7 @@ mod torch;
 
 use crate::cuda::probe;
 use crate::data::default_data_dir;
+use crate::reproduce::Environment;
 use clap::Args;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -157,6 +158,44 @@ impl Report {
     fn failures(&self) -> Vec<&'static str> {
         let failed = self.findings.iter().filter(|f| f.verdict == Verdict::Fail);
         failed.map(|finding| finding.name).collect()
+    }
+}
+
+/// The machine and the program, for reports of measurements on `device`.
+pub fn environment(device: tch::Device) -> Environment {
+    let driver = probe::driver();
+    let threads = tch::get_num_threads();
+    let hardware = match device {
+        tch::Device::Cuda(index) => match driver.gpus().get(index) {
+            Some(gpu) => gpu.name.clone(),
+            None => format!("cuda:{index}"),
+        },
+        _ => format!("{}; threads in use: {threads}", machine::cpu().found),
+    };
+    let libtorch = torch::version(torch::Libtorch::loaded().as_ref()).found;
+    // where it lies on this machine is nobody else's business
+    let libtorch = libtorch.split(" in ").next().unwrap_or_default().to_owned();
+    let mut facts = vec![
+        (
+            "program".to_owned(),
+            format!("inverse-flow {}", env!("CARGO_PKG_VERSION")),
+        ),
+        ("libtorch".into(), libtorch),
+        ("system".into(), machine::system().found),
+        ("memory".into(), machine::memory().found),
+    ];
+    if device != tch::Device::Cpu {
+        let version = gpu::module_version().unwrap_or_else(|| "unknown".into());
+        let cuda = driver.cuda().unwrap_or_default();
+        facts.push((
+            "NVIDIA driver".into(),
+            format!("{version}, supports CUDA {cuda}"),
+        ));
+    }
+    Environment {
+        hardware,
+        commit: machine::commit(),
+        facts,
     }
 }
 

@@ -12,6 +12,7 @@ mod eval;
 mod inspect;
 mod plot;
 mod reconstruct;
+mod reproduce;
 mod sample;
 mod train;
 
@@ -42,6 +43,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Convert(convert::ConvertArgs),
     Bench(bench::BenchArgs),
+    Reproduce(Box<reproduce::ReproduceArgs>),
     Plot(plot::PlotArgs),
     Data(data::DataArgs),
     Doctor(doctor::DoctorArgs),
@@ -57,6 +59,7 @@ impl Command {
             Self::Inspect(args) => args.run(),
             Self::Convert(args) => args.run(),
             Self::Bench(args) => args.run(),
+            Self::Reproduce(args) => args.run(),
             Self::Plot(args) => args.run(),
             Self::Data(args) => args.run(),
             Self::Doctor(args) => args.run(),

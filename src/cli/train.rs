@@ -71,7 +71,7 @@ struct Model {
     /// --preset quick/M; beside a preset or a file it takes the place of their family, on the same backbone
     #[arg(long, value_name = "M")]
     model: Option<String>,
-    /// Data set: glyphs (built in), mnist or cifar10
+    /// Data set: glyphs (built in), mnist or cifar10; noise64 for random images of 3x64x64
     #[arg(long, value_name = "DATA")]
     data: Option<DataName>,
     /// Levels of squeeze and split
@@ -116,6 +116,12 @@ struct Optimisation {
     /// Rebuild activations in the backward pass instead of keeping them: less memory, longer steps
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     rebuild_activations: Option<bool>,
+    /// Stop after a validation with at most X bits per dimension
+    #[arg(long, value_name = "X")]
+    target_bpd: Option<f64>,
+    /// Clamp every parameter to [-X, X] after every step, as the published Inverse-Flow code does; for comparisons only
+    #[arg(long, value_name = "X")]
+    clamp_weights: Option<f64>,
     /// Seed of everything random
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -227,6 +233,8 @@ impl Optimisation {
             t.clip_norm = (norm != 0.0).then_some(norm);
         }
         replace(&mut t.rebuild_activations, self.rebuild_activations);
+        t.target_bpd = self.target_bpd.or(t.target_bpd);
+        t.clamp_weights = self.clamp_weights.or(t.clamp_weights);
         replace(&mut config.seed, self.seed);
         config.data.limit = self.limit.or(config.data.limit);
         replace(&mut config.data.augment, self.augment);

@@ -36,7 +36,7 @@ impl Augmentation {
                 shift: 1,
                 border: Border::Reflect,
             },
-            DataName::Cifar10 => Self {
+            DataName::Cifar10 | DataName::Noise(_) => Self {
                 flip: true,
                 shift: 2,
                 border: Border::Edge,

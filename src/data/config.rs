@@ -1,6 +1,6 @@
 //! Which data set, from where, and how much of it.
 
-use super::{cifar10, glyphs, mnist, Dataset, Split, Splits};
+use super::{cifar10, glyphs, mnist, noise, Dataset, Split, Splits};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 /// The data sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "String")]
 pub enum DataName {
     /// Drawn digits, 1x28x28; no files needed.
     Glyphs,
@@ -18,7 +18,13 @@ pub enum DataName {
     /// CIFAR-10 (Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009), 3x32x32:
     /// 40,000 / 10,000 / 10,000 images.
     Cifar10,
+    /// Uniformly random pixels, 3 x side x side, written `noise32`: for measurements of time and memory at any size. There
+    /// is nothing to learn from them but that they are uniform, 8 bits per dimension.
+    Noise(u16),
 }
+
+/// The largest side of random images.
+const LARGEST_NOISE: u16 = 1024;
 
 impl DataName {
     /// `[C, H, W]` of an image.
@@ -26,17 +32,19 @@ impl DataName {
         match self {
             Self::Glyphs | Self::Mnist => [1, 28, 28],
             Self::Cifar10 => [3, 32, 32],
+            Self::Noise(side) => [3, side.into(), side.into()],
         }
     }
 }
 
 impl fmt::Display for DataName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Glyphs => "glyphs",
-            Self::Mnist => "mnist",
-            Self::Cifar10 => "cifar10",
-        })
+        match self {
+            Self::Glyphs => f.write_str("glyphs"),
+            Self::Mnist => f.write_str("mnist"),
+            Self::Cifar10 => f.write_str("cifar10"),
+            Self::Noise(side) => write!(f, "noise{side}"),
+        }
     }
 }
 
@@ -48,10 +56,32 @@ impl FromStr for DataName {
             "glyphs" => Ok(Self::Glyphs),
             "mnist" => Ok(Self::Mnist),
             "cifar10" => Ok(Self::Cifar10),
-            _ => Err(Error::config(format!(
-                "unknown data set `{text}`: choose glyphs, mnist or cifar10"
-            ))),
+            _ => {
+                let side = text
+                    .strip_prefix("noise")
+                    .and_then(|side| side.parse().ok());
+                match side {
+                    Some(side) if (1..=LARGEST_NOISE).contains(&side) => Ok(Self::Noise(side)),
+                    _ => Err(Error::config(format!(
+                        "unknown data set `{text}`: choose glyphs, mnist or cifar10; noise64 is random images of 3x64x64"
+                    ))),
+                }
+            }
         }
+    }
+}
+
+impl TryFrom<String> for DataName {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<DataName> for String {
+    fn from(name: DataName) -> Self {
+        name.to_string()
     }
 }
 
@@ -61,7 +91,7 @@ impl FromStr for DataName {
 pub struct DataConfig {
     /// The data set.
     pub name: DataName,
-    /// Folder that holds `mnist/` and `cifar-10-batches-bin/`; not used by `glyphs`.
+    /// Folder that holds `mnist/` and `cifar-10-batches-bin/`; not used by `glyphs` and noise.
     #[serde(default = "default_data_dir")]
     pub dir: PathBuf,
     /// Only the first so many images of every split; `None` for all.
@@ -94,7 +124,7 @@ pub fn default_data_dir() -> PathBuf {
 
 /// All three splits.
 ///
-/// `seed` decides what `glyphs` draws and has no effect on the other data sets.
+/// `seed` decides what `glyphs` and noise draw and has no effect on the other data sets.
 ///
 /// # Errors
 /// As [`load_split`].
@@ -120,6 +150,7 @@ pub fn load_split(config: &DataConfig, seed: u64, split: Split) -> Result<Datase
         DataName::Glyphs => glyphs::load(seed, split, config.limit),
         DataName::Mnist => mnist::load(&config.dir, split, config.limit),
         DataName::Cifar10 => cifar10::load(&config.dir, split, config.limit),
+        DataName::Noise(_) => noise::load(config.name, seed, split, config.limit),
     }
     .map_err(|err| with_way_out(config, err))
 }

@@ -5,6 +5,7 @@
 //! | `dataset` | [`Dataset`]: images and labels in memory, batches as tensors |
 //! | `config` | [`DataConfig`] and [`load`]: which data set, from where, how much of it |
 //! | `glyphs` | procedurally drawn digits: data without a download |
+//! | `noise` | uniformly random images of any size: for measurements |
 //! | `mnist`, `cifar10`, `idx`, `files` | readers of the canonical files |
 //! | `verify` | what is right and wrong with the files of a data set |
 //! | `batches` | the order of one epoch, resumable at any batch |
@@ -20,6 +21,7 @@ mod files;
 mod glyphs;
 mod idx;
 mod mnist;
+mod noise;
 mod rng;
 mod verify;
 

@@ -33,6 +33,8 @@ pub enum Purpose {
     Init = 7,
     /// Random inputs of benchmarks and self-checks.
     Probe = 8,
+    /// Images of noise; index = split and image.
+    NoiseImages = 9,
 }
 
 /// The stream of `(seed, purpose, index)`.

@@ -32,14 +32,14 @@ impl FileReport {
     }
 }
 
-/// Reads every file of a data set under `dir` and reports on each; an empty list for `glyphs`, which has none.
+/// Reads every file of a data set under `dir` and reports on each; an empty list for `glyphs` and noise, which have none.
 ///
 /// Beyond what [`load`](super::load) insists on, the contents must be the published ones: MNIST by the
 /// CRC-32 of the pixels and labels, CIFAR-10 by the number of images of each class and the exact sum of
 /// each colour over the training and the test images, so that the order of its records is free.
 pub fn verify(name: DataName, dir: &Path) -> Vec<FileReport> {
     match name {
-        DataName::Glyphs => Vec::new(),
+        DataName::Glyphs | DataName::Noise(_) => Vec::new(),
         DataName::Mnist => mnist::FILES
             .iter()
             .map(|file| FileReport::new(&file.at(dir), verify_mnist(file, dir)))

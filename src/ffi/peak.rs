@@ -3,7 +3,7 @@
 use super::{status, sys};
 use crate::{Error, Result};
 use std::path::Path;
-use tch::Device;
+use tch::{Device, Kind, Tensor};
 
 /// Largest amount of memory since the start of the process or the last [`reset`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,10 +53,14 @@ pub fn peak(device: Device) -> Result<Peak> {
 /// As [`peak`].
 pub fn reset(device: Device) -> Result<()> {
     match device {
-        Device::Cuda(index) => status::checked(|error| {
-            // SAFETY: the out-pointer lives for the call.
-            unsafe { sys::ivf_device_reset_peak(index as i32, error) }
-        }),
+        Device::Cuda(index) => {
+            // torch's allocator knows a device from its first tensor on
+            drop(Tensor::f_zeros([1], (Kind::Float, device))?);
+            status::checked(|error| {
+                // SAFETY: the out-pointer lives for the call.
+                unsafe { sys::ivf_device_reset_peak(index as i32, error) }
+            })
+        }
         _ => {
             #[cfg(all(target_os = "linux", target_env = "gnu"))]
             // SAFETY: gives free pages of the allocator back; live memory is not touched.

@@ -70,25 +70,30 @@ impl Picture {
                 ExtendedColorType::Rgb8,
             )
             .map_err(|err| Error::file(path, format!("cannot encode as PNG: {err}")))?;
-        let name = path
-            .file_name()
-            .ok_or_else(|| Error::file(path, "is not a file name: give a path like samples.png"))?;
-        let written = |err| Error::file(path, format!("cannot be written: {err}"));
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(written)?;
-        }
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}.part", std::process::id()));
-        let part = path.with_file_name(hidden);
-        fs::write(&part, png)
-            .and_then(|()| fs::rename(&part, path))
-            .map_err(|err| {
-                // best effort: the first error is the one to report
-                let _ = fs::remove_file(&part);
-                written(err)
-            })
+        write(path, &png)
     }
+}
+
+/// Writes a file in one piece; its folder is made if need be.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| Error::file(path, "is not a file name: give a path like samples.png"))?;
+    let written = |err| Error::file(path, format!("cannot be written: {err}"));
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(written)?;
+    }
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}.part", std::process::id()));
+    let part = path.with_file_name(hidden);
+    fs::write(&part, bytes)
+        .and_then(|()| fs::rename(&part, path))
+        .map_err(|err| {
+            // best effort: the first error is the one to report
+            let _ = fs::remove_file(&part);
+            written(err)
+        })
 }
 
 /// Makes the embedded font known to plotters: pictures must not depend on what a machine has installed.

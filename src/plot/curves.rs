@@ -1,35 +1,18 @@
 //! Line charts of metrics.
 
-use super::canvas::{register, Picture, FONT};
+use super::backend::{render, Drawing, Drawn, Scale, COLOURS};
 use super::range::{finite, smoothed, visible, Interval, Point, View};
 use crate::{Error, Result};
 use plotters::coord::types::RangedCoordf64;
+use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::path::Path;
-
-/// Size of a chart in pixels.
-const SIZE: (u32, u32) = (900, 540);
-
-/// Charts are drawn this many times larger and averaged down: plotters' bitmap lines have hard edges.
-const OVERSAMPLING: u32 = 3;
-
-/// Line colours, told apart by colour-blind readers too (Okabe and Ito, Color Universal Design, 2008).
-const COLOURS: [RGBColor; 6] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-    RGBColor(230, 159, 0),
-];
 
 /// Points of the smoothed line; more could not be seen apart.
 const MAX_MEANS: usize = 400;
 
 /// Markers that still have space between them.
 const MAX_MARKERS: usize = 80;
-
-const INK: RGBColor = RGBColor(51, 51, 51);
 
 /// How a series is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +54,7 @@ impl Series {
     }
 }
 
-/// Saves a line chart of 900x540 pixels as a PNG file.
+/// Saves a line chart of 900x540 pixels, as SVG if the path ends so, else as PNG.
 ///
 /// The y axis shows the later part of the curves; early or stray values far outside it are cut off, and
 /// then the axis says so. The font is part of the program, so no font need be installed.
@@ -87,77 +70,71 @@ pub fn curves(
 ) -> Result<()> {
     let view = View::of(series.iter().flat_map(|series| finite(&series.points)))
         .ok_or_else(|| Error::argument("curves", "series", "has no finite point to draw"))?;
-    register()?;
-    let mut large = Picture::new(SIZE.0 * OVERSAMPLING, SIZE.1 * OVERSAMPLING, 255);
-    let size = (large.width, large.height);
-    let area = BitMapBackend::with_buffer(&mut large.pixels, size).into_drawing_area();
-    draw(&area, series, &view, [title, x_label, y_label])
-        .map_err(|err| Error::file(path.as_ref(), format!("cannot be drawn: {err}")))?;
-    drop(area);
-    large.shrunk(OVERSAMPLING).save(path.as_ref())
+    let lines = Lines {
+        series,
+        view: &view,
+        texts: [title, x_label, y_label],
+    };
+    render(&lines, path.as_ref())
 }
 
-type Area<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
-type Chart<'a, 'b> =
-    ChartContext<'a, BitMapBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
-type Drawn = std::result::Result<
-    (),
-    DrawingAreaErrorKind<<BitMapBackend<'static> as DrawingBackend>::ErrorType>,
->;
+type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-/// A length in pixels of the finished chart.
-fn px(length: u32) -> u32 {
-    length * OVERSAMPLING
+struct Lines<'a> {
+    series: &'a [Series],
+    view: &'a View,
+    texts: [&'a str; 3],
 }
 
-fn font(size: u32) -> TextStyle<'static> {
-    (FONT, px(size)).into_font().color(&INK)
-}
-
-fn draw(area: &Area<'_>, series: &[Series], view: &View, texts: [&str; 3]) -> Drawn {
-    let [title, x_label, y_label] = texts;
-    let mut chart = ChartBuilder::on(area)
-        .margin(px(14))
-        .caption(title, font(21))
-        .x_label_area_size(px(46))
-        .y_label_area_size(px(66))
-        .build_cartesian_2d(view.x.low..view.x.high, view.y.low..view.y.high)?;
-    chart
-        .configure_mesh()
-        .x_labels(10)
-        .y_labels(8)
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(RGBColor(226, 226, 226).stroke_width(px(1)))
-        .axis_style(RGBColor(150, 150, 150).stroke_width(px(1)))
-        .set_all_tick_mark_size(px(4))
-        .label_style(font(15))
-        .axis_desc_style(font(17))
-        .x_desc(x_label)
-        .y_desc(y_axis_text(y_label, view))
-        .x_label_formatter(&|x| tick(*x, view.x))
-        .y_label_formatter(&|y| tick(*y, view.y))
-        .draw()?;
-    for (series, colour) in series.iter().zip(COLOURS.into_iter().cycle()) {
-        draw_series(&mut chart, series, colour, view.y)?;
+impl Drawing for Lines<'_> {
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, scale: Scale) -> Drawn<B> {
+        let ([title, x_label, y_label], view) = (self.texts, self.view);
+        let px = |length| scale.px(length);
+        let mut chart = ChartBuilder::on(area)
+            .margin(px(14))
+            .caption(title, scale.font(21))
+            .x_label_area_size(px(46))
+            .y_label_area_size(px(66))
+            .build_cartesian_2d(view.x.low..view.x.high, view.y.low..view.y.high)?;
+        chart
+            .configure_mesh()
+            .x_labels(10)
+            .y_labels(8)
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(RGBColor(226, 226, 226).stroke_width(px(1)))
+            .axis_style(RGBColor(150, 150, 150).stroke_width(px(1)))
+            .set_all_tick_mark_size(px(4))
+            .label_style(scale.font(15))
+            .axis_desc_style(scale.font(17))
+            .x_desc(x_label)
+            .y_desc(y_axis_text(y_label, view))
+            .x_label_formatter(&|x| tick(*x, view.x))
+            .y_label_formatter(&|y| tick(*y, view.y))
+            .draw()?;
+        for (series, colour) in self.series.iter().zip(COLOURS.into_iter().cycle()) {
+            draw_series(&mut chart, series, colour, view.y, scale)?;
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .margin(px(10))
+            .legend_area_size(px(32))
+            .background_style(WHITE.mix(0.9))
+            .border_style(RGBColor(210, 210, 210).stroke_width(px(1)))
+            .label_font(scale.font(15))
+            .draw()?;
+        area.present()
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .margin(px(10))
-        .legend_area_size(px(32))
-        .background_style(WHITE.mix(0.9))
-        .border_style(RGBColor(210, 210, 210).stroke_width(px(1)))
-        .label_font(font(15))
-        .draw()?;
-    area.present()
 }
 
-fn draw_series<'a, 'b: 'a>(
-    chart: &mut Chart<'a, 'b>,
+fn draw_series<'a, B: DrawingBackend + 'a>(
+    chart: &mut Chart<'a, B>,
     series: &Series,
     colour: RGBColor,
     y: Interval,
-) -> Drawn {
+    scale: Scale,
+) -> Drawn<B> {
+    let px = |length| scale.px(length);
     let strong = colour.stroke_width(px(2));
     let half_window = match series.style {
         Style::Dense => series.points.len() / 60,
@@ -185,6 +162,7 @@ fn draw_series<'a, 'b: 'a>(
         .draw_series(label)?
         .label(series.label.clone())
         .legend(move |(left, middle)| {
+            let px = |length| scale.px(length);
             let ends = [(left, middle), (left + px(24) as i32, middle)];
             let line = EmptyElement::at((0, 0)) + PathElement::new(ends, strong);
             let radius = if markers { px(4) } else { 0 };
@@ -196,7 +174,12 @@ fn draw_series<'a, 'b: 'a>(
 
 /// Draws the visible part of a line segment by segment, with a disc at every joint: plotters' own joints of
 /// thick lines are spikes where the line turns sharply.
-fn draw_line(chart: &mut Chart<'_, '_>, points: &[Point], y: Interval, style: ShapeStyle) -> Drawn {
+fn draw_line<B: DrawingBackend>(
+    chart: &mut Chart<'_, B>,
+    points: &[Point],
+    y: Interval,
+    style: ShapeStyle,
+) -> Drawn<B> {
     for piece in visible(points, y) {
         let segments = piece.windows(2);
         chart.draw_series(segments.map(|ends| PathElement::new(ends.to_vec(), style)))?;

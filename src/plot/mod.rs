@@ -1,9 +1,13 @@
-//! Pictures of a run: grids of images and curves of its metrics, as PNG files.
+//! Pictures of runs and reports: grids of images and charts, as PNG and SVG files.
 
+mod axis;
+mod backend;
 mod canvas;
+mod chart;
 mod curves;
 mod grid;
 mod range;
 
+pub use chart::{chart, Chart, Mark, Marked};
 pub use curves::{curves, Series, Style};
 pub use grid::{save_grid, save_pairs};

@@ -45,6 +45,13 @@ pub struct TrainConfig {
     /// not grow with the depth, for a longer step.
     #[serde(default)]
     pub rebuild_activations: bool,
+    /// The published Inverse-Flow code clamps every parameter to this magnitude after every step; for comparisons
+    /// with it only.
+    #[serde(default)]
+    pub clamp_weights: Option<f64>,
+    /// Stop after a validation with at most this many bits per dimension.
+    #[serde(default)]
+    pub target_bpd: Option<f64>,
     /// `auto`, `cpu`, `cuda` or `cuda:i`.
     pub device: String,
     /// Epochs between two validations.
@@ -77,6 +84,8 @@ impl Default for TrainConfig {
             clip_value: None,
             clip_norm: Some(1.0),
             rebuild_activations: false,
+            clamp_weights: None,
+            target_bpd: None,
             device: "auto".into(),
             eval_every: 1,
             log_every: 10,
@@ -194,6 +203,16 @@ impl RunConfig {
                 "more than 0",
             ),
             (t.clip_norm.is_none_or(positive), "clip_norm", "more than 0"),
+            (
+                t.clamp_weights.is_none_or(positive),
+                "clamp_weights",
+                "more than 0",
+            ),
+            (
+                t.target_bpd.is_none_or(f64::is_finite),
+                "target_bpd",
+                "a number",
+            ),
             (t.eval_every > 0, "eval_every", "at least 1"),
             (t.log_every > 0, "log_every", "at least 1"),
             (

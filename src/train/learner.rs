@@ -22,6 +22,7 @@ pub struct Learner {
     clip_value: Option<f64>,
     clip_norm: Option<f64>,
     rebuild_activations: bool,
+    clamp_weights: Option<f64>,
     skipped: u64,
     skipped_in_row: u64,
 }
@@ -55,6 +56,7 @@ impl Learner {
             clip_value: config.clip_value,
             clip_norm: config.clip_norm,
             rebuild_activations: config.rebuild_activations,
+            clamp_weights: config.clamp_weights,
             skipped: 0,
             skipped_in_row: 0,
         })
@@ -109,7 +111,18 @@ impl Learner {
             None => None,
         };
         self.adam.step(&grads, lr, scale.as_ref())?;
+        if let Some(limit) = self.clamp_weights {
+            self.clamp(limit)?;
+        }
         Ok(step)
+    }
+
+    fn clamp(&self, limit: f64) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        for param in self.adam.params() {
+            let _ = param.shallow_clone().f_clamp_(-limit, limit)?;
+        }
+        Ok(())
     }
 
     /// The mean of `-log p`, and the gradients of the whole loss in the order of the optimiser's parameters. They are

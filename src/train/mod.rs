@@ -9,6 +9,7 @@
 //! | `checkpoint`, `format` | [`Checkpoint`]: exact resume, written in one piece; versions of the files |
 //! | `evaluate`, `sampling` | likelihood, round trips, images from the prior |
 //! | `metrics`, `report`, `curves` | `metrics.jsonl`, the bar or lines that a user sees, `curves.png` |
+//! | `timing` | how long a call takes |
 //! | `run_dir`, `device`, `signals` | the run folder, the choice of a device, Ctrl-C |
 
 mod adam;
@@ -28,6 +29,7 @@ mod sampling;
 mod schedule;
 mod session;
 pub mod signals;
+pub mod timing;
 mod trainer;
 
 pub use adam::Adam;

@@ -1,9 +1,10 @@
 //! Ctrl-C and SIGTERM as a request to save and stop.
 
 use crate::{Error, Result};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 static RECEIVED: AtomicUsize = AtomicUsize::new(0);
+static REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// Exit status of a process that a second Ctrl-C ends, by the shells' convention 128 + SIGINT.
 const INTERRUPTED: i32 = 130;
@@ -24,7 +25,12 @@ pub fn install() -> Result<()> {
     .map_err(|err| Error::config(format!("cannot watch for Ctrl-C: {err}")))
 }
 
-/// Whether a signal has asked the process to stop.
+/// Makes [`stop_requested`] true without a signal; the first signal then still does not end the process.
+pub fn request_stop() {
+    REQUESTED.store(true, Ordering::SeqCst);
+}
+
+/// Whether a signal or the program itself has asked to stop.
 pub fn stop_requested() -> bool {
-    RECEIVED.load(Ordering::SeqCst) > 0
+    RECEIVED.load(Ordering::SeqCst) > 0 || REQUESTED.load(Ordering::SeqCst)
 }

@@ -120,6 +120,12 @@ impl Trainer {
         t.max_steps.is_some_and(|limit| self.progress.step >= limit)
             || t.max_minutes
                 .is_some_and(|limit| self.clock.seconds() >= limit * 60.0)
+            || self.at_target()
+    }
+
+    fn at_target(&self) -> bool {
+        let reached = self.config.train.target_bpd.zip(self.progress.best_bpd);
+        reached.is_some_and(|(target, best)| best <= target)
     }
 
     /// The rest of the epoch in progress. One that a limit cuts short is measured all the same, so that the run

@@ -3,7 +3,6 @@
 mod model;
 mod op;
 mod shape;
-mod timing;
 
 use clap::{Args, Subcommand};
 

@@ -1,12 +1,12 @@
 //! `inverse-flow bench model`: where a training step's time goes, layer kind by layer kind.
 
-use super::timing::{compare, compare_samples, wait, Timing};
 use crate::cli::common::Compute;
 use crate::data::{stream, uniform_noise, Purpose};
 use crate::ffi::peak::{self, Peak};
 use crate::flows::Cx;
 use crate::models::{self, Flow};
 use crate::ops::eagerly;
+use crate::train::timing::{compare, compare_samples, wait, Timing};
 use crate::train::{build_model, prior_latents, say, Learner, RunConfig};
 use crate::{Error, Result};
 use clap::Args;

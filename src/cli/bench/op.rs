@@ -1,11 +1,11 @@
 //! `inverse-flow bench op`: the operator and its gradients beside libtorch's convolution.
 
 use super::shape::{plain, standard, Problem, Shape};
-use super::timing::{compare, Timing};
 use crate::cli::common::Compute;
 use crate::cuda::baseline;
 use crate::ops::{inv_conv2d, masked_conv2d, Corner};
 use crate::train::say;
+use crate::train::timing::{compare, Timing};
 use crate::Result;
 use clap::Args;
 use serde_json::json;

@@ -30,6 +30,21 @@ fn field<'a>(text: &'a str, key: &str, separator: char) -> Option<&'a str> {
         .map(|(_, value)| value.trim().trim_matches('"'))
 }
 
+/// The commit of the checkout that this program was built in, with `+changes` if files differ from it.
+pub(super) fn commit() -> String {
+    let git = |args: &[&str]| {
+        let root = ["-C", env!("CARGO_MANIFEST_DIR")];
+        output("git", &[&root, args].concat())
+    };
+    match git(&["rev-parse", "--short=10", "HEAD"]) {
+        None => "unknown: no git checkout".into(),
+        Some(commit) => match git(&["status", "--porcelain", "--untracked-files=no"]) {
+            Some(changes) if !changes.is_empty() => commit + "+changes",
+            _ => commit,
+        },
+    }
+}
+
 /// Operating system, kernel and C library.
 pub(super) fn system() -> Finding {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();

@@ -5,9 +5,11 @@
 //! | `quick/*` | small models that minutes on a CPU are enough for |
 //! | `table3/*`, `table6/*` | the rows of the paper's tables: each method's own backbone and recipe |
 //! | `table3/*-harness`, `table6/*-harness` | the layers of all families on one common backbone: the fair comparison |
+//! | `table7/*`, `table9/*`, `table10/*` | Inverse-Flow over the size of the input, of the batch, of the kernel |
 
 mod harness;
 mod quick;
+pub mod scaling;
 mod table3;
 mod table6;
 
@@ -50,6 +52,7 @@ pub fn all() -> Vec<Preset> {
         table3::presets(),
         table6::presets(),
         harness::presets(),
+        scaling::presets(),
     ]
     .concat()
 }
@@ -152,6 +155,10 @@ mod tests {
         }
     }
 
+    fn table(name: &str) -> &str {
+        name.split('/').next().unwrap_or_default()
+    }
+
     #[test]
     fn names_are_unique_and_name_their_model() {
         let all = all();
@@ -159,7 +166,9 @@ mod tests {
             assert!(all[..index].iter().all(|other| other.name != preset.name));
             let model = preset.config.model.name();
             assert!(
-                preset.name.contains(model) || preset.name == "quick/mnist",
+                preset.name.contains(model)
+                    || preset.name == "quick/mnist"
+                    || (model == "inverse-flow" && scaling::TABLES.contains(&table(&preset.name))),
                 "{} is a {model}",
                 preset.name
             );

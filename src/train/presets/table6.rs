@@ -84,7 +84,7 @@ pub(super) fn presets() -> Vec<Preset> {
     ]
 }
 
-fn backbone(mixing: Mixing) -> GlowConfig {
+pub(super) fn backbone(mixing: Mixing) -> GlowConfig {
     GlowConfig {
         image: DataName::Cifar10.chw(),
         actnorm: false,

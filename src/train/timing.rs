@@ -1,4 +1,4 @@
-//! Timing of calls that are compared with one another.
+//! Timing of calls.
 
 use crate::Result;
 use std::time::{Duration, Instant};
@@ -71,9 +71,11 @@ pub fn wait(device: Device) {
     }
 }
 
-fn summary(mut samples: Vec<f64>) -> Timing {
+/// Median and distance of the quartiles of times in milliseconds; zeros if there is none.
+pub fn summary(mut samples: Vec<f64>) -> Timing {
     samples.sort_by(f64::total_cmp);
-    let at = |quarter: usize| samples[(samples.len() - 1) * quarter / 4];
+    let last = samples.len().saturating_sub(1);
+    let at = |quarter: usize| samples.get(last * quarter / 4).copied().unwrap_or(0.0);
     Timing {
         median_ms: at(2),
         iqr_ms: at(3) - at(1),

@@ -1,0 +1,230 @@
+//! `inverse-flow reproduce`
+
+use super::doctor;
+use crate::data::default_data_dir;
+use crate::reproduce::{
+    draw, run_row, select, Budget, BudgetName, Plan, Report, Row, RowState, Status, Table,
+};
+use crate::train::{say, signals, DeviceChoice};
+use crate::Error;
+use clap::Args;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Time between two looks at a running row.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Measures a table of the paper again: trains, evaluates, samples and times its rows, and reports them side by side
+///
+/// The folder gets report.md, report.json, report.html and plots/, and for every row rows/ROW with its run folders.
+/// Ctrl-C and --max-minutes save and stop; the same command goes on. Rows that are done are not run again.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples: inverse-flow reproduce table3 --budget smoke --out runs/table3-smoke
+          inverse-flow reproduce table3 --budget short-cpu --max-minutes 60 --out runs/table3
+          inverse-flow reproduce table6 --row inverse-flow --row snf --budget full --device cuda --out runs/table6
+Budgets: smoke (seconds a row), short (an hour on one GPU), short-cpu (equal minutes for every method on one backbone),
+full (each row's recipe over three seeds, to the paper's bits per dimension)."
+)]
+pub struct ReproduceArgs {
+    /// Table: table3, table6, table7, table9 or table10
+    #[arg(value_name = "TABLE")]
+    table: Table,
+    /// Only this row; may be given several times [default: all but a few alternatives]
+    #[arg(long, value_name = "R")]
+    row: Vec<String>,
+    /// What a row gets: smoke, short, short-cpu or full
+    #[arg(long, value_name = "B", default_value = "smoke")]
+    budget: BudgetName,
+    /// Training minutes of every run, in the place of the budget's
+    #[arg(long, value_name = "T")]
+    minutes_per_row: Option<f64>,
+    /// Runs with different seeds, in the place of the budget's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: Option<u64>,
+    /// Images per step, in the place of the recipe's
+    #[arg(long, value_name = "B")]
+    batch_size: Option<usize>,
+    /// Clamp the weights as the published code does, in the rows as published; off unless asked for
+    #[arg(long)]
+    clamp: bool,
+    /// Stop after T minutes of this call; the same command goes on
+    #[arg(long, value_name = "T")]
+    max_minutes: Option<f64>,
+    /// Folder of the data files [default: $INVERSE_FLOW_DATA, else data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Folder of the results
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Write the reports of what is there again, and run nothing
+    #[arg(long)]
+    report: bool,
+    #[command(flatten)]
+    compute: super::common::Compute,
+    /// Run one row in this process, for a parent that reads its state
+    #[arg(long, hide = true, value_name = "R")]
+    run_row: Option<String>,
+}
+
+impl ReproduceArgs {
+    /// Runs the command.
+    pub fn run(&self) -> anyhow::Result<()> {
+        signals::install()?;
+        if let Some(row) = &self.run_row {
+            return self.child(row);
+        }
+        let rows = select(self.table, &self.row)?;
+        let plan = match self.report {
+            true => Plan::read(&self.out)?
+                .ok_or_else(|| Error::file(&self.out, "holds no results to report on"))?,
+            false => self.plan()?,
+        };
+        plan.settle(&self.out)?;
+        let here = doctor::environment(plan.device.parse::<DeviceChoice>()?.pick()?.device);
+        let rows: Vec<_> = rows
+            .into_iter()
+            .filter(|row| plan.budget.includes(row))
+            .collect();
+        let mut failed = Vec::new();
+        let mut open = 0;
+        if !self.report {
+            let deadline = self.deadline();
+            for (nth, row) in rows.iter().enumerate() {
+                let place = format!("{} of {}: {}", nth + 1, rows.len(), row.name);
+                let state = self.row_state(&plan, row, &place, deadline)?;
+                match state.status {
+                    Status::Failed => failed.push(row.name.clone()),
+                    Status::Done => {}
+                    _ => open += 1,
+                }
+                Report::read(&plan, &self.out, &here)?.write_numbers(&self.out)?;
+            }
+        }
+        let report = Report::read(&plan, &self.out, &here)?;
+        report.write_numbers(&self.out)?;
+        draw(&report, &plan, &self.out)?;
+        report.write_page(&self.out)?;
+        let out = self.out.display();
+        say(&format!(
+            "see report.html, report.md and report.json in {out}"
+        ));
+        if open > 0 {
+            say(&format!(
+                "{open} rows are not done yet: the same command goes on"
+            ));
+        }
+        match failed.as_slice() {
+            [] => Ok(()),
+            names => Err(anyhow::anyhow!(
+                "{} failed: the report says why, the same command tries again",
+                names.join(", ")
+            )),
+        }
+    }
+
+    fn plan(&self) -> anyhow::Result<Plan> {
+        self.compute.apply_threads();
+        let device = self.compute.device.unwrap_or(DeviceChoice::Auto);
+        let picked = device.pick()?;
+        if device == DeviceChoice::Auto {
+            eprintln!("device: {}", picked.text);
+        }
+        let mut budget = Budget::new(self.budget, self.table)?;
+        budget.minutes = self.minutes_per_row.or(budget.minutes);
+        budget.seeds = self.seeds.unwrap_or(budget.seeds);
+        budget.batch_size = self.batch_size.or(budget.batch_size);
+        let data_dir = self.data_dir.clone().unwrap_or_else(default_data_dir);
+        Ok(Plan {
+            table: self.table,
+            budget,
+            clamp: self.clamp,
+            // what was chosen, so that a row which goes on elsewhere does not change its device in silence
+            device: match picked.device {
+                tch::Device::Cuda(index) => format!("cuda:{index}"),
+                _ => "cpu".into(),
+            },
+            threads: self.compute.threads,
+            data_dir: std::fs::canonicalize(&data_dir).unwrap_or(data_dir),
+        })
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let seconds = (self.max_minutes? * 60.0).clamp(0.0, 1e9);
+        Instant::now().checked_add(Duration::from_secs_f64(seconds))
+    }
+
+    /// Runs a row in a process of its own: its peak memory is then its own, and what ends it does not end the others.
+    fn row_state(
+        &self,
+        plan: &Plan,
+        row: &Row,
+        place: &str,
+        deadline: Option<Instant>,
+    ) -> anyhow::Result<RowState> {
+        let before = RowState::read(&self.out, &row.name)?;
+        let stop =
+            || signals::stop_requested() || deadline.is_some_and(|end| Instant::now() >= end);
+        if before.status == Status::Done || stop() {
+            return Ok(before);
+        }
+        say(place);
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["reproduce", &plan.table.to_string(), "--run-row", &row.name])
+            .arg("--out")
+            .arg(&self.out)
+            .stdin(Stdio::piped());
+        let mut child = command.spawn()?;
+        let mut line = child.stdin.take();
+        let mut asked_to_stop = false;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if stop() {
+                // the end of its input asks the row to save and stop
+                line = None;
+                asked_to_stop = true;
+            }
+            std::thread::sleep(LOOK);
+        };
+        drop(line);
+        let mut state = RowState::read(&self.out, &row.name)?;
+        if !status.success() && !asked_to_stop && state.status != Status::Failed {
+            state.status = Status::Failed;
+            state.preset.clone_from(&row.preset);
+            state.error = Some(format!(
+                "its process ended with {status}; a kill without a message is most often for want of memory"
+            ));
+            state.write(&self.out, &row.name)?;
+        }
+        if let (Status::Failed, Some(error)) = (state.status, &state.error) {
+            eprintln!("{}: {error}", row.name);
+        }
+        Ok(state)
+    }
+
+    /// One row in this process.
+    fn child(&self, name: &str) -> anyhow::Result<()> {
+        std::thread::spawn(|| {
+            // nothing is ever written: the end of the input means that the parent stops or is gone
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+            signals::request_stop();
+        });
+        let plan =
+            Plan::read(&self.out)?.ok_or_else(|| Error::file(&self.out, "holds no plan.json"))?;
+        if let Some(threads) = plan.threads {
+            tch::set_num_threads(threads);
+        }
+        let rows = select(plan.table, &[name.to_owned()])?;
+        let device = plan.device.parse::<DeviceChoice>()?.pick()?.device;
+        let quiet = plan.budget.name == BudgetName::Smoke;
+        for row in &rows {
+            run_row(&plan, row, &self.out, doctor::environment(device), quiet)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! How much is spent on a row.
+
+use super::{select, Mode, Row, Table};
+use crate::train::RunConfig;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// What a whole table may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BudgetName {
+    /// Seconds a row: everything runs once, no number means anything.
+    Smoke,
+    /// About an hour on one GPU: equal minutes for every row.
+    Short,
+    /// Equal minutes for every row on a CPU, the rows of the common backbone only.
+    ShortCpu,
+    /// Each row's own recipe over several seeds, to the paper's bits per dimension.
+    Full,
+}
+
+impl BudgetName {
+    /// All budgets.
+    pub const ALL: [Self; 4] = [Self::Smoke, Self::Short, Self::ShortCpu, Self::Full];
+}
+
+impl fmt::Display for BudgetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Smoke => "smoke",
+            Self::Short => "short",
+            Self::ShortCpu => "short-cpu",
+            Self::Full => "full",
+        })
+    }
+}
+
+impl FromStr for BudgetName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|budget| budget.to_string() == text);
+        found.ok_or_else(|| {
+            Error::config(format!(
+                "unknown budget `{text}`: choose smoke, short, short-cpu or full"
+            ))
+        })
+    }
+}
+
+/// How often a call is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Timings {
+    /// Single draws of the authors' protocol; the first and last fifth are dropped.
+    pub draws: usize,
+    /// Training steps of the authors' protocol.
+    pub steps: usize,
+    /// Of them dropped at either end; the authors drop 100 of an epoch.
+    pub dropped: usize,
+    /// Calls before the first one that counts, in the sound protocol.
+    pub warm_up: usize,
+    /// Calls that count.
+    pub calls: usize,
+    /// Images of the larger sampling call.
+    pub many: i64,
+    /// Seconds after which a quantity makes do with the calls it has.
+    pub seconds: f64,
+}
+
+/// What a row gets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Budget {
+    /// The budget.
+    pub name: BudgetName,
+    /// Runs with different seeds.
+    pub seeds: u64,
+    /// Training minutes of every run; the recipe's own length if `None`.
+    pub minutes: Option<f64>,
+    /// Training steps of every run; the recipe's own length if `None`.
+    pub steps: Option<u64>,
+    /// Images of every split; all if `None`.
+    pub limit: Option<usize>,
+    /// Images of a batch; the recipe's own if `None`.
+    pub batch_size: Option<usize>,
+    /// Dequantisation samples of every test image.
+    pub samples: u64,
+    /// Timings.
+    pub timings: Timings,
+}
+
+/// Training minutes of all rows of a table together that leave time for the rest of an hour.
+const SHORT_MINUTES: f64 = 40.0;
+/// Steps of every row of a smoke run.
+const SMOKE_STEPS: u64 = 3;
+/// Steps of the rows that measure time and memory only.
+const SCALING_STEPS: u64 = 20;
+
+impl Budget {
+    /// The budget `name` for a table.
+    ///
+    /// # Errors
+    /// `short-cpu` for a table without rows on the common backbone.
+    pub fn new(name: BudgetName, table: Table) -> Result<Self> {
+        let scaling = table.varies().is_some();
+        let smoke_batch = if scaling { 1 } else { 4 };
+        let thorough = Timings {
+            draws: 100,
+            steps: 60,
+            dropped: 10,
+            warm_up: 10,
+            calls: 50,
+            many: 100,
+            seconds: 600.0,
+        };
+        let full = Self {
+            name,
+            seeds: if scaling { 1 } else { 3 },
+            minutes: None,
+            steps: scaling.then_some(SCALING_STEPS),
+            limit: None,
+            batch_size: None,
+            samples: 5,
+            timings: thorough,
+        };
+        let short = Self {
+            seeds: 1,
+            samples: 1,
+            timings: Timings {
+                seconds: 20.0,
+                ..thorough
+            },
+            ..full.clone()
+        };
+        Ok(match name {
+            BudgetName::Full => full,
+            BudgetName::Short => Self {
+                minutes: (!scaling).then_some(SHORT_MINUTES / select(table, &[])?.len() as f64),
+                ..short
+            },
+            BudgetName::ShortCpu if scaling => {
+                return Err(Error::config(format!(
+                    "short-cpu trains the methods on their common backbone, which {table} does not have: choose table3 or table6, or --budget smoke"
+                )))
+            }
+            BudgetName::ShortCpu => Self {
+                minutes: Some(10.0),
+                ..short
+            },
+            BudgetName::Smoke => Self {
+                steps: Some(SMOKE_STEPS),
+                // one epoch
+                limit: Some(SMOKE_STEPS as usize * smoke_batch),
+                batch_size: Some(smoke_batch),
+                timings: Timings {
+                    draws: 5,
+                    steps: 3,
+                    dropped: 1,
+                    warm_up: 1,
+                    calls: 3,
+                    many: if scaling { 1 } else { 4 },
+                    seconds: 1.0,
+                },
+                ..short
+            },
+        })
+    }
+
+    /// Whether the budget has room for a row.
+    pub fn includes(&self, row: &Row) -> bool {
+        self.name != BudgetName::ShortCpu || row.mode != Mode::Faithful
+    }
+
+    /// Cuts a run of the row down to what the budget allows.
+    pub fn apply(&self, row: &Row, config: &mut RunConfig) {
+        let t = &mut config.train;
+        t.max_steps = self.steps.or(t.max_steps);
+        t.max_minutes = self.minutes.or(t.max_minutes);
+        t.batch_size = self.batch_size.unwrap_or(t.batch_size);
+        config.data.limit = self.limit;
+        if self.name == BudgetName::Smoke {
+            t.samples = 4;
+            t.log_every = 1;
+            // once, at the end
+            t.eval_every = u64::MAX;
+        }
+        if self.name == BudgetName::Full && row.mode == Mode::Faithful {
+            t.target_bpd = row
+                .paper
+                .get(super::Quantity::Bpd)
+                .map(super::Printed::value);
+        }
+    }
+
+    /// What the budget allows, in words.
+    pub fn text(&self) -> String {
+        let length = match (self.steps, self.minutes, self.name) {
+            (Some(steps), ..) => format!("{steps} training steps"),
+            (_, Some(minutes), _) => format!("{minutes:.3} minutes of training"),
+            (_, _, BudgetName::Full) => {
+                "the recipe's own length, ended early at the paper's bits per dimension".into()
+            }
+            _ => "the recipe's own length".into(),
+        };
+        let batch = match self.batch_size {
+            Some(size) => format!(", batches of {size}"),
+            None => String::new(),
+        };
+        let limit = match self.limit {
+            Some(limit) => format!(", the first {limit} images of every split"),
+            None => String::new(),
+        };
+        format!(
+            "{}: {} seed{}, {length} each{batch}{limit}",
+            self.name,
+            self.seeds,
+            if self.seeds == 1 { "" } else { "s" }
+        )
+    }
+}

@@ -1,0 +1,251 @@
+//! What stands in the cells of a row, from the row's state.
+
+use super::measure::{Authors, Sound};
+use super::report::{Cell, Order, RowReport, SOUND};
+use super::verdict::{self, Conditions, Judged};
+use super::{Budget, BudgetName, Mode, Plan, Printed, Quantity, Row, RowState, Status};
+use crate::train::presets;
+use std::collections::BTreeMap;
+
+impl Cell {
+    fn of(printed: Option<Printed>, measured: Option<f64>, judged: Judged) -> Self {
+        let paper = printed.map(Printed::value);
+        Self {
+            paper,
+            paper_sd: printed.and_then(Printed::deviation),
+            ratio: measured.zip(paper).map(|(own, paper)| own / paper),
+            measured,
+            n: usize::from(measured.is_some()),
+            verdict: judged.verdict.into(),
+            basis: judged.basis,
+            ..Self::default()
+        }
+    }
+
+    fn spread(self, spread: Option<f64>, what: &str, n: usize) -> Self {
+        Self {
+            spread,
+            spread_is: spread.map(|_| what.to_owned()).unwrap_or_default(),
+            n,
+            ..self
+        }
+    }
+}
+
+/// The report of a row.
+pub(super) fn row_report(plan: &Plan, row: &Row, state: &RowState) -> RowReport {
+    let mut cells = BTreeMap::new();
+    let mut quantities: Vec<Quantity> = row.paper.cells.iter().map(|cell| cell.0).collect();
+    // measured everywhere, printed in some tables only
+    for also in [
+        Quantity::St,
+        Quantity::Ft,
+        Quantity::Params,
+        Quantity::Memory,
+    ] {
+        if !quantities.contains(&also) {
+            quantities.push(also);
+        }
+    }
+    for quantity in quantities {
+        cells.insert(quantity.key().to_owned(), cell(plan, row, state, quantity));
+    }
+    let (step, sampling) = (state.step.as_ref(), state.sampling.as_ref());
+    let sound = [
+        sampling.map(|s| s.one),
+        sampling.map(|s| s.many),
+        step.map(|s| s.forward),
+        step.map(|s| s.step),
+    ];
+    for ((key, _), sound) in SOUND.into_iter().zip(sound) {
+        cells.insert(key.to_owned(), sound_cell(sound, state.status));
+    }
+    RowReport {
+        row: row.name.clone(),
+        preset: row.preset.clone(),
+        mode: row.mode.text().into(),
+        status: state.status.text().into(),
+        cells,
+        data: state.data.clone(),
+        batch_size: state.batch_size,
+        clamp: state.clamp,
+        wall_seconds: state.wall_seconds,
+        environment: state.environment.clone(),
+        notes: notes(&plan.budget, state),
+    }
+}
+
+fn missing(printed: Option<Printed>, status: Status) -> Cell {
+    let verdict = match status {
+        Status::Failed => "failed",
+        Status::Interrupted => "not yet",
+        _ => "not run",
+    };
+    Cell::of(printed, None, Judged::new(verdict, ""))
+}
+
+fn sound_cell(sound: Option<Sound>, status: Status) -> Cell {
+    match sound {
+        None => missing(None, status),
+        Some(s) => {
+            let basis = format!(
+                "{} image{} a call",
+                s.images,
+                if s.images == 1 { "" } else { "s" }
+            );
+            Cell::of(
+                None,
+                Some(s.median_ms),
+                Judged::new("no printed value", basis),
+            )
+            .spread(Some(s.iqr_ms), "iqr", s.calls)
+        }
+    }
+}
+
+fn cell(plan: &Plan, row: &Row, state: &RowState, quantity: Quantity) -> Cell {
+    let printed = row.paper.get(quantity);
+    let own_batch = presets::by_name(&row.preset)
+        .is_ok_and(|config| config.train.batch_size == state.batch_size);
+    let smoke = plan.budget.name == BudgetName::Smoke;
+    let judged_cost = |same_work| match printed {
+        Some(_) => verdict::cost(smoke, same_work),
+        None => Judged::new("no printed value", ""),
+    };
+    let authors = |times: Authors, same_work| {
+        Cell::of(printed, Some(times.mean_ms), judged_cost(same_work)).spread(
+            Some(times.sd_ms),
+            "population sd",
+            times.kept,
+        )
+    };
+    let (step, sampling) = (state.step.as_ref(), state.sampling.as_ref());
+    let found = match quantity {
+        Quantity::St => sampling.map(|times| authors(times.st, true)),
+        Quantity::Ft => step.map(|times| authors(times.ft, own_batch)),
+        Quantity::Memory => step.and_then(|times| {
+            let gb = times.peak_bytes? as f64 / 1e9;
+            Some(Cell::of(printed, Some(gb), judged_cost(own_batch)))
+        }),
+        Quantity::Params => state.params.map(|count| {
+            let judged = match printed {
+                Some(printed) => verdict::parameters(printed, count, row.mode),
+                None => Judged::new("no printed value", ""),
+            };
+            Cell::of(printed, Some(count as f64 / 1e6), judged)
+        }),
+        Quantity::Bpd | Quantity::Nll => (!state.seeds.is_empty())
+            .then(|| likelihood_cell(plan, row, state, quantity))
+            .flatten(),
+    };
+    found.unwrap_or_else(|| missing(printed, state.status))
+}
+
+fn likelihood_cell(plan: &Plan, row: &Row, state: &RowState, quantity: Quantity) -> Option<Cell> {
+    let printed = row.paper.get(quantity)?;
+    let seeds: Vec<f64> = state
+        .seeds
+        .iter()
+        .filter_map(|seed| seed.test.as_ref())
+        .map(|test| match quantity {
+            Quantity::Bpd => verdict::mean_and_deviation(&test.bpd).0,
+            _ => verdict::mean_and_deviation(&test.nll_nats).0,
+        })
+        .collect();
+    let whole = plan.budget.limit.is_none();
+    let data = match whole {
+        true => state.data.clone(),
+        false => format!("a few images of {}", state.data),
+    };
+    let conditions = Conditions {
+        mode: row.mode,
+        data: &data,
+        own_data: state.own_data && whole,
+        complete: state.seeds.iter().all(|seed| seed.complete),
+    };
+    let judged = verdict::likelihood(printed, &seeds, conditions);
+    if seeds.is_empty() {
+        return Some(Cell::of(Some(printed), None, judged));
+    }
+    let (mean, sd) = verdict::mean_and_deviation(&seeds);
+    let cell = Cell::of(Some(printed), Some(mean), judged);
+    Some(cell.spread(sd, "sd over seeds", seeds.len()))
+}
+
+fn notes(budget: &Budget, state: &RowState) -> Vec<String> {
+    let mut notes = Vec::new();
+    if state.status == Status::NotRun {
+        return notes;
+    }
+    if let Some(error) = &state.error {
+        notes.push(format!("failed: {error}"));
+    }
+    if !state.own_data && !state.data.is_empty() {
+        notes.push(format!(
+            "the paper's images are not used, {} stand in: bits per dimension are not comparable",
+            state.data
+        ));
+    }
+    if let Some(limit) = state.clamp {
+        notes.push(format!(
+            "every weight clamped to ±{limit} after every step, as in the published code"
+        ));
+    }
+    for seed in &state.seeds {
+        let mut text = format!(
+            "seed {}: {} steps in {:.0} s",
+            seed.seed, seed.steps, seed.seconds
+        );
+        if let Some(test) = &seed.test {
+            text += &format!(
+                "; test split: {} images, {} dequantisation sample{} each",
+                test.images,
+                test.bpd.len(),
+                if budget.samples == 1 { "" } else { "s" }
+            );
+        }
+        if let Some(problem) = &seed.problem {
+            text += &format!("; {problem}");
+        }
+        notes.push(text);
+    }
+    if let Some(step) = &state.step {
+        notes.push(format!(
+            "memory: {}, less what was held before the model",
+            step.memory_is
+        ));
+    }
+    if let Some(problem) = state.sampling.as_ref().and_then(|s| s.problem.as_ref()) {
+        notes.push(format!(
+            "sampling times are those of a fresh model; the trained one: {problem}"
+        ));
+    }
+    notes
+}
+
+/// How far the rows stand in the order of the paper, column by column.
+pub(super) fn orders(plan: &Plan, states: &[(Row, RowState)]) -> Vec<Order> {
+    let mut orders = Vec::new();
+    for mode in [Mode::Faithful, Mode::Harness, Mode::HarnessWide] {
+        for quantity in [Quantity::Bpd, Quantity::St, Quantity::Ft, Quantity::Memory] {
+            let numbers: Vec<(f64, f64)> = states
+                .iter()
+                .filter(|(row, _)| row.mode == mode && !row.extra)
+                .filter_map(|(row, state)| {
+                    let cell = cell(plan, row, state, quantity);
+                    cell.paper.zip(cell.measured)
+                })
+                .collect();
+            let (same, pairs) = verdict::same_order(&numbers);
+            if pairs > 0 {
+                orders.push(Order {
+                    quantity: quantity.key().into(),
+                    mode: mode.text().into(),
+                    same,
+                    pairs,
+                });
+            }
+        }
+    }
+    orders
+}

@@ -1,0 +1,261 @@
+//! Times and memory by two protocols, side by side.
+//!
+//! | | the authors' | a sound one |
+//! |---|---|---|
+//! | sampling | 100 single draws, numbers 20 to 79 kept, mean and population deviation (ST) | 1 and 100 images a call, warm-up, median and distance of the quartiles |
+//! | forward | a whole training step, the first and last batches dropped (FT) | the forward pass and the training step, each by itself |
+//!
+//! In both the clock stops when the device has done its work. Latents are drawn inside the timed call, as in the
+//! published code (`inf/train/experiment.py`, lines 276 to 331 and 377 to 400).
+
+use super::Timings;
+use crate::data::{stream, uniform_noise, Purpose};
+use crate::ffi::peak;
+use crate::flows::Cx;
+use crate::models::{self, parameter_count, Flow, Latents};
+use crate::train::timing::{summary, wait};
+use crate::train::{build_model, signals, Learner, RunConfig};
+use crate::Result;
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+use tch::{Device, Kind, Tensor};
+
+/// A learning rate that leaves the parameters where they are, so that all steps do the same work.
+const STANDSTILL: f64 = 1e-9;
+
+/// The authors' statistic of a time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Authors {
+    /// Mean of the calls that were kept, ms.
+    pub mean_ms: f64,
+    /// Their population deviation, ms.
+    pub sd_ms: f64,
+    /// Calls kept.
+    pub kept: usize,
+    /// Calls made.
+    pub calls: usize,
+}
+
+impl Authors {
+    /// The statistic of `times` without the first and last `dropped`; of all if nothing would be left.
+    pub fn of(times: &[f64], dropped: usize) -> Self {
+        let kept = match times.len() > 2 * dropped {
+            true => &times[dropped..times.len() - dropped],
+            false => times,
+        };
+        let count = kept.len().max(1) as f64;
+        let mean = kept.iter().sum::<f64>() / count;
+        let variance = kept.iter().map(|t| (t - mean).powi(2)).sum::<f64>() / count;
+        Self {
+            mean_ms: mean,
+            sd_ms: variance.sqrt(),
+            kept: kept.len(),
+            calls: times.len(),
+        }
+    }
+}
+
+/// A time of the sound protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sound {
+    /// Median, ms.
+    pub median_ms: f64,
+    /// Distance of the quartiles, ms.
+    pub iqr_ms: f64,
+    /// Calls that count.
+    pub calls: usize,
+    /// Images of a call.
+    pub images: i64,
+}
+
+/// What a training step costs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepTimes {
+    /// Trainable parameters.
+    pub params: i64,
+    /// The authors' FT.
+    pub ft: Authors,
+    /// A training step.
+    pub step: Sound,
+    /// A forward pass without gradients.
+    pub forward: Sound,
+    /// Bytes: the peak of training steps less what was held before the model was built.
+    pub peak_bytes: Option<u64>,
+    /// What was measured as memory.
+    pub memory_is: String,
+}
+
+/// What sampling costs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SampleTimes {
+    /// The authors' ST.
+    pub st: Authors,
+    /// One image a call.
+    pub one: Sound,
+    /// Many images a call.
+    pub many: Sound,
+    /// Why there is nothing else: an inverse that did not converge.
+    pub problem: Option<String>,
+}
+
+/// Training step, forward pass and memory of a fresh model on random images; `None` if a signal asked to stop.
+///
+/// # Errors
+/// What the model reports, not enough memory among it.
+pub fn step_times(
+    config: &RunConfig,
+    device: Device,
+    timings: &Timings,
+) -> Result<Option<StepTimes>> {
+    peak::reset(device)?;
+    let before = peak::peak(device)?.mib;
+    let (mut model, vs) = build_model(config, device)?;
+    let params = parameter_count(&vs);
+    let [c, h, w] = config.model.image();
+    let images = config.train.batch_size as i64;
+    let mut rng = stream(config.seed, Purpose::Probe, 0);
+    let mut random = || uniform_noise(&mut rng, &[images, c, h, w], Kind::Float, device);
+    let (x, noise) = (random()?.f_mul_scalar(256.0)?.f_floor()?, random()?);
+    let cx = Cx {
+        noise: Some(&noise),
+        ..Cx::default()
+    };
+    tch::no_grad(|| model.initialize(&x, cx))?;
+    let mut learner = Learner::new(model, vs, &config.train)?;
+    let mut step = || learner.step(&x, &noise, STANDSTILL).map(drop);
+    let Some(authors) = calls(device, timings.steps, timings.seconds, &mut step)? else {
+        return Ok(None);
+    };
+    let Some(sound_step) = sound(device, timings, images, &mut step)? else {
+        return Ok(None);
+    };
+    let peak = peak::peak(device)?;
+    let model = learner.model.as_ref();
+    let mut forward = || tch::no_grad(|| model.log_prob(&x, cx)).map(drop);
+    let Some(forward) = sound(device, timings, images, &mut forward)? else {
+        return Ok(None);
+    };
+    Ok(Some(StepTimes {
+        params,
+        ft: Authors::of(&authors, timings.dropped),
+        step: sound_step,
+        forward,
+        peak_bytes: Some(((peak.mib - before).max(0.0) * f64::from(1 << 20)) as u64),
+        memory_is: peak.what.into(),
+    }))
+}
+
+/// Sampling with a trained model; `None` if a signal asked to stop.
+///
+/// # Errors
+/// What the model reports.
+pub fn sample_times(
+    model: &dyn Flow,
+    device: Device,
+    timings: &Timings,
+) -> Result<Option<SampleTimes>> {
+    let draw = |images: i64| {
+        let latents = latents(model, images, device)?;
+        tch::no_grad(|| models::sample(model, &latents, 1.0)).map(drop)
+    };
+    let Some(draws) = calls(device, timings.draws, timings.seconds, &mut || draw(1))? else {
+        return Ok(None);
+    };
+    let Some(one) = sound(device, timings, 1, &mut || draw(1))? else {
+        return Ok(None);
+    };
+    let many = timings.many;
+    let Some(many) = sound(device, timings, many, &mut || draw(many))? else {
+        return Ok(None);
+    };
+    Ok(Some(SampleTimes {
+        st: Authors::of(&draws, draws.len() / 5),
+        one,
+        many,
+        problem: None,
+    }))
+}
+
+/// Latents from libtorch's own generator on the device, as the published code draws them.
+fn latents(model: &dyn Flow, images: i64, device: Device) -> Result<Latents> {
+    let shapes = model.latent_shapes().into_iter();
+    let drawn = shapes.map(|[c, h, w]| Tensor::f_randn([images, c, h, w], (Kind::Float, device)));
+    Ok(Latents(drawn.collect::<std::result::Result<_, _>>()?))
+}
+
+/// Milliseconds of `count` calls, fewer after `seconds` but at least three; `None` if a signal asked to stop.
+fn calls(
+    device: Device,
+    count: usize,
+    seconds: f64,
+    call: &mut dyn FnMut() -> Result<()>,
+) -> Result<Option<Vec<f64>>> {
+    let mut times = Vec::with_capacity(count);
+    let began = Instant::now();
+    while times.len() < count && (times.len() < 3 || began.elapsed().as_secs_f64() < seconds) {
+        if signals::stop_requested() {
+            return Ok(None);
+        }
+        wait(device);
+        let started = Instant::now();
+        call()?;
+        wait(device);
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(Some(times))
+}
+
+fn sound(
+    device: Device,
+    timings: &Timings,
+    images: i64,
+    call: &mut dyn FnMut() -> Result<()>,
+) -> Result<Option<Sound>> {
+    // the calls of the authors' protocol, just made, have warmed up much already
+    if calls(device, timings.warm_up, timings.seconds / 5.0, call)?.is_none() {
+        return Ok(None);
+    }
+    let Some(times) = calls(device, timings.calls, timings.seconds, call)? else {
+        return Ok(None);
+    };
+    let count = times.len();
+    let timing = summary(times);
+    Ok(Some(Sound {
+        median_ms: timing.median_ms,
+        iqr_ms: timing.iqr_ms,
+        calls: count,
+        images,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authors_drop_by_position_and_divide_by_the_count() {
+        let mut times = vec![9.0; 100];
+        times[..20].fill(1000.0);
+        times[80..].fill(0.0);
+        times[20] = 69.0;
+        let st = Authors::of(&times, 20);
+        assert_eq!((st.kept, st.calls, st.mean_ms), (60, 100, 10.0));
+        // one call 59 away, 59 calls 1 away from the mean
+        let variance = (59.0 * 59.0 + 59.0) / 60.0;
+        assert!((st.sd_ms - f64::sqrt(variance)).abs() < 1e-12);
+        assert_eq!(Authors::of(&[4.0, 6.0], 1).mean_ms, 5.0);
+    }
+
+    #[test]
+    fn slow_calls_are_made_three_times_and_their_errors_come_out() {
+        let mut made = 0;
+        let times = calls(Device::Cpu, 50, 0.0, &mut || {
+            made += 1;
+            Ok(())
+        });
+        assert_eq!(times.unwrap().unwrap().len(), 3);
+        assert_eq!(made, 3);
+        let mut fails = || Err(crate::Error::config("no"));
+        assert!(calls(Device::Cpu, 5, 1.0, &mut fails).is_err());
+    }
+}

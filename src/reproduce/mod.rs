@@ -1,0 +1,44 @@
+//! The paper's tables, measured again: every row trained, evaluated, sampled and timed, and the numbers set beside the
+//! printed ones.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `paper` | [`Table`], [`Quantity`]: what the paper prints, and where it contradicts itself |
+//! | `rows` | [`Row`]: the presets that stand for the rows of a table |
+//! | `budget`, `plan` | [`Budget`], [`Plan`]: how much is spent on a row; what a result folder was begun with |
+//! | `measure` | both protocols of timing, side by side |
+//! | `run`, `state` | one row from its first step to its last number, and what is kept of it on the disk |
+//! | `cells` | what stands in the cells of a row |
+//! | `verdict` | what may be said of a number beside a printed one, and why |
+//! | `report`, `markdown`, `html`, `plots` | [`Report`]: `report.json`, `report.md`, `report.html` and the pictures |
+//!
+//! A result folder holds `plan.json`, the reports, `plots/`, and for every row `rows/ROW/` with `state.json` and a run
+//! folder `seed-S` for each seed. All of it is written in one piece or not at all, so a stopped command goes on where it
+//! was when it is called again.
+//!
+//! Source: Nagar, Varma, *Inverse-Flow*, 2025, <https://arxiv.org/abs/2410.14634>.
+
+mod budget;
+mod cells;
+mod html;
+mod markdown;
+pub mod measure;
+mod paper;
+mod plan;
+mod plots;
+mod report;
+mod rows;
+mod run;
+mod state;
+pub mod verdict;
+
+pub use budget::{Budget, BudgetName, Timings};
+pub use html::html;
+pub use markdown::markdown;
+pub use paper::{PaperRow, Printed, Quantity, Table};
+pub use plan::{Environment, Plan};
+pub use plots::draw;
+pub use report::{Cell, Report, RowReport};
+pub use rows::{rows, select, Mode, Row};
+pub use run::run_row;
+pub use state::{RowState, SeedState, Status, Test};

@@ -1,0 +1,145 @@
+//! What a result folder was begun with.
+
+use super::{Budget, Table};
+use crate::weights::replace_file;
+use crate::{Error, Result};
+use serde::{de::DeserializeOwned, Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The machine and the program that a number comes from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// The processor or card that the row ran on, in one line.
+    pub hardware: String,
+    /// The commit of the checkout, with `+changes` if files differ from it.
+    pub commit: String,
+    /// Further facts by name: driver, libtorch, program, system.
+    pub facts: Vec<(String, String)>,
+}
+
+/// All that the rows of a result folder have in common; it cannot be changed once there are results.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The table.
+    pub table: Table,
+    /// What a row gets.
+    pub budget: Budget,
+    /// Whether the published code's clamp of the weights is on.
+    pub clamp: bool,
+    /// `auto`, `cpu`, `cuda` or `cuda:i`.
+    pub device: String,
+    /// CPU threads; all cores if `None`.
+    pub threads: Option<i32>,
+    /// Folder of the data files.
+    pub data_dir: PathBuf,
+}
+
+impl Plan {
+    /// Writes the plan into `dir`, or checks that the one that is there is the same.
+    ///
+    /// # Errors
+    /// Another plan, a folder with something else in it, or one that cannot be written.
+    pub fn settle(&self, dir: &Path) -> Result<()> {
+        if let Some(old) = Self::read(dir)? {
+            if old != *self {
+                let problem = format!(
+                    "holds results of {} ({}, {}, {}{}): choose another --out, or give the same settings",
+                    old.table,
+                    old.budget.text(),
+                    old.device,
+                    old.data_dir.display(),
+                    if old.clamp { ", clamped" } else { "" },
+                );
+                return Err(Error::file(dir, problem));
+            }
+            return Ok(());
+        }
+        let empty = |entries: std::fs::ReadDir| entries.count() == 0;
+        if dir.exists() && !std::fs::read_dir(dir).is_ok_and(empty) {
+            let problem = "is not empty and holds no results: choose another folder for --out";
+            return Err(Error::file(dir, problem));
+        }
+        write_json(&dir.join("plan.json"), self)
+    }
+
+    /// The plan of a folder, if it has one.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(dir: &Path) -> Result<Option<Self>> {
+        read_json(&dir.join("plan.json"))
+    }
+
+    /// The folder of a row.
+    pub fn row_dir(dir: &Path, row: &str) -> PathBuf {
+        dir.join("rows").join(row)
+    }
+}
+
+/// Writes a file in one piece; its folder is made if need be.
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|err| Error::file(path, err))?;
+    write_text(path, &(text + "\n"))
+}
+
+/// Writes a file in one piece; its folder is made if need be.
+pub(super) fn write_text(path: &Path, text: &str) -> Result<()> {
+    let failed = |err: std::io::Error| Error::file(path, format!("cannot be written: {err}"));
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    replace_file(path, text.as_bytes())
+}
+
+/// Reads what [`write_json`] wrote, if it is there.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(path).map_err(|err| Error::file(path, err))?;
+    let value = serde_json::from_str(&text);
+    value.map(Some).map_err(|err| {
+        Error::file(
+            path,
+            format!("is not what this program writes ({err}): remove it"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::BudgetName;
+    use super::*;
+
+    fn plan(budget: BudgetName) -> Plan {
+        Plan {
+            table: Table::Table3,
+            budget: Budget::new(budget, Table::Table3).unwrap(),
+            clamp: false,
+            device: "cpu".into(),
+            threads: None,
+            data_dir: "data".into(),
+        }
+    }
+
+    #[test]
+    fn a_folder_keeps_its_plan_and_refuses_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("new/out");
+        plan(BudgetName::Smoke).settle(&out).unwrap();
+        plan(BudgetName::Smoke).settle(&out).unwrap();
+        let message = plan(BudgetName::Full).settle(&out).unwrap_err().to_string();
+        assert!(
+            message.contains("smoke") && message.contains("--out"),
+            "{message}"
+        );
+        assert_eq!(Plan::read(&out).unwrap(), Some(plan(BudgetName::Smoke)));
+    }
+
+    #[test]
+    fn a_folder_with_other_files_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("thesis.tex"), "x").unwrap();
+        assert!(plan(BudgetName::Smoke).settle(dir.path()).is_err());
+    }
+}

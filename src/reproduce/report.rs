@@ -1,0 +1,188 @@
+//! `report.json`: every cell of a table with what is printed, what was measured, and what may be said of the two.
+
+use super::cells::{orders, row_report};
+use super::plan::{write_json, write_text};
+use super::{html, markdown, rows, BudgetName, Environment, Plan, Row, RowState, Status};
+use crate::Result;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A measured number beside a printed one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// What the paper prints.
+    pub paper: Option<f64>,
+    /// What it prints after ±.
+    pub paper_sd: Option<f64>,
+    /// What was measured here: a mean, or a median where `spread_is` says iqr.
+    pub measured: Option<f64>,
+    /// How far single values lie from it.
+    pub spread: Option<f64>,
+    /// What `spread` is.
+    pub spread_is: String,
+    /// Values that went into it.
+    pub n: usize,
+    /// `measured / paper`.
+    pub ratio: Option<f64>,
+    /// In one or two words.
+    pub verdict: String,
+    /// What the verdict rests on.
+    pub basis: String,
+}
+
+/// One row of a report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RowReport {
+    /// Name of the row.
+    pub row: String,
+    /// The configuration it starts from.
+    pub preset: String,
+    /// Its backbone, in words.
+    pub mode: String,
+    /// `done`, `interrupted`, `failed` or `not run`.
+    pub status: String,
+    /// Cells by key: the paper's columns, then those of the sound protocol.
+    pub cells: BTreeMap<String, Cell>,
+    /// Data in use.
+    pub data: String,
+    /// Images of a training step.
+    pub batch_size: usize,
+    /// Magnitude that the weights were clamped to; `None` if they were not.
+    pub clamp: Option<f64>,
+    /// Seconds of all calls together.
+    pub wall_seconds: f64,
+    /// What the numbers come from.
+    pub environment: Environment,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// How much of the paper's order of the methods was found again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    /// Key of the column.
+    pub quantity: String,
+    /// Backbone of the rows, in words.
+    pub mode: String,
+    /// Pairs of rows in the order of the paper.
+    pub same: usize,
+    /// Pairs of rows.
+    pub pairs: usize,
+}
+
+/// A table measured again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Name of the table.
+    pub table: String,
+    /// What it compares.
+    pub title: String,
+    /// What a row was given.
+    pub budget: String,
+    /// Name of that budget.
+    pub budget_name: BudgetName,
+    /// What it ran on.
+    pub hardware: String,
+    /// The commit of the checkout.
+    pub commit: String,
+    /// Versions and the like, by name.
+    pub facts: Vec<(String, String)>,
+    /// Whether the published code's clamp of the weights was on.
+    pub clamp: bool,
+    /// Seconds of all rows together.
+    pub wall_seconds: f64,
+    /// The rows.
+    pub rows: Vec<RowReport>,
+    /// The order of the methods.
+    pub orders: Vec<Order>,
+    /// Where the printed table contradicts itself.
+    pub inconsistencies: Vec<String>,
+}
+
+/// Keys of the sound protocol with their headings.
+pub(super) const SOUND: [(&str, &str); 4] = [
+    ("sample_1_ms", "sample 1"),
+    ("sample_100_ms", "sample 100"),
+    ("forward_ms", "forward pass"),
+    ("step_ms", "training step"),
+];
+
+impl Report {
+    /// The report of what is in a result folder; `here` stands in while no row has run.
+    ///
+    /// # Errors
+    /// A file of the folder cannot be read.
+    pub fn read(plan: &Plan, dir: &Path, here: &Environment) -> Result<Self> {
+        let mut states = Vec::new();
+        for row in rows(plan.table) {
+            let state = RowState::read(dir, &row.name)?;
+            // extra rows are in the report once they have been asked for
+            if !row.extra || state.status != Status::NotRun {
+                states.push((row, state));
+            }
+        }
+        Ok(Self::of(plan, &states, here))
+    }
+
+    /// Writes `report.json` and `report.md`.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn write_numbers(&self, dir: &Path) -> Result<()> {
+        write_json(&dir.join("report.json"), self)?;
+        write_text(&dir.join("report.md"), &markdown(self))
+    }
+
+    /// Writes `report.html` with the pictures that are in the folder.
+    ///
+    /// # Errors
+    /// A picture cannot be read, or the page not be written.
+    pub fn write_page(&self, dir: &Path) -> Result<()> {
+        write_text(&dir.join("report.html"), &html(self, dir)?)
+    }
+
+    /// The report of rows with their states.
+    pub fn of(plan: &Plan, states: &[(Row, RowState)], here: &Environment) -> Self {
+        let ran = || {
+            states
+                .iter()
+                .filter(|(_, state)| state.status != Status::NotRun)
+        };
+        let joined = |of: fn(&Environment) -> &String| {
+            let mut all: Vec<&String> = ran().map(|(_, state)| of(&state.environment)).collect();
+            all.dedup();
+            match all.as_slice() {
+                [] => of(here).clone(),
+                all => all
+                    .iter()
+                    .map(|text| text.as_str())
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            }
+        };
+        let last = ran().next_back().map_or(here, |(_, state)| &state.environment);
+        Self {
+            table: plan.table.to_string(),
+            title: plan.table.title().into(),
+            budget: plan.budget.text(),
+            budget_name: plan.budget.name,
+            hardware: joined(|environment| &environment.hardware),
+            commit: joined(|environment| &environment.commit),
+            facts: last.facts.clone(),
+            clamp: plan.clamp,
+            wall_seconds: states.iter().map(|(_, state)| state.wall_seconds).sum(),
+            rows: states
+                .iter()
+                .map(|(row, state)| row_report(plan, row, state))
+                .collect(),
+            orders: orders(plan, states),
+            inconsistencies: plan
+                .table
+                .inconsistencies()
+                .iter()
+                .map(|&s| s.into())
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The presets that stand for the rows of a table.
+
+use super::{PaperRow, Table};
+use crate::train::presets;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// What a row is compared on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// The method's own backbone and recipe, as published.
+    Faithful,
+    /// The backbone and recipe that all methods have in common, small coupling net.
+    Harness,
+    /// The same with the wide coupling net.
+    HarnessWide,
+}
+
+impl Mode {
+    /// The end of the names of its rows.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Faithful => "",
+            Self::Harness => "-harness",
+            Self::HarnessWide => "-harness-wide",
+        }
+    }
+
+    /// For reports.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Faithful => "as published",
+            Self::Harness => "common backbone, small coupling",
+            Self::HarnessWide => "common backbone, wide coupling",
+        }
+    }
+}
+
+/// A row to measure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Its name, for `--row` and as a folder.
+    pub name: String,
+    /// The configuration it starts from.
+    pub preset: String,
+    /// What it is compared on.
+    pub mode: Mode,
+    /// The printed row of the same method or size.
+    pub paper: PaperRow,
+    /// Measured only when asked for by name.
+    pub extra: bool,
+}
+
+/// Further settings of a method that its count leaves open.
+const ALTERNATIVES: [(&str, &str); 3] = [
+    ("cinc-quad", "cinc"),
+    ("macow-16", "macow"),
+    ("woodbury-w", "woodbury"),
+];
+
+/// All rows of a table: those of the paper as published, then on the common backbone.
+pub fn rows(table: Table) -> Vec<Row> {
+    let modes: &[(Mode, bool)] = match table {
+        Table::Table3 => &[
+            (Mode::Faithful, false),
+            (Mode::Harness, false),
+            (Mode::HarnessWide, false),
+        ],
+        Table::Table6 => &[
+            (Mode::Faithful, false),
+            (Mode::Harness, false),
+            (Mode::HarnessWide, true),
+        ],
+        Table::Table7 | Table::Table9 | Table::Table10 => &[(Mode::Faithful, false)],
+    };
+    let known: Vec<_> = presets::all()
+        .into_iter()
+        .map(|preset| preset.name)
+        .collect();
+    let mut rows = Vec::new();
+    for &(mode, extra) in modes {
+        for paper in table.paper() {
+            let name = format!("{}{}", paper.name, mode.suffix());
+            let preset = format!("{table}/{name}");
+            // MintNet has no place on the common backbone
+            if known.contains(&preset) {
+                rows.push(Row {
+                    name,
+                    preset,
+                    mode,
+                    paper,
+                    extra,
+                });
+            }
+        }
+    }
+    for (name, method) in ALTERNATIVES {
+        let preset = format!("{table}/{name}");
+        let paper = table.paper().into_iter().find(|row| row.name == method);
+        if let (true, Some(paper)) = (known.contains(&preset), paper) {
+            rows.push(Row {
+                name: name.into(),
+                preset,
+                mode: Mode::Faithful,
+                paper,
+                extra: true,
+            });
+        }
+    }
+    rows
+}
+
+/// The rows called `names`, in the order of the table; without names all but the extra ones.
+///
+/// # Errors
+/// A name that no row has; the message lists those there are.
+pub fn select(table: Table, names: &[String]) -> Result<Vec<Row>> {
+    let all = rows(table);
+    if let Some(wrong) = names
+        .iter()
+        .find(|name| all.iter().all(|row| row.name != **name))
+    {
+        let known: Vec<_> = all.iter().map(|row| row.name.as_str()).collect();
+        return Err(Error::config(format!(
+            "{table} has no row `{wrong}`; there are: {}",
+            known.join(", ")
+        )));
+    }
+    let chosen = |row: &Row| match names {
+        [] => !row.extra,
+        names => names.contains(&row.name),
+    };
+    Ok(all.into_iter().filter(chosen).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_printed_row_is_there_and_every_preset_exists() {
+        for table in Table::ALL {
+            let rows = rows(table);
+            for paper in table.paper() {
+                assert!(
+                    rows.iter().any(|row| row.name == paper.name),
+                    "{table} {}",
+                    paper.name
+                );
+            }
+            for row in &rows {
+                presets::by_name(&row.preset).unwrap();
+            }
+        }
+        let count = |table| select(table, &[]).unwrap().len();
+        // MintNet stands on its own backbone only
+        assert_eq!(Table::ALL.map(count), [5 + 4 + 4, 8 + 7, 5, 8, 6]);
+    }
+
+    #[test]
+    fn rows_are_chosen_by_name_and_an_unknown_one_is_answered_with_all() {
+        let names = ["macow-16".to_owned(), "snf".to_owned()];
+        let chosen = select(Table::Table6, &names).unwrap();
+        let chosen: Vec<_> = chosen.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(chosen, ["snf", "macow-16"]);
+        let message = select(Table::Table7, &names).unwrap_err().to_string();
+        assert!(message.contains("256"), "{message}");
+    }
+}

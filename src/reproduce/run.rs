@@ -1,0 +1,244 @@
+//! One row: build, time the training step, train, evaluate, time the sampling; each part once.
+
+use super::measure::{sample_times, step_times, SampleTimes};
+use super::{BudgetName, Environment, Mode, Plan, Row, RowState, SeedState, Status, Test};
+use crate::data::{load_split, DataConfig, DataName, Split};
+use crate::flows::Cx;
+use crate::train::{
+    build_model, find_checkpoint, load_model, presets, signals, Checkpoint, Dequantize,
+    DeviceChoice, Evaluation, Outcome, RunConfig, RunDir, Trainer,
+};
+use crate::{Error, Result};
+use std::path::Path;
+use std::time::Instant;
+use tch::{Device, Kind, Tensor};
+
+/// Runs what is missing of a row and keeps every number in its folder. An error of the row becomes part of its state;
+/// a signal leaves it interrupted.
+///
+/// # Errors
+/// Its folder cannot be read or written.
+pub fn run_row(
+    plan: &Plan,
+    row: &Row,
+    dir: &Path,
+    environment: Environment,
+    quiet: bool,
+) -> Result<RowState> {
+    let mut state = RowState::read(dir, &row.name)?;
+    if state.status == Status::Done {
+        return Ok(state);
+    }
+    let started = Instant::now();
+    let before = state.wall_seconds;
+    state.status = Status::Interrupted;
+    state.preset.clone_from(&row.preset);
+    state.environment = environment;
+    state.error = None;
+    let mut work = Work {
+        plan,
+        row,
+        dir,
+        quiet,
+        started,
+        before,
+    };
+    let outcome = work.run(&mut state);
+    match outcome {
+        Ok(true) => state.status = Status::Done,
+        Ok(false) => {}
+        Err(err) => {
+            state.status = Status::Failed;
+            state.error = Some(err.to_string());
+        }
+    }
+    work.keep(&mut state)?;
+    Ok(state)
+}
+
+struct Work<'a> {
+    plan: &'a Plan,
+    row: &'a Row,
+    dir: &'a Path,
+    quiet: bool,
+    started: Instant,
+    before: f64,
+}
+
+impl Work<'_> {
+    fn keep(&mut self, state: &mut RowState) -> Result<()> {
+        state.wall_seconds = self.before + self.started.elapsed().as_secs_f64();
+        state.write(self.dir, &self.row.name)
+    }
+
+    /// Whether all is done; not so if a signal asked to stop.
+    fn run(&mut self, state: &mut RowState) -> Result<bool> {
+        let device = self.plan.device.parse::<DeviceChoice>()?.pick()?.device;
+        let config = self.config(state)?;
+        let timings = &self.plan.budget.timings;
+        if state.step.is_none() {
+            state.step = step_times(&config, device, timings)?;
+            state.params = state.step.as_ref().map(|step| step.params);
+            self.keep(state)?;
+        }
+        for seed in 0..self.plan.budget.seeds {
+            if signals::stop_requested() {
+                return Ok(false);
+            }
+            if state.seeds.iter().any(|done| done.seed == seed) {
+                continue;
+            }
+            let config = RunConfig {
+                seed,
+                ..config.clone()
+            };
+            match self.train(config, device)? {
+                Some(done) => state.seeds.push(done),
+                None => return Ok(false),
+            }
+            self.keep(state)?;
+        }
+        if state.sampling.is_none() {
+            state.sampling = self.sampling(&config, device)?;
+            self.keep(state)?;
+        }
+        Ok(state.sampling.is_some())
+    }
+
+    /// The configuration of the row's runs: the preset, cut down to the budget, on the data that are there.
+    fn config(&self, state: &mut RowState) -> Result<RunConfig> {
+        let mut config = presets::by_name(&self.row.preset)?;
+        self.plan.budget.apply(self.row, &mut config);
+        config.train.device.clone_from(&self.plan.device);
+        config.data.dir.clone_from(&self.plan.data_dir);
+        if self.plan.clamp && self.row.mode == Mode::Faithful {
+            config.train.clamp_weights = clamp(&self.row.preset);
+        }
+        state.clamp = config.train.clamp_weights;
+        state.own_data = !matches!(config.data.name, DataName::Noise(_));
+        if let Err(missing) = present(&config.data) {
+            if self.plan.budget.name != BudgetName::Smoke {
+                return Err(missing);
+            }
+            state.own_data = false;
+            config.data.name = match config.data.name {
+                DataName::Mnist => DataName::Glyphs,
+                other => DataName::Noise(other.chw()[1] as u16),
+            };
+        }
+        state.data = config.data.name.to_string();
+        state.batch_size = config.train.batch_size;
+        Ok(config)
+    }
+
+    fn train(&self, config: RunConfig, device: Device) -> Result<Option<SeedState>> {
+        let seed = config.seed;
+        let root = Plan::row_dir(self.dir, &self.row.name).join(format!("seed-{seed}"));
+        let mut trainer = match root.join("checkpoints/last.safetensors").exists() {
+            true => Trainer::resume(RunDir::open(&root)?, self.quiet, |_| {})?,
+            false => {
+                if root.exists() {
+                    // a run that was stopped before its first checkpoint
+                    std::fs::remove_dir_all(&root).map_err(|err| Error::file(&root, err))?;
+                }
+                Trainer::new(config.clone(), &root, false, self.quiet)?
+            }
+        };
+        let problem = match trainer.run() {
+            Ok(Outcome::Interrupted) => return Ok(None),
+            Ok(Outcome::Finished) => None,
+            Err(err @ Error::Diverged(_)) => Some(err.to_string()),
+            Err(err) => return Err(err),
+        };
+        let progress = trainer.progress();
+        drop(trainer);
+        let t = &config.train;
+        let reached = t.target_bpd.zip(progress.best_bpd);
+        Ok(Some(SeedState {
+            seed,
+            steps: progress.step,
+            seconds: progress.seconds,
+            val_bpd: progress.best_bpd,
+            complete: progress.epoch > t.epochs || reached.is_some_and(|(goal, best)| best <= goal),
+            test: self.test(&root, &config, device)?,
+            problem,
+        }))
+    }
+
+    /// The untouched test split, once for every dequantisation sample.
+    fn test(&self, root: &Path, config: &RunConfig, device: Device) -> Result<Option<Test>> {
+        let (model, _vs) = load_model(&Checkpoint::open(&find_checkpoint(root)?)?, device)?;
+        let data = load_split(&config.data, config.seed, Split::Test)?;
+        let mut test = Test {
+            images: data.len(),
+            bpd: Vec::new(),
+            nll_nats: Vec::new(),
+        };
+        for sample in 0..self.plan.budget.samples {
+            let evaluation = Evaluation {
+                batch_size: config.train.batch_size,
+                dequantize: Dequantize::Uniform,
+                seed: sample,
+                device,
+            };
+            let likelihood = evaluation.likelihood(model.as_ref(), &data)?;
+            if !likelihood.bpd.is_finite() {
+                return Ok(None);
+            }
+            test.bpd.push(likelihood.bpd);
+            test.nll_nats.push(likelihood.nll_nats);
+        }
+        Ok(Some(test))
+    }
+
+    /// Sampling with the model of the first seed.
+    fn sampling(&self, config: &RunConfig, device: Device) -> Result<Option<SampleTimes>> {
+        let root = Plan::row_dir(self.dir, &self.row.name).join("seed-0");
+        let (model, _vs) = load_model(&Checkpoint::open(&find_checkpoint(&root)?)?, device)?;
+        let timings = &self.plan.budget.timings;
+        match sample_times(model.as_ref(), device, timings) {
+            // a trained model that cannot be inverted is a result: what sampling costs is told by a fresh one
+            Err(err @ (Error::NotConverged { .. } | Error::Singular { .. })) => {
+                let mut times = self.fresh_sampling(config, device)?;
+                if let Some(times) = &mut times {
+                    times.problem = Some(err.to_string());
+                }
+                Ok(times)
+            }
+            times => times,
+        }
+    }
+
+    fn fresh_sampling(&self, config: &RunConfig, device: Device) -> Result<Option<SampleTimes>> {
+        let (mut model, _vs) = build_model(config, device)?;
+        let [c, h, w] = config.model.image();
+        let x = Tensor::f_rand([8, c, h, w], (Kind::Float, device))?;
+        let x = x.f_mul_scalar(255.0)?.f_floor()?;
+        tch::no_grad(|| model.initialize(&x, Cx::default()))?;
+        sample_times(model.as_ref(), device, &self.plan.budget.timings)
+    }
+}
+
+/// Whether every split of a data set can be read.
+fn present(data: &DataConfig) -> Result<()> {
+    let one = DataConfig {
+        limit: Some(1),
+        ..data.clone()
+    };
+    for split in [Split::Train, Split::Val, Split::Test] {
+        load_split(&one, 0, split)?;
+    }
+    Ok(())
+}
+
+/// What the published code clamps every parameter to (`grad_clip` in its configurations, applied to the weights); the
+/// methods of other code are not clamped.
+fn clamp(preset: &str) -> Option<f64> {
+    match preset {
+        "table3/inverse-flow" | "table6/inverse-flow" => Some(0.01),
+        "table3/finc" | "table3/snf" | "table3/emerging" => Some(0.01),
+        "table6/finc" | "table6/snf" => Some(0.001),
+        preset if preset.starts_with("table10/") => Some(0.01),
+        _ => None,
+    }
+}

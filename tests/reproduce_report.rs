@@ -1,0 +1,179 @@
+//! Reports of results that are made up: what stands in a cell, and what may be said of it.
+
+use inverse_flow::reproduce::measure::{Authors, SampleTimes, Sound, StepTimes};
+use inverse_flow::reproduce::{
+    markdown, rows, Budget, BudgetName, Environment, Plan, Report, Row, RowState, SeedState,
+    Status, Table, Test,
+};
+
+fn plan(table: Table, budget: BudgetName) -> Plan {
+    Plan {
+        table,
+        budget: Budget::new(budget, table).unwrap(),
+        clamp: false,
+        device: "cpu".into(),
+        threads: None,
+        data_dir: "data".into(),
+    }
+}
+
+fn sound(ms: f64, images: i64) -> Sound {
+    Sound {
+        median_ms: ms,
+        iqr_ms: 0.1 * ms,
+        calls: 50,
+        images,
+    }
+}
+
+/// A finished row with these bits per dimension of its seeds and this sampling time.
+fn done(row: &Row, bpd: &[f64], st: f64, complete: bool) -> RowState {
+    let seeds = bpd.iter().enumerate().map(|(seed, &bpd)| SeedState {
+        seed: seed as u64,
+        steps: 100,
+        seconds: 60.0,
+        val_bpd: Some(bpd),
+        complete,
+        test: Some(Test {
+            images: 10_000,
+            bpd: vec![bpd],
+            nll_nats: vec![bpd * 784.0 * std::f64::consts::LN_2],
+        }),
+        problem: None,
+    });
+    RowState {
+        status: Status::Done,
+        preset: row.preset.clone(),
+        params: Some(1_640_968),
+        batch_size: 100,
+        data: "mnist".into(),
+        own_data: true,
+        clamp: Some(0.01),
+        step: Some(StepTimes {
+            params: 1_640_968,
+            ft: Authors::of(&[500.0; 60], 10),
+            step: sound(490.0, 100),
+            forward: sound(200.0, 100),
+            peak_bytes: Some(2_000_000_000),
+            memory_is: "resident".into(),
+        }),
+        seeds: seeds.collect(),
+        sampling: Some(SampleTimes {
+            st: Authors::of(&[st; 100], 20),
+            one: sound(st, 1),
+            many: sound(10.0 * st, 100),
+            problem: None,
+        }),
+        environment: Environment {
+            hardware: "a card".into(),
+            commit: "abc".into(),
+            facts: vec![("libtorch".into(), "2.11.0".into())],
+        },
+        ..RowState::default()
+    }
+}
+
+fn report(table: Table, budget: BudgetName, fill: impl Fn(&Row) -> RowState) -> Report {
+    let states: Vec<_> = rows(table)
+        .into_iter()
+        .map(|row| {
+            let state = fill(&row);
+            (row, state)
+        })
+        .collect();
+    Report::of(&plan(table, budget), &states, &Environment::default())
+}
+
+#[test]
+fn cells_hold_paper_measurement_ratio_verdict_and_basis() {
+    let report = report(Table::Table3, BudgetName::Full, |row| {
+        match row.name.as_str() {
+            "inverse-flow" => done(row, &[1.30, 1.32, 1.34], 26.0, true),
+            "snf" => done(row, &[1.50], 99.0, false),
+            _ => RowState::default(),
+        }
+    });
+    let cell = |row: &str, key: &str| {
+        let row = report.rows.iter().find(|own| own.row == row).unwrap();
+        row.cells[key].clone()
+    };
+    let bpd = cell("inverse-flow", "bpd");
+    assert_eq!(
+        (bpd.paper, bpd.n, bpd.verdict.as_str()),
+        (Some(1.31), 3, "agrees")
+    );
+    assert!((bpd.spread.unwrap() - 0.02).abs() < 1e-12 && bpd.spread_is == "sd over seeds");
+    let st = cell("inverse-flow", "st_ms");
+    assert_eq!(
+        (st.ratio, st.n, st.verdict.as_str()),
+        (Some(0.5), 60, "ratio only")
+    );
+    assert_eq!(cell("snf", "bpd").verdict, "budget too small");
+    assert_eq!(cell("snf", "params_m").verdict, "differs");
+    assert_eq!(cell("emerging", "bpd").verdict, "not run");
+    // both rows as published: the faster one is the faster one in the paper
+    let order = report
+        .orders
+        .iter()
+        .find(|order| order.quantity == "st_ms")
+        .unwrap();
+    assert_eq!((order.same, order.pairs), (1, 1));
+    assert_eq!(
+        (report.hardware.as_str(), report.commit.as_str()),
+        ("a card", "abc")
+    );
+
+    let text = markdown(&report);
+    for expected in [
+        "| inverse-flow | BPD | 1.31 | 1.32 ± 0.02 | 3 | 1.008× | agrees |",
+        "not run",
+        "clamped to ±0.01",
+        "10000 images, 1 dequantisation sample",
+        "1.205 for FInC Flow",
+        "libtorch: 2.11.0",
+    ] {
+        assert!(text.contains(expected), "{expected} in\n{text}");
+    }
+}
+
+#[test]
+fn a_smoke_run_is_never_compared() {
+    let report = report(Table::Table3, BudgetName::Smoke, |row| {
+        done(row, &[1.31], 52.0, true)
+    });
+    for row in &report.rows {
+        for key in ["bpd", "nll_nats"] {
+            assert_eq!(
+                row.cells[key].verdict, "not comparable",
+                "{} {key}",
+                row.row
+            );
+        }
+        assert_eq!(row.cells["st_ms"].verdict, "smoke");
+    }
+}
+
+#[test]
+fn a_report_survives_json_and_says_why_a_row_failed() {
+    let report = report(Table::Table7, BudgetName::Full, |row| {
+        match row.name.as_str() {
+            "256" => RowState {
+                status: Status::Failed,
+                error: Some("out of memory".into()),
+                ..RowState::default()
+            },
+            _ => RowState::default(),
+        }
+    });
+    let text = serde_json::to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    let failed = report.rows.iter().find(|row| row.row == "256").unwrap();
+    assert_eq!(
+        (
+            failed.status.as_str(),
+            failed.cells["ft_ms"].verdict.as_str()
+        ),
+        ("failed", "failed")
+    );
+    assert!(markdown(&report).contains("failed: out of memory"));
+}
