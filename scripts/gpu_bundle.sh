@@ -54,7 +54,13 @@ compgen -G "$bundle/tests/*" >/dev/null || note "no test is called cuda_*: the b
 
 cp scripts/lib.sh scripts/versions.sh scripts/gpu_check.sh "$bundle/scripts/"
 [ ! -d kernels ] || cp -r kernels "$bundle/kernels"
-[ ! -d tests/python ] || cp -r tests/python/. "$bundle/python/"
+# the Python tests find package, fixtures and pages where the source tree has them; TorchScript files would need cargo
+mkdir -p "$bundle/checks/python" "$bundle/tests/fixtures" "$bundle/docs"
+cp tests/python/test_operator.py tests/python/test_package.py "$bundle/checks/python/"
+cp -r python/. "$bundle/python/"
+cp tests/fixtures/inv_conv.json "$bundle/tests/fixtures/"
+cp README.md "$bundle/"
+cp docs/python.md "$bundle/docs/"
 
 commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 git diff --quiet HEAD 2>/dev/null || commit=$commit-modified

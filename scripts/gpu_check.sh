@@ -87,20 +87,20 @@ skip() {
 check doctor 30 doctor.json "$program" doctor --json
 
 for test in tests/*; do
-  [ -x "$test" ] || continue
+  [ -f "$test" ] && [ -x "$test" ] || continue
   check "$(basename "$test")" 100 "test-$(basename "$test").log" "$test" cuda_ --test-threads=1
 done
 
 check bench-op 100 bench-op.jsonl "$program" bench op --device cuda --json
-check bench-model 60 bench-model.jsonl "$program" bench model --device cuda --json
+check bench-model 60 bench-model.jsonl "$program" bench model --device cuda --rebuild --json
 
 check train 40 train.log "$program" train --preset quick/inverse-flow --data glyphs --device cuda \
   --max-steps 50 --seed 1 --overwrite --out "$out/run"
 check eval 20 eval.json "$program" eval "$out/run" --device cuda --limit 500 --roundtrip --json
 
-if compgen -G 'python/test_*.py' >/dev/null; then
+if compgen -G 'checks/python/test_*.py' >/dev/null; then
   export INVERSE_FLOW_LIBRARY=$root/bin/libinverse_flow.so
-  check python 60 python.log "$python" -m unittest discover --start-directory python --verbose
+  check python 100 python.log "$python" -m unittest discover --start-directory checks/python --verbose
 fi
 
 # the sanitizer slows kernels down a hundredfold, so only the small shapes run under it
