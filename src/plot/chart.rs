@@ -103,9 +103,15 @@ impl Drawing for Placed<'_> {
                 .collect();
             draw_series(&mut context, series, shown, colour, scale)?;
         }
+        // curves over a size rise to the right
+        let points = [Mark::Discs, Mark::Circles];
+        let corner = match self.chart.series.iter().all(|s| points.contains(&s.mark)) {
+            true => SeriesLabelPosition::UpperRight,
+            false => SeriesLabelPosition::UpperLeft,
+        };
         context
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(corner)
             .margin(px(10))
             .legend_area_size(px(32))
             .background_style(WHITE.mix(0.9))

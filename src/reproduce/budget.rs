@@ -106,7 +106,7 @@ impl Budget {
     /// `short-cpu` for a table without rows on the common backbone.
     pub fn new(name: BudgetName, table: Table) -> Result<Self> {
         let scaling = table.varies().is_some();
-        let smoke_batch = if scaling { 1 } else { 4 };
+        let smoke_batch = if scaling { 1 } else { 2 };
         let thorough = Timings {
             draws: 100,
             steps: 60,

@@ -161,7 +161,9 @@ impl Report {
                     .join("; "),
             }
         };
-        let last = ran().next_back().map_or(here, |(_, state)| &state.environment);
+        let last = ran()
+            .next_back()
+            .map_or(here, |(_, state)| &state.environment);
         Self {
             table: plan.table.to_string(),
             title: plan.table.title().into(),
