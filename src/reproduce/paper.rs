@@ -273,11 +273,11 @@ impl Table {
             Self::Table7 => &[
                 "Printed as K=2, L=32; the parameters of Table 10 show 2 levels of 32 steps.",
                 "ST hardly changes from 16x16 to 256x256, 256 times the pixels; the published kernels launch (H+W-1) C/4 times per convolution and cannot do that.",
-                "The printed memory cannot be that of a training step at batch 100: the 512-channel activation inside a single coupling of the first level takes 3.36 GB at 256x256, and there are 32 of them.",
+                "The printed memory cannot be that of a training step at batch 100 which keeps its activations, as the published code does: the 512-channel activation inside a single coupling of the first level takes 3.36 GB at 256x256, and there are 32 of them.",
             ],
             Self::Table9 => &[
                 "The size of the images is not printed; 3x128x128 is assumed, for which Table 7 has the time of the first row.",
-                "The printed memory cannot be that of a training step with couplings of width 512: at batch 128 the activation inside a single coupling of the first level takes 1.07 GB, and there are 32 of them.",
+                "The printed memory cannot be that of a training step with couplings of width 512 which keeps its activations, as the published code does: at batch 128 the activation inside a single coupling of the first level takes 1.07 GB, and there are 32 of them.",
             ],
             Self::Table10 => &[
                 "The row 7x7 has the parameters of a network without splines (4,406,784); the other five have them (base 3,279,680 + 23,040 k^2).",
