@@ -65,8 +65,11 @@ impl MintNetConfig {
             subsamplings: 2,
             latent: 45,
             alpha: 1e-6,
+            // The published 3.5 leaves a residual of 5e-3 after its 100 iterations, which the published code does not look
+            // at (measured on a model of 489 steps; 400 iterations suffice). The Jacobian is triangular, so without damping
+            // the error's linear part is nilpotent: the same model is inverted to rounding in fewer iterations.
             inverse: FixedPoint {
-                damping: 3.5,
+                damping: 1.0,
                 ..FixedPoint::default()
             },
         }
