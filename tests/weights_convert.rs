@@ -64,6 +64,12 @@ fn a_model_goes_to_every_format_and_comes_back() {
     let message = Checkpoint::open(&at.join("model.safetensors")).unwrap_err();
     assert!(message.to_string().contains("not resumed"), "{message}");
 
+    for options in ["", "--operator "] {
+        done(at, &format!("convert {options}run program.pt"));
+        assert_eq!(nll(at, "program.pt"), expected, "{options}");
+        std::fs::remove_file(at.join("program.pt")).unwrap();
+    }
+
     done(at, "convert model.safetensors model.ot");
     let message = fails(at, "eval model.ot", 1);
     assert!(message.contains("--preset P or --config F"), "{message}");
