@@ -13,7 +13,7 @@ fn cx() -> Cx<'static> {
 
 fn layer(chw: [i64; 3], levels: &[u32], init: ButterflyInit) -> (nn::VarStore, Butterfly) {
     let vs = store(Kind::Double);
-    let layer = Butterfly::new(&vs.root(), chw, levels, init).unwrap();
+    let layer = seeded(|| Butterfly::new(&vs.root(), chw, levels, init)).unwrap();
     (vs, layer)
 }
 

@@ -26,7 +26,7 @@ impl Case {
         make: impl FnOnce(&nn::Path) -> T,
     ) -> Self {
         let vs = store(Kind::Double);
-        let mut layer = make(&vs.root());
+        let mut layer = seeded(|| make(&vs.root()));
         let first = normal(9, &[4, chw[0], chw[1], chw[2]]);
         layer.initialize(&first, Cx::default()).unwrap();
         randomize(&vs, 3, std);
@@ -47,7 +47,7 @@ impl Case {
         make: impl FnOnce(&nn::Path) -> T,
     ) -> Self {
         let vs = store(Kind::Double);
-        let layer = make(&vs.root());
+        let layer = seeded(|| make(&vs.root()));
         shake(&vs, 3, std);
         // no part of what is evaluated
         if let Some(learned_inverse) = vs.variables().get("inverse") {

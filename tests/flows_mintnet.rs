@@ -21,7 +21,7 @@ fn block(
     kind: Kind,
 ) -> (nn::VarStore, MaskedResidual) {
     let vs = store(kind);
-    let block = MaskedResidual::new(&vs.root(), chw, latent, triangle, solver).unwrap();
+    let block = seeded(|| MaskedResidual::new(&vs.root(), chw, latent, triangle, solver)).unwrap();
     (vs, block)
 }
 

@@ -13,7 +13,7 @@ fn layer(channels: i64, kernel: i64) -> (nn::VarStore, SelfNorm) {
         ..Default::default()
     };
     let vs = store(Kind::Double);
-    let layer = SelfNorm::new(&vs.root(), channels, &config).unwrap();
+    let layer = seeded(|| SelfNorm::new(&vs.root(), channels, &config)).unwrap();
     (vs, layer)
 }
 

@@ -23,7 +23,7 @@ const MEMORY_EFFICIENT: WoodburyRanks = WoodburyRanks::MemoryEfficient {
 
 fn layer(ranks: WoodburyRanks, kind: Kind) -> (nn::VarStore, Woodbury) {
     let vs = store(kind);
-    let layer = Woodbury::new(&vs.root(), [3, 4, 5], ranks).unwrap();
+    let layer = seeded(|| Woodbury::new(&vs.root(), [3, 4, 5], ranks)).unwrap();
     (vs, layer)
 }
 

@@ -71,7 +71,7 @@ fn mixing_layers_have_the_sizes_they_add_to_the_common_backbone() {
             .into_iter()
             .map(|chw| {
                 let vs = store(Kind::Float);
-                let layers = mixing(&vs.root(), chw).unwrap();
+                let layers = seeded(|| mixing(&vs.root(), chw)).unwrap();
                 assert_eq!(layers.out_shape(chw).unwrap(), chw);
                 16 * parameter_count(&vs)
             })
@@ -152,7 +152,7 @@ fn small(image: [i64; 3]) -> Vec<(&'static str, Build)> {
 /// Initialised by `first`, then every parameter moved by `N(0, std^2)`.
 fn moved(build: Build, kind: Kind, first: &Tensor, std: f64) -> (nn::VarStore, MultiScale) {
     let vs = store(kind);
-    let mut flow = build(&vs.root()).unwrap();
+    let mut flow = seeded(|| build(&vs.root())).unwrap();
     flow.initialize(first, Cx::default()).unwrap();
     shake(&vs, 5, std);
     (vs, flow)
@@ -237,7 +237,7 @@ fn a_network_of_no_layers_on_noise_costs_what_its_preprocessing_says() {
     };
     let bpd = |build: Build, prefix: usize| {
         let vs = store(Kind::Double);
-        let mut flow = build(&vs.root()).unwrap();
+        let mut flow = seeded(|| build(&vs.root())).unwrap();
         flow.initialize(&x, cx).unwrap();
         let nll = -flow
             .log_prob(&x, cx)
@@ -309,7 +309,7 @@ fn networks_need_their_first_batch_and_keep_it() {
             continue; // nothing in it depends on data
         }
         let vs = store(Kind::Double);
-        let mut flow = build(&vs.root()).unwrap();
+        let mut flow = seeded(|| build(&vs.root())).unwrap();
         let err = flow.encode(&x, Cx::default()).unwrap_err();
         assert!(matches!(err, Error::NotInitialized { .. }), "{name}: {err}");
         flow.initialize(&x, Cx::default()).unwrap();

@@ -118,7 +118,7 @@ fn macow(image: [i64; 3]) -> MaCowConfig {
 fn made(config: &ModelConfig) -> (tch::nn::VarStore, Box<dyn Flow>) {
     let [c, h, w] = config.image();
     let vs = store(Kind::Float);
-    let mut flow = build(&vs.root(), config).unwrap();
+    let mut flow = seeded(|| build(&vs.root(), config)).unwrap();
     let first = images(1, &[4, c, h, w]).to_kind(Kind::Float);
     flow.initialize(&first, Cx::default()).unwrap();
     shake(&vs, 7, 0.05);

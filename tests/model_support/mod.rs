@@ -44,7 +44,7 @@ pub fn small(image: [i64; 3], levels: usize, steps: usize) -> GlowConfig {
 
 /// The model of `config`.
 pub fn glow(vs: &nn::VarStore, config: &GlowConfig) -> inverse_flow::Result<Box<dyn Flow>> {
-    build(&vs.root(), &config.clone().into())
+    seeded(|| build(&vs.root(), &config.clone().into()))
 }
 
 /// A model with every parameter moved away from its start, initialised with `first`.
