@@ -1,7 +1,7 @@
 //! What stands in the cells of a row, from the row's state.
 
 use super::measure::{Authors, Sound};
-use super::report::{Cell, Order, RowReport, SOUND};
+use super::report::{Cell, Order, RowReport, REBUILT, SOUND};
 use super::verdict::{self, Conditions, Judged};
 use super::{Budget, BudgetName, Mode, Plan, Printed, Quantity, Row, RowState, Status};
 use crate::train::presets;
@@ -60,6 +60,7 @@ pub(super) fn row_report(plan: &Plan, row: &Row, state: &RowState) -> RowReport 
     for ((key, _), sound) in SOUND.into_iter().zip(sound) {
         cells.insert(key.to_owned(), sound_cell(sound, state.status));
     }
+    cells.extend(rebuilt_cells(plan, row, state));
     RowReport {
         row: row.name.clone(),
         preset: row.preset.clone(),
@@ -103,15 +104,40 @@ fn sound_cell(sound: Option<Sound>, status: Status) -> Cell {
     }
 }
 
+/// Whether the steps of a row have as many images as those of the paper.
+fn own_batch(row: &Row, state: &RowState) -> bool {
+    presets::by_name(&row.preset).is_ok_and(|config| config.train.batch_size == state.batch_size)
+}
+
+fn judged_cost(plan: &Plan, printed: Option<Printed>, same_work: bool) -> Judged {
+    match printed {
+        Some(_) => verdict::cost(plan.budget.name == BudgetName::Smoke, same_work),
+        None => Judged::new("no printed value", ""),
+    }
+}
+
+/// What a step costs that rebuilds its activations, where that was compared.
+fn rebuilt_cells(plan: &Plan, row: &Row, state: &RowState) -> Vec<(String, Cell)> {
+    let Some(rebuilt) = state.step.as_ref().and_then(|step| step.rebuilt.as_ref()) else {
+        return Vec::new();
+    };
+    let printed = row.paper.get(Quantity::Memory);
+    let judged = judged_cost(plan, printed, own_batch(row, state));
+    let memory = rebuilt.peak_bytes.map(|bytes| bytes as f64 / 1e9);
+    let basis = "of the length of the gradient with kept activations";
+    let difference = Judged::new("no printed value", basis);
+    let cells = [
+        sound_cell(Some(rebuilt.step), state.status),
+        Cell::of(printed, memory, judged),
+        Cell::of(None, Some(rebuilt.gradient_difference), difference),
+    ];
+    REBUILT.map(str::to_owned).into_iter().zip(cells).collect()
+}
+
 fn cell(plan: &Plan, row: &Row, state: &RowState, quantity: Quantity) -> Cell {
     let printed = row.paper.get(quantity);
-    let own_batch = presets::by_name(&row.preset)
-        .is_ok_and(|config| config.train.batch_size == state.batch_size);
-    let smoke = plan.budget.name == BudgetName::Smoke;
-    let judged_cost = |same_work| match printed {
-        Some(_) => verdict::cost(smoke, same_work),
-        None => Judged::new("no printed value", ""),
-    };
+    let own_batch = own_batch(row, state);
+    let judged_cost = |same_work| judged_cost(plan, printed, same_work);
     let authors = |times: Authors, same_work| {
         Cell::of(printed, Some(times.mean_ms), judged_cost(same_work)).spread(
             Some(times.sd_ms),

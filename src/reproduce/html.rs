@@ -1,8 +1,8 @@
 //! `report.html`: the report with its pictures in one file that needs nothing else, well-formed as XML too.
 
 use super::markdown::{
-    cell_lines, facts, order_lines, protocol_headings, protocol_lines, row_text, CELL_HEADINGS,
-    PROTOCOLS,
+    cell_lines, facts, order_lines, protocol_headings, protocol_lines, rebuilt_lines, row_text,
+    CELL_HEADINGS, PROTOCOLS, REBUILDING, REBUILT_HEADINGS,
 };
 use super::Report;
 use crate::{Error, Result};
@@ -44,6 +44,14 @@ pub fn html(report: &Report, dir: &Path) -> Result<String> {
     page += &table(&CELL_HEADINGS, &cell_lines(report), Some(6));
     page += &format!("<h2>Both protocols</h2>\n<p>{}</p>\n", escaped(PROTOCOLS));
     page += &table(&protocol_headings(), &protocol_lines(report), None);
+    let lines = rebuilt_lines(report);
+    if !lines.is_empty() {
+        page += &format!(
+            "<h2>Rebuilding activations</h2>\n<p>{}</p>\n",
+            escaped(REBUILDING)
+        );
+        page += &table(&REBUILT_HEADINGS, &lines, None);
+    }
     if !report.orders.is_empty() {
         page += "<h2>Order of the rows</h2>\n<p>Of all pairs of rows, how many stand in the order of the paper.</p>\n";
         page += &table(

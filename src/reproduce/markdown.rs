@@ -1,6 +1,6 @@
 //! `report.md`.
 
-use super::report::SOUND;
+use super::report::{REBUILT, SOUND};
 use super::{Cell, Quantity, Report, RowReport};
 use std::fmt::Write as _;
 
@@ -20,6 +20,11 @@ pub fn markdown(report: &Report) -> String {
     text += "\n## Both protocols\n\n";
     text += &format!("{}\n\n", PROTOCOLS);
     text += &table(&protocol_headings(), &protocol_lines(report));
+    let lines = rebuilt_lines(report);
+    if !lines.is_empty() {
+        text += &format!("\n## Rebuilding activations\n\n{REBUILDING}\n\n");
+        text += &table(&REBUILT_HEADINGS, &lines);
+    }
     if !report.orders.is_empty() {
         text += "\n## Order of the rows\n\nOf all pairs of rows, how many stand in the order of the paper:\n\n";
         text += &table(&["column", "rows", "same order"], &order_lines(report));
@@ -153,6 +158,47 @@ pub(super) fn protocol_lines(report: &Report) -> Vec<Vec<String>> {
         line
     });
     lines.collect()
+}
+
+/// What [`rebuilt_lines`] compare.
+pub(super) const REBUILDING: &str = "A training step that keeps the activations of the whole network for its backward pass, beside one that rebuilds them there by inverting the flow (`train --rebuild-activations`). Milliseconds and GB; memory as the notes say. The last column is how far the gradient of all parameters is from the ordinary one, as a part of its length.";
+
+/// Headings of [`rebuilt_lines`].
+pub(super) const REBUILT_HEADINGS: [&str; 8] = [
+    "row",
+    "batch",
+    "step",
+    "step, rebuilding",
+    "times as long",
+    "memory",
+    "memory, rebuilding",
+    "gradient differs by",
+];
+
+/// A line for every row whose steps were timed with activations rebuilt.
+pub(super) fn rebuilt_lines(report: &Report) -> Vec<Vec<String>> {
+    let line = |row: &RowReport| {
+        let get = |key: &str| row.cells.get(key).and_then(|cell| cell.measured);
+        let [step, memory, difference] = REBUILT.map(get);
+        let (kept, step) = (get("step_ms")?, step?);
+        let gb = |value: Option<f64>| value.map(number).unwrap_or_default();
+        let printed = row
+            .cells
+            .get(Quantity::Memory.key())
+            .and_then(|cell| cell.paper);
+        let printed = printed.map_or(String::new(), |gb| format!(" (paper {})", number(gb)));
+        Some(vec![
+            row.row.clone(),
+            row.batch_size.to_string(),
+            number(kept),
+            number(step),
+            number(step / kept),
+            gb(get(Quantity::Memory.key())) + &printed,
+            gb(memory),
+            format!("{:.1e}", difference?),
+        ])
+    };
+    report.rows.iter().filter_map(line).collect()
 }
 
 /// A line for every order of the rows.

@@ -83,6 +83,20 @@ pub struct StepTimes {
     pub peak_bytes: Option<u64>,
     /// What was measured as memory.
     pub memory_is: String,
+    /// The same with activations that are rebuilt in the backward pass, where that is compared.
+    pub rebuilt: Option<Rebuilt>,
+}
+
+/// What a training step costs that rebuilds its activations by inverting the flow
+/// ([`gradients_by_inversion`](crate::models::gradients_by_inversion)) instead of keeping them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rebuilt {
+    /// A training step.
+    pub step: Sound,
+    /// As in [`StepTimes`].
+    pub peak_bytes: Option<u64>,
+    /// How far its gradient of all parameters is from the one with kept activations, as a part of that one's length.
+    pub gradient_difference: f64,
 }
 
 /// What sampling costs.
@@ -98,7 +112,8 @@ pub struct SampleTimes {
     pub problem: Option<String>,
 }
 
-/// Training step, forward pass and memory of a fresh model on random images; `None` if a signal asked to stop.
+/// Training step, forward pass and memory of a fresh model on random images; `None` if a signal asked to stop. With
+/// `rebuild` also a step that rebuilds its activations.
 ///
 /// # Errors
 /// What the model reports, not enough memory among it.
@@ -106,9 +121,10 @@ pub fn step_times(
     config: &RunConfig,
     device: Device,
     timings: &Timings,
+    rebuild: bool,
 ) -> Result<Option<StepTimes>> {
     peak::reset(device)?;
-    let before = peak::peak(device)?.mib;
+    let held = peak::peak(device)?.mib;
     let (mut model, vs) = build_model(config, device)?;
     let params = parameter_count(&vs);
     let [c, h, w] = config.model.image();
@@ -122,8 +138,22 @@ pub fn step_times(
     };
     tch::no_grad(|| model.initialize(&x, cx))?;
     let mut learner = Learner::new(model, vs, &config.train)?;
+    let rebuilt = match rebuild {
+        false => None,
+        true => match rebuilt(&mut learner, (&x, &noise), device, timings, held)? {
+            Some(rebuilt) => Some(rebuilt),
+            None => return Ok(None),
+        },
+    };
+    peak::reset(device)?;
     let mut step = || learner.step(&x, &noise, STANDSTILL).map(drop);
-    let Some(authors) = calls(device, timings.steps, timings.seconds, &mut step)? else {
+    let Some(authors) = calls(
+        device,
+        (LEAST_CALLS, timings.steps),
+        timings.seconds,
+        &mut step,
+    )?
+    else {
         return Ok(None);
     };
     let Some(sound_step) = sound(device, timings, images, &mut step)? else {
@@ -140,9 +170,53 @@ pub fn step_times(
         ft: Authors::of(&authors, timings.dropped),
         step: sound_step,
         forward,
-        peak_bytes: Some(((peak.mib - before).max(0.0) * f64::from(1 << 20)) as u64),
+        peak_bytes: Some(bytes(peak.mib - held)),
         memory_is: peak.what.into(),
+        rebuilt,
     }))
+}
+
+fn bytes(mib: f64) -> u64 {
+    (mib.max(0.0) * f64::from(1 << 20)) as u64
+}
+
+/// The steps that rebuild their activations, before others have taken memory that the system may not get back. `held`
+/// are the MiB from before the model was built.
+fn rebuilt(
+    learner: &mut Learner,
+    (x, noise): (&Tensor, &Tensor),
+    device: Device,
+    timings: &Timings,
+    held: f64,
+) -> Result<Option<Rebuilt>> {
+    learner.rebuild_activations(true);
+    peak::reset(device)?;
+    let images = x.size()[0];
+    let mut call = || learner.step(x, noise, STANDSTILL).map(drop);
+    let Some(step) = sound(device, timings, images, &mut call)? else {
+        return Ok(None);
+    };
+    let peak = peak::peak(device)?;
+    let (_, rebuilt) = learner.gradients(x, noise)?;
+    learner.rebuild_activations(false);
+    let (_, kept) = learner.gradients(x, noise)?;
+    Ok(Some(Rebuilt {
+        step,
+        peak_bytes: Some(bytes(peak.mib - held)),
+        gradient_difference: difference(&kept, &rebuilt)?,
+    }))
+}
+
+/// `|b - a| / |a|` over all gradients together; those that are undefined are 0.
+fn difference(a: &[Tensor], b: &[Tensor]) -> Result<f64> {
+    let (mut apart, mut length) = (0.0, 0.0);
+    for (a, b) in a.iter().zip(b).filter(|(a, b)| a.defined() && b.defined()) {
+        let (a, b) = (a.f_to_kind(Kind::Double)?, b.f_to_kind(Kind::Double)?);
+        length += a.f_square()?.f_sum(Kind::Double)?.f_double_value(&[])?;
+        let squares = b.f_sub(&a)?.f_square()?;
+        apart += squares.f_sum(Kind::Double)?.f_double_value(&[])?;
+    }
+    Ok((apart / length).sqrt())
 }
 
 /// Sampling with a trained model; `None` if a signal asked to stop.
@@ -158,7 +232,13 @@ pub fn sample_times(
         let latents = latents(model, images, device)?;
         tch::no_grad(|| models::sample(model, &latents, 1.0)).map(drop)
     };
-    let Some(draws) = calls(device, timings.draws, timings.seconds, &mut || draw(1))? else {
+    let Some(draws) = calls(
+        device,
+        (LEAST_CALLS, timings.draws),
+        timings.seconds,
+        &mut || draw(1),
+    )?
+    else {
         return Ok(None);
     };
     let Some(one) = sound(device, timings, 1, &mut || draw(1))? else {
@@ -183,16 +263,19 @@ fn latents(model: &dyn Flow, images: i64, device: Device) -> Result<Latents> {
     Ok(Latents(drawn.collect::<std::result::Result<_, _>>()?))
 }
 
-/// Milliseconds of `count` calls, fewer after `seconds` but at least three; `None` if a signal asked to stop.
+/// Calls of a quantity that are made however long they take.
+const LEAST_CALLS: usize = 3;
+
+/// Milliseconds of up to `most` calls, fewer after `seconds` but at least `least`; `None` if a signal asked to stop.
 fn calls(
     device: Device,
-    count: usize,
+    (least, most): (usize, usize),
     seconds: f64,
     call: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Option<Vec<f64>>> {
-    let mut times = Vec::with_capacity(count);
+    let mut times = Vec::with_capacity(most);
     let began = Instant::now();
-    while times.len() < count && (times.len() < 3 || began.elapsed().as_secs_f64() < seconds) {
+    while times.len() < most && (times.len() < least || began.elapsed().as_secs_f64() < seconds) {
         if signals::stop_requested() {
             return Ok(None);
         }
@@ -211,11 +294,10 @@ fn sound(
     images: i64,
     call: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Option<Sound>> {
-    // the calls of the authors' protocol, just made, have warmed up much already
-    if calls(device, timings.warm_up, timings.seconds / 5.0, call)?.is_none() {
+    if calls(device, (1, timings.warm_up), timings.seconds / 5.0, call)?.is_none() {
         return Ok(None);
     }
-    let Some(times) = calls(device, timings.calls, timings.seconds, call)? else {
+    let Some(times) = calls(device, (LEAST_CALLS, timings.calls), timings.seconds, call)? else {
         return Ok(None);
     };
     let count = times.len();
@@ -249,13 +331,13 @@ mod tests {
     #[test]
     fn slow_calls_are_made_three_times_and_their_errors_come_out() {
         let mut made = 0;
-        let times = calls(Device::Cpu, 50, 0.0, &mut || {
+        let times = calls(Device::Cpu, (3, 50), 0.0, &mut || {
             made += 1;
             Ok(())
         });
         assert_eq!(times.unwrap().unwrap().len(), 3);
         assert_eq!(made, 3);
         let mut fails = || Err(crate::Error::config("no"));
-        assert!(calls(Device::Cpu, 5, 1.0, &mut fails).is_err());
+        assert!(calls(Device::Cpu, (3, 5), 1.0, &mut fails).is_err());
     }
 }

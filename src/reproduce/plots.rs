@@ -127,7 +127,9 @@ fn scaling(report: &Report, quantity: Quantity, size: &str) -> Chart {
         Quantity::Ft => &[
             ("step_ms", "here, training step, median"),
             ("forward_ms", "here, forward pass, median"),
+            ("step_rebuilt_ms", "here, step rebuilding activations"),
         ],
+        Quantity::Memory => &[("memory_rebuilt_gb", "here, activations rebuilt")],
         _ => &[],
     };
     series.extend(sound.iter().map(|(key, label)| Marked {

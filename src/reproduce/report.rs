@@ -108,6 +108,13 @@ pub(super) const SOUND: [(&str, &str); 4] = [
     ("step_ms", "training step"),
 ];
 
+/// Keys of a step that rebuilds its activations: its time, its memory, and how far its gradient is from the ordinary one.
+pub(super) const REBUILT: [&str; 3] = [
+    "step_rebuilt_ms",
+    "memory_rebuilt_gb",
+    "gradient_difference",
+];
+
 impl Report {
     /// The report of what is in a result folder; `here` stands in while no row has run.
     ///

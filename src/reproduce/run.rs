@@ -77,7 +77,9 @@ impl Work<'_> {
         let config = self.config(state)?;
         let timings = &self.plan.budget.timings;
         if state.step.is_none() {
-            state.step = step_times(&config, device, timings)?;
+            // tables of sizes are about time and memory
+            let rebuild = self.plan.table.varies().is_some();
+            state.step = step_times(&config, device, timings, rebuild)?;
             state.params = state.step.as_ref().map(|step| step.params);
             self.keep(state)?;
         }

@@ -86,14 +86,7 @@ impl Learner {
     /// # Errors
     /// [`Error::Diverged`] after [`MAX_SKIPPED_IN_ROW`] skipped steps in a row; what the model reports.
     pub fn step(&mut self, x: &Tensor, noise: &Tensor, lr: f64) -> Result<Step> {
-        let (nll, grads) = match self.rebuild_activations {
-            false => self.gradients(x, noise)?,
-            true => {
-                let (model, params) = (self.model.as_ref(), self.adam.params());
-                let rebuilt = gradients_by_inversion(model, x, Some(noise), true, params)?;
-                (rebuilt.nll, rebuilt.grads)
-            }
-        };
+        let (nll, grads) = self.gradients(x, noise)?;
         let grads = self.entries(grads)?;
         let norm = grad_norm(&grads)?;
         let step = self.measured(&nll, &norm)?;
@@ -125,9 +118,17 @@ impl Learner {
         Ok(())
     }
 
-    /// The mean of `-log p`, and the gradients of the whole loss in the order of the optimiser's parameters. They are
-    /// returned by the engine instead of being summed into the variables, so that none outlives its step.
-    fn gradients(&self, x: &Tensor, noise: &Tensor) -> Result<(Tensor, Vec<Tensor>)> {
+    /// The mean of `-log p`, and the gradients of the whole loss in the order of the optimiser's parameters, undefined
+    /// where a parameter takes no part. Activations are kept or rebuilt as [chosen](Self::rebuild_activations).
+    ///
+    /// # Errors
+    /// What the model reports.
+    pub fn gradients(&self, x: &Tensor, noise: &Tensor) -> Result<(Tensor, Vec<Tensor>)> {
+        if self.rebuild_activations {
+            let (model, params) = (self.model.as_ref(), self.adam.params());
+            let rebuilt = gradients_by_inversion(model, x, Some(noise), true, params)?;
+            return Ok((rebuilt.nll, rebuilt.grads));
+        }
         let auxiliary = AuxiliaryLosses::default();
         let cx = Cx {
             noise: Some(noise),
@@ -138,6 +139,7 @@ impl Learner {
             Some(extra) => nll.f_add(&extra)?,
             None => nll.shallow_clone(),
         };
+        // the engine returns them instead of summing them into the variables, so that none outlives its step
         let grads = Tensor::f_run_backward(&[loss], self.adam.params(), false, false)?;
         Ok((nll, grads))
     }
