@@ -1,6 +1,6 @@
 //! Reports of results that are made up: what stands in a cell, and what may be said of it.
 
-use inverse_flow::reproduce::measure::{Authors, SampleTimes, Sound, StepTimes};
+use inverse_flow::reproduce::measure::{Authors, Rebuilt, SampleTimes, Sound, StepTimes};
 use inverse_flow::reproduce::{
     markdown, rows, Budget, BudgetName, Environment, Plan, Report, Row, RowState, SeedState,
     Status, Table, Test,
@@ -56,6 +56,11 @@ fn done(row: &Row, bpd: &[f64], st: f64, complete: bool) -> RowState {
             forward: sound(200.0, 100),
             peak_bytes: Some(2_000_000_000),
             memory_is: "resident".into(),
+            rebuilt: Some(Rebuilt {
+                step: sound(735.0, 100),
+                peak_bytes: Some(500_000_000),
+                gradient_difference: 2.5e-6,
+            }),
         }),
         seeds: seeds.collect(),
         sampling: Some(SampleTimes {
@@ -176,4 +181,57 @@ fn a_report_survives_json_and_says_why_a_row_failed() {
         ("failed", "failed")
     );
     assert!(markdown(&report).contains("failed: out of memory"));
+}
+
+#[test]
+fn steps_that_rebuild_their_activations_stand_beside_the_others_and_the_paper() {
+    let report = report(Table::Table7, BudgetName::Full, |row| {
+        match row.name.as_str() {
+            "128" => done(row, &[9.0], 20.0, true),
+            _ => RowState::default(),
+        }
+    });
+    let row = report.rows.iter().find(|row| row.row == "128").unwrap();
+    let memory = &row.cells["memory_rebuilt_gb"];
+    assert_eq!((memory.measured, memory.paper), (Some(0.5), Some(3.822)));
+    assert_eq!(row.cells["step_rebuilt_ms"].measured, Some(735.0));
+    let expected = "| 128 | 100 | 490 | 735 | 1.5 | 2 (paper 3.822) | 0.5 | 2.5e-6 |";
+    let text = markdown(&report);
+    assert!(text.contains(expected), "{expected} in\n{text}");
+}
+
+#[test]
+fn sampling_is_compared_on_one_backbone_and_within_the_spread() {
+    let report = report(Table::Table3, BudgetName::ShortCpu, |row| {
+        let st = match row.name.as_str() {
+            "inverse-flow-harness" => 10.0,
+            "snf-harness" => 11.0,
+            "finc-harness" => 20.0,
+            // of another backbone
+            "emerging-harness-wide" => 99.0,
+            _ => return RowState::default(),
+        };
+        done(row, &[1.4], st, false)
+    });
+    let text = markdown(&report);
+    for expected in [
+        "| snf-harness | 100 | 110 ± 11 | 100 ± 10 | neither faster nor slower |",
+        "| finc-harness | 100 | 200 ± 20 | 100 ± 10 | 2 times faster |",
+    ] {
+        assert!(text.contains(expected), "{expected} in\n{text}");
+    }
+    assert!(!text.contains("| emerging-harness-wide | 100 | 990"));
+}
+
+#[test]
+fn a_row_without_numbers_has_a_reason() {
+    let report = report(Table::Table3, BudgetName::ShortCpu, |_| RowState::default());
+    for row in &report.rows {
+        let reason = match row.row.contains("harness") {
+            true => format!("--row {}", row.row),
+            false => "common backbone only".to_owned(),
+        };
+        assert!(row.notes[0].contains(&reason), "{:?}", row.notes);
+        assert!(row.cells.values().all(|cell| cell.basis.contains(&reason)));
+    }
 }

@@ -82,7 +82,7 @@ impl EvalArgs {
             "images": likelihood.images,
             "nll_nats": likelihood.nll_nats,
             "bpd": likelihood.bpd,
-            "roundtrip_max_abs": round_trip.map(|error| error.data_max_abs),
+            "roundtrip_max_abs": round_trip.map(|errors| errors.data.largest),
             "dequantize": self.dequantize,
         });
         say(&serde_json::to_string(&object)?);
@@ -108,11 +108,16 @@ impl EvalArgs {
             "NLL {:.3} nats per image, {:.4} bits per dimension",
             likelihood.nll_nats, likelihood.bpd
         ));
-        if let Some(error) = round_trip {
-            say(&format!(
-                "largest round-trip error: {:.3e} of the pixel range on data, {:.3e} on samples",
-                error.data_max_abs, error.samples_max_abs
-            ));
+        if let Some(errors) = round_trip {
+            say("round trip, largest error of an image as a part of the pixel range:");
+            for (images, errors) in [("data", errors.data), ("samples", errors.samples)] {
+                say(&format!(
+                    "  {images:<8} median {:.1e}, worst {:.1e}, within half a grey level {:.4} %",
+                    errors.median,
+                    errors.largest,
+                    100.0 * errors.within_half_a_level
+                ));
+            }
         }
     }
 }

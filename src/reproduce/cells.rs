@@ -58,7 +58,8 @@ pub(super) fn row_report(plan: &Plan, row: &Row, state: &RowState) -> RowReport 
         step.map(|s| s.step),
     ];
     for ((key, _), sound) in SOUND.into_iter().zip(sound) {
-        cells.insert(key.to_owned(), sound_cell(sound, state.status));
+        let cell = sound.map_or_else(|| missing(plan, row, state, None), sound_cell);
+        cells.insert(key.to_owned(), cell);
     }
     cells.extend(rebuilt_cells(plan, row, state));
     RowReport {
@@ -72,36 +73,32 @@ pub(super) fn row_report(plan: &Plan, row: &Row, state: &RowState) -> RowReport 
         clamp: state.clamp,
         wall_seconds: state.wall_seconds,
         environment: state.environment.clone(),
-        notes: notes(&plan.budget, state),
+        notes: notes(&plan.budget, row, state),
     }
 }
 
-fn missing(printed: Option<Printed>, status: Status) -> Cell {
-    let verdict = match status {
-        Status::Failed => "failed",
-        Status::Interrupted => "not yet",
-        _ => "not run",
+/// A cell without a number, with the reason.
+fn missing(plan: &Plan, row: &Row, state: &RowState, printed: Option<Printed>) -> Cell {
+    let judged = match state.status {
+        Status::Failed => Judged::new("failed", "the notes of the row say why"),
+        Status::Interrupted => Judged::new("not yet", "the same command goes on"),
+        _ => Judged::new("not run", not_run(&plan.budget, row)),
     };
-    Cell::of(printed, None, Judged::new(verdict, ""))
+    Cell::of(printed, None, judged)
 }
 
-fn sound_cell(sound: Option<Sound>, status: Status) -> Cell {
-    match sound {
-        None => missing(None, status),
-        Some(s) => {
-            let basis = format!(
-                "{} image{} a call",
-                s.images,
-                if s.images == 1 { "" } else { "s" }
-            );
-            Cell::of(
-                None,
-                Some(s.median_ms),
-                Judged::new("no printed value", basis),
-            )
-            .spread(Some(s.iqr_ms), "iqr", s.calls)
-        }
-    }
+fn sound_cell(s: Sound) -> Cell {
+    let basis = format!(
+        "{} image{} a call",
+        s.images,
+        if s.images == 1 { "" } else { "s" }
+    );
+    Cell::of(
+        None,
+        Some(s.median_ms),
+        Judged::new("no printed value", basis),
+    )
+    .spread(Some(s.iqr_ms), "iqr", s.calls)
 }
 
 /// Whether the steps of a row have as many images as those of the paper.
@@ -127,7 +124,7 @@ fn rebuilt_cells(plan: &Plan, row: &Row, state: &RowState) -> Vec<(String, Cell)
     let basis = "of the length of the gradient with kept activations";
     let difference = Judged::new("no printed value", basis);
     let cells = [
-        sound_cell(Some(rebuilt.step), state.status),
+        sound_cell(rebuilt.step),
         Cell::of(printed, memory, judged),
         Cell::of(None, Some(rebuilt.gradient_difference), difference),
     ];
@@ -164,7 +161,7 @@ fn cell(plan: &Plan, row: &Row, state: &RowState, quantity: Quantity) -> Cell {
             .then(|| likelihood_cell(plan, row, state, quantity))
             .flatten(),
     };
-    found.unwrap_or_else(|| missing(printed, state.status))
+    found.unwrap_or_else(|| missing(plan, row, state, printed))
 }
 
 fn likelihood_cell(plan: &Plan, row: &Row, state: &RowState, quantity: Quantity) -> Option<Cell> {
@@ -198,10 +195,24 @@ fn likelihood_cell(plan: &Plan, row: &Row, state: &RowState, quantity: Quantity)
     Some(cell.spread(sd, "sd over seeds", seeds.len()))
 }
 
-fn notes(budget: &Budget, state: &RowState) -> Vec<String> {
+/// Why a row has no numbers.
+fn not_run(budget: &Budget, row: &Row) -> String {
+    match budget.includes(row) {
+        true => format!(
+            "not asked for, or not reached: `--row {}` runs it",
+            row.name
+        ),
+        false => format!(
+            "left out of {}, which compares the methods on their common backbone only",
+            budget.name
+        ),
+    }
+}
+
+fn notes(budget: &Budget, row: &Row, state: &RowState) -> Vec<String> {
     let mut notes = Vec::new();
     if state.status == Status::NotRun {
-        return notes;
+        return vec![not_run(budget, row)];
     }
     if let Some(error) = &state.error {
         notes.push(format!("failed: {error}"));

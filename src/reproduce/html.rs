@@ -1,9 +1,7 @@
 //! `report.html`: the report with its pictures in one file that needs nothing else, well-formed as XML too.
 
-use super::markdown::{
-    cell_lines, facts, order_lines, protocol_headings, protocol_lines, rebuilt_lines, row_text,
-    CELL_HEADINGS, PROTOCOLS, REBUILDING, REBUILT_HEADINGS,
-};
+use super::markdown::{facts, row_text};
+use super::sections::sections;
 use super::Report;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -40,25 +38,13 @@ pub fn html(report: &Report, dir: &Path) -> Result<String> {
     for path in &charts {
         page += &format!("<figure>\n{}\n</figure>\n", inline_svg(path)?);
     }
-    page += "</div>\n<h2>Cells</h2>\n";
-    page += &table(&CELL_HEADINGS, &cell_lines(report), Some(6));
-    page += &format!("<h2>Both protocols</h2>\n<p>{}</p>\n", escaped(PROTOCOLS));
-    page += &table(&protocol_headings(), &protocol_lines(report), None);
-    let lines = rebuilt_lines(report);
-    if !lines.is_empty() {
-        page += &format!(
-            "<h2>Rebuilding activations</h2>\n<p>{}</p>\n",
-            escaped(REBUILDING)
-        );
-        page += &table(&REBUILT_HEADINGS, &lines, None);
-    }
-    if !report.orders.is_empty() {
-        page += "<h2>Order of the rows</h2>\n<p>Of all pairs of rows, how many stand in the order of the paper.</p>\n";
-        page += &table(
-            &["column", "rows", "same order"],
-            &order_lines(report),
-            None,
-        );
+    page += "</div>\n";
+    for section in sections(report) {
+        page += &format!("<h2>{}</h2>\n", escaped(section.title));
+        if !section.text.is_empty() {
+            page += &format!("<p>{}</p>\n", escaped(section.text));
+        }
+        page += &table(&section.headings, &section.lines, section.marked);
     }
     if !samples.is_empty() {
         page += "<h2>Samples of the first seeds</h2>\n<div class=\"samples\">\n";
@@ -127,10 +113,8 @@ fn sample(path: &Path) -> Result<String> {
 }
 
 /// A table; the cells of column `marked` carry their text as a class.
-fn table<T: AsRef<str>>(headings: &[T], lines: &[Vec<String>], marked: Option<usize>) -> String {
-    let headings = headings
-        .iter()
-        .map(|h| format!("<th>{}</th>", escaped(h.as_ref())));
+fn table(headings: &[&str], lines: &[Vec<String>], marked: Option<usize>) -> String {
+    let headings = headings.iter().map(|h| format!("<th>{}</th>", escaped(h)));
     let mut text = format!(
         "<div class=\"scroll\"><table>\n<thead><tr>{}</tr></thead>\n<tbody>\n",
         headings.collect::<String>()

@@ -10,7 +10,9 @@
 //! | `run`, `state` | one row from its first step to its last number, and what is kept of it on the disk |
 //! | `cells` | what stands in the cells of a row |
 //! | `verdict` | what may be said of a number beside a printed one, and why |
-//! | `report`, `markdown`, `html`, `plots` | [`Report`]: `report.json`, `report.md`, `report.html` and the pictures |
+//! | `report` | [`Report`]: `report.json` |
+//! | `sections`, `numbers` | the tables of a report, and how it writes numbers |
+//! | `markdown`, `html`, `plots` | `report.md`, `report.html` and the pictures |
 //!
 //! A result folder holds `plan.json`, the reports, `plots/`, and for every row `rows/ROW/` with `state.json` and a run
 //! folder `seed-S` for each seed. All of it is written in one piece or not at all, so a stopped command goes on where it
@@ -23,12 +25,14 @@ mod cells;
 mod html;
 mod markdown;
 pub mod measure;
+mod numbers;
 mod paper;
 mod plan;
 mod plots;
 mod report;
 mod rows;
 mod run;
+mod sections;
 mod state;
 pub mod verdict;
 

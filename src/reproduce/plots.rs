@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 
 /// Means of the training loss that a curve has at most.
 const MEANS: usize = 120;
+/// Bits per dimension of 8-bit pixels under no model at all. What is above is left out of the picture, where it would
+/// press all that matters into a line.
+const NO_MODEL: f64 = 8.0;
 
 /// Draws all pictures into `DIR/plots`, in the place of those that are there.
 ///
@@ -81,17 +84,23 @@ fn methods(report: &Report) -> Chart {
             mark: Mark::Discs,
         });
     }
+    for series in &mut series {
+        let all = series.points.len();
+        series.points.retain(|point| point.1 <= NO_MODEL);
+        let left_out = all - series.points.len();
+        if left_out > 0 {
+            series.label += &format!(" ({left_out} above {NO_MODEL} bits not shown)");
+        }
+    }
     // an alternative of a method has the printed numbers of that method: once is enough
     series[0].points.dedup_by(|a, b| (a.0, a.1) == (b.0, b.1));
     series.retain(|series| !series.points.is_empty());
-    let values = || series.iter().flat_map(|s| s.points.iter().map(|p| p.1));
-    let spread = values().fold(0.0, f64::max) / values().fold(f64::INFINITY, f64::min);
     Chart {
         title: report.title.clone(),
         x_label: "sampling time of one image, ms (authors' protocol)".into(),
         y_label: "bits per dimension".into(),
         log_x: true,
-        log_y: spread > 4.0,
+        log_y: false,
         series,
     }
 }

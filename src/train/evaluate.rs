@@ -74,14 +74,39 @@ pub struct Likelihood {
     pub bpd: f64,
 }
 
-/// Largest `|decode(encode(x)) - x|` as a part of the pixel range.
+/// What encoding and decoding does to images.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RoundTrip {
-    /// Over the pixels of the data.
-    pub data_max_abs: f64,
-    /// Over those of as many images that the model draws itself, which need not look like data. (Their latents are
-    /// no measure: where a pixel saturates, no float32 image tells which latent it came from.)
-    pub samples_max_abs: f64,
+    /// Images of the data.
+    pub data: RoundTripErrors,
+    /// As many images that the model draws itself, which need not look like data. (Their latents are no measure: where
+    /// a pixel saturates, no float32 image tells which latent it came from. A sample with many such pixels is another
+    /// image once they are cut off at black and white, and a model may take that one to latents of any size.)
+    pub samples: RoundTripErrors,
+}
+
+/// `max |decode(encode(x)) - x|` of every image, as a part of the pixel range; infinite if it is not a number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RoundTripErrors {
+    /// Of the middle one of the images.
+    pub median: f64,
+    /// Of the worst one.
+    pub largest: f64,
+    /// Part of the images whose pixels all come back within half a grey level.
+    pub within_half_a_level: f64,
+}
+
+impl RoundTripErrors {
+    /// The summary of the errors of images, in grey levels; there must be one.
+    fn of(mut levels: Vec<f64>) -> Self {
+        levels.sort_by(f64::total_cmp);
+        let within = levels.iter().filter(|error| **error <= 0.5).count();
+        Self {
+            median: levels[(levels.len() - 1) / 2] / PIXEL_RANGE,
+            largest: levels[levels.len() - 1] / PIXEL_RANGE,
+            within_half_a_level: within as f64 / levels.len() as f64,
+        }
+    }
 }
 
 /// Images and what becomes of them by encoding and decoding.
@@ -132,7 +157,7 @@ impl Evaluation {
         let (originals, decoded) = (Tensor::f_cat(&originals, 0)?, Tensor::f_cat(&decoded, 0)?);
         let differ = originals.f_floor()?.f_ne_tensor(&decoded.f_floor()?)?;
         Ok(Reconstruction {
-            max_abs: max_abs(0.0, &decoded, &originals)? / PIXEL_RANGE,
+            max_abs: RoundTripErrors::of(errors(&decoded, &originals)?).largest,
             pixels_that_differ: differ.f_sum(Kind::Int64)?.f_int64_value(&[])?,
             originals,
             decoded,
@@ -144,22 +169,22 @@ impl Evaluation {
     /// # Errors
     /// As [`likelihood`](Self::likelihood).
     pub fn round_trip(&self, model: &dyn Flow, data: &Dataset) -> Result<RoundTrip> {
-        let mut worst = 0.0;
+        let mut of_data = Vec::with_capacity(data.len());
         self.each_batch(model, data, |x, cx| {
             let decoded = model.decode(&model.encode(x, cx)?.latents)?.value;
-            worst = max_abs(worst, &decoded, &dequantised(x, cx)?)?;
+            of_data.extend(errors(&decoded, &dequantised(x, cx)?)?);
             Ok(())
         })?;
         Ok(RoundTrip {
-            data_max_abs: worst / PIXEL_RANGE,
-            samples_max_abs: self.samples_round_trip(model, data.len())? / PIXEL_RANGE,
+            data: RoundTripErrors::of(of_data),
+            samples: RoundTripErrors::of(self.samples_round_trip(model, data.len())?),
         })
     }
 
-    fn samples_round_trip(&self, model: &dyn Flow, count: usize) -> Result<f64> {
+    fn samples_round_trip(&self, model: &dyn Flow, count: usize) -> Result<Vec<f64>> {
         let _guard = tch::no_grad_guard();
         let latents = prior_latents(model, count as i64, self.seed, self.device)?;
-        let mut worst = 0.0;
+        let mut all = Vec::with_capacity(count);
         for start in (0..count).step_by(self.batch_size) {
             let length = self.batch_size.min(count - start);
             let part = narrow_latents(&latents, start as i64, length as i64)?;
@@ -173,9 +198,9 @@ impl Evaluation {
                 ..Cx::default()
             };
             let again = model.decode(&model.encode(&floor, cx)?.latents)?.value;
-            worst = max_abs(worst, &again, &image)?;
+            all.extend(errors(&again, &image)?);
         }
-        Ok(worst)
+        Ok(all)
     }
 
     /// Calls `f` with every batch as floating point on the device, without recording gradients.
@@ -238,12 +263,32 @@ fn dequantised(x: &Tensor, cx: Cx<'_>) -> Result<Tensor> {
     })
 }
 
-fn max_abs(worst: f64, a: &Tensor, b: &Tensor) -> Result<f64> {
-    let error = a.f_sub(b)?.f_abs()?.f_max()?.f_double_value(&[])?;
-    // `max` of torch passes a NaN on, that of f64 would drop it
-    Ok(if error.is_nan() {
-        f64::INFINITY
-    } else {
-        worst.max(error)
-    })
+/// The largest difference of every image; what is not a number counts as infinite.
+fn errors(a: &Tensor, b: &Tensor) -> Result<Vec<f64>> {
+    let apart = a.f_sub(b)?.f_abs()?.f_amax([1, 2, 3], false)?;
+    let mut all = Vec::<f64>::try_from(&apart.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?)?;
+    for error in all.iter_mut().filter(|error| error.is_nan()) {
+        *error = f64::INFINITY;
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_is_lost_does_not_hide_the_others() {
+        let x = Tensor::zeros([4, 1, 2, 2], (Kind::Float, Device::Cpu));
+        let y = x.copy();
+        let _ = y.get(0).fill_(0.25);
+        let _ = y.get(1).fill_(f64::NAN);
+        let _ = y.get(2).get(0).get(1).fill_(-256.0);
+        let all = errors(&y, &x).unwrap();
+        assert_eq!(all, [0.25, f64::INFINITY, 256.0, 0.0]);
+        let summary = RoundTripErrors::of(all);
+        assert_eq!(summary.median, 0.25 / 256.0);
+        assert_eq!(summary.largest, f64::INFINITY);
+        assert_eq!(summary.within_half_a_level, 0.5);
+    }
 }

@@ -37,7 +37,9 @@ pub use checkpoint::{save, save_model, save_torchscript, stored_progress, Checkp
 pub use config::{RunConfig, TrainConfig};
 pub use curves::draw_curves;
 pub use device::{DeviceChoice, Picked};
-pub use evaluate::{to_float, Dequantize, Evaluation, Likelihood, Reconstruction, RoundTrip};
+pub use evaluate::{
+    to_float, Dequantize, Evaluation, Likelihood, Reconstruction, RoundTrip, RoundTripErrors,
+};
 pub use format::{stored_config, FileKind};
 pub use learner::{Learner, Step, MAX_SKIPPED_IN_ROW};
 pub use metrics::bits_per_dim;
