@@ -153,12 +153,6 @@ fn a_row_is_stopped_goes_on_runs_once_and_is_reported() {
         assert!(out.join("plots").join(file).with_extension("png").exists());
     }
     assert!(out.join("plots/samples-inverse-flow.png").exists());
-    // three steps are worse than no model: the point would flatten the picture
-    let chart = std::fs::read_to_string(out.join("plots/bpd-sampling.svg")).unwrap();
-    assert!(
-        cells["bpd"]["measured"].as_f64().unwrap() < 8.0
-            || chart.contains("1 above 8 bits not shown")
-    );
 
     // done is done: the same command leaves the row alone
     let before = std::fs::metadata(out.join("rows/inverse-flow/state.json")).unwrap();

@@ -2,7 +2,7 @@
 
 use inverse_flow::reproduce::measure::{Authors, Rebuilt, SampleTimes, Sound, StepTimes};
 use inverse_flow::reproduce::{
-    markdown, rows, Budget, BudgetName, Environment, Plan, Report, Row, RowState, SeedState,
+    draw, markdown, rows, Budget, BudgetName, Environment, Plan, Report, Row, RowState, SeedState,
     Status, Table, Test,
 };
 
@@ -221,6 +221,22 @@ fn sampling_is_compared_on_one_backbone_and_within_the_spread() {
         assert!(text.contains(expected), "{expected} in\n{text}");
     }
     assert!(!text.contains("| emerging-harness-wide | 100 | 990"));
+}
+
+#[test]
+fn a_row_that_is_worse_than_no_model_does_not_flatten_the_picture() {
+    let report = report(Table::Table3, BudgetName::Full, |row| {
+        match row.name.as_str() {
+            "inverse-flow" => done(row, &[1.3], 10.0, true),
+            "snf" => done(row, &[1e22], 10.0, false),
+            _ => RowState::default(),
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    draw(&report, &plan(Table::Table3, BudgetName::Full), dir.path()).unwrap();
+    let chart = std::fs::read_to_string(dir.path().join("plots/bpd-sampling.svg")).unwrap();
+    assert!(chart.contains("1 above 8 bits not shown"));
+    assert!(chart.contains("inverse-flow"));
 }
 
 #[test]
