@@ -97,7 +97,7 @@ const SHORT_MINUTES: f64 = 40.0;
 /// Steps of every row of a smoke run.
 const SMOKE_STEPS: u64 = 3;
 /// Steps of the rows that measure time and memory only.
-const SCALING_STEPS: u64 = 20;
+const SCALING_STEPS: u64 = 5;
 
 impl Budget {
     /// The budget `name` for a table.

@@ -183,8 +183,13 @@ fn draw_losses(plan: &Plan, dir: &Path, plots: &Path) -> Result<()> {
                 means.iter().map(|mean| (x(mean), mean.2)).collect()
             };
             if !means.is_empty() {
-                by_step.push(Series::markers(row.name.clone(), points(|mean| mean.0)));
-                by_time.push(Series::markers(row.name, points(|mean| mean.1)));
+                let label = match row.paper.name {
+                    // its training loss is no likelihood and need not fall
+                    "snf" => format!("{} (without its log-det)", row.name),
+                    _ => row.name,
+                };
+                by_step.push(Series::markers(label.clone(), points(|mean| mean.0)));
+                by_time.push(Series::markers(label, points(|mean| mean.1)));
             }
         }
         let name = serde_json::to_value(mode).ok();
