@@ -60,11 +60,15 @@ def section(path):
         "| row | " + " | ".join(title for _, title in printed) + " |",
         "|---|" + "---|" * len(printed),
     ]
+    not_run = {}
     for row in report["rows"]:
         if row["status"] == "not run":
-            lines.append(f"| {row['row']} | " + " | ".join(["not run"] * len(printed)) + " |")
+            not_run.setdefault(row["notes"][0].split(":")[0], []).append(row["row"])
         else:
             lines.append(f"| {row['row']} | " + " | ".join(cell(row, key) for key, _ in printed) + " |")
+    if not_run:
+        lines.append("")
+    lines.extend(f"Not run: {', '.join(names)} ({reason})." for reason, names in not_run.items())
     return "\n".join(lines)
 
 

@@ -132,6 +132,7 @@ fn cells_hold_paper_measurement_ratio_verdict_and_basis() {
     for expected in [
         "| inverse-flow | BPD | 1.31 | 1.32 ± 0.02 | 3 | 1.008× | agrees |",
         "not run",
+        "| emerging | all | BPD 1.09; NLL, nats 640; ST, ms 814 ± 6.2; parameters, millions 11.4 | not run |",
         "clamped to ±0.01",
         "10000 images, 1 dequantisation sample",
         "1.205 for FInC Flow",

@@ -63,42 +63,63 @@ const CELL_HEADINGS: [&str; 8] = [
 
 /// A line for every cell that the paper prints.
 fn cell_lines(report: &Report) -> Vec<Vec<String>> {
-    let mut lines = Vec::new();
-    for row in &report.rows {
-        let order = [
-            Quantity::Bpd,
-            Quantity::Nll,
-            Quantity::St,
-            Quantity::Ft,
-            Quantity::Params,
-            Quantity::Memory,
-        ];
-        for quantity in order {
-            let Some(cell) = row.cells.get(quantity.key()) else {
-                continue;
-            };
-            if cell.paper.is_none() {
-                continue;
-            }
-            lines.push(vec![
-                row.row.clone(),
-                quantity.title().into(),
-                with_spread(cell.paper, cell.paper_sd),
-                measured(cell),
-                if cell.n == 0 {
-                    String::new()
-                } else {
-                    cell.n.to_string()
-                },
-                cell.ratio
-                    .map(|ratio| format!("{}×", number(ratio)))
-                    .unwrap_or_default(),
-                cell.verdict.clone(),
-                cell.basis.clone(),
-            ]);
-        }
+    report.rows.iter().flat_map(lines_of_a_row).collect()
+}
+
+/// One line for each printed column; one for all of them if the row never ran.
+fn lines_of_a_row(row: &RowReport) -> Vec<Vec<String>> {
+    let order = [
+        Quantity::Bpd,
+        Quantity::Nll,
+        Quantity::St,
+        Quantity::Ft,
+        Quantity::Params,
+        Quantity::Memory,
+    ];
+    let printed: Vec<(Quantity, &Cell)> = order
+        .into_iter()
+        .filter_map(|quantity| Some((quantity, row.cells.get(quantity.key())?)))
+        .filter(|(_, cell)| cell.paper.is_some())
+        .collect();
+    let paper = |cell: &Cell| with_spread(cell.paper, cell.paper_sd);
+    if let (false, Some((_, first))) = (has_numbers(row), printed.first()) {
+        let all = printed
+            .iter()
+            .map(|(quantity, cell)| format!("{} {}", quantity.title(), paper(cell)));
+        return vec![vec![
+            row.row.clone(),
+            "all".into(),
+            all.collect::<Vec<_>>().join("; "),
+            first.verdict.clone(),
+            String::new(),
+            String::new(),
+            first.verdict.clone(),
+            first.basis.clone(),
+        ]];
     }
-    lines
+    let line = |(quantity, cell): (Quantity, &Cell)| {
+        let n = if cell.n == 0 {
+            String::new()
+        } else {
+            cell.n.to_string()
+        };
+        let ratio = cell.ratio.map(|ratio| format!("{}×", number(ratio)));
+        vec![
+            row.row.clone(),
+            quantity.title().into(),
+            paper(cell),
+            measured(cell),
+            n,
+            ratio.unwrap_or_default(),
+            cell.verdict.clone(),
+            cell.basis.clone(),
+        ]
+    };
+    printed.into_iter().map(line).collect()
+}
+
+fn has_numbers(row: &RowReport) -> bool {
+    row.cells.values().any(|cell| cell.measured.is_some())
 }
 
 const PROTOCOLS: &str = "ST and FT as the authors measured them (ST: single draws, the first and last fifth of 100 dropped by position, mean ± population deviation; FT: a whole training step, the first and last steps dropped), beside the median (and the distance of the quartiles) of calls after a warm-up, the clock stopped when the device is done. Milliseconds; n is the number of calls.";
@@ -112,7 +133,8 @@ fn protocol_headings() -> Vec<&'static str> {
 
 /// A line for every row with its times by both protocols.
 fn protocol_lines(report: &Report) -> Vec<Vec<String>> {
-    let lines = report.rows.iter().map(|row| {
+    let ran = report.rows.iter().filter(|row| has_numbers(row));
+    let lines = ran.map(|row| {
         let get = |key: &str| row.cells.get(key).cloned().unwrap_or_default();
         let time = |cell: Cell| match cell.measured {
             None => cell.verdict.clone(),
