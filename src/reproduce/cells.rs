@@ -263,7 +263,7 @@ fn notes(budget: &Budget, row: &Row, state: &RowState) -> Vec<String> {
 /// How far the rows stand in the order of the paper, column by column.
 pub(super) fn orders(plan: &Plan, states: &[(Row, RowState)]) -> Vec<Order> {
     let mut orders = Vec::new();
-    for mode in [Mode::Faithful, Mode::Harness, Mode::HarnessWide] {
+    for mode in Mode::ALL {
         for quantity in [Quantity::Bpd, Quantity::St, Quantity::Ft, Quantity::Memory] {
             let numbers: Vec<(f64, f64)> = states
                 .iter()

@@ -64,8 +64,11 @@ fn methods(report: &Report) -> Chart {
         let rows = report.rows.iter().filter(|row| row.mode == wanted);
         rows.filter_map(|row| {
             let (x, y) = of(row)?;
-            let name = row.row.strip_suffix("-harness-wide").unwrap_or(&row.row);
-            let name = name.strip_suffix("-harness").unwrap_or(name);
+            let ends = Mode::ALL.map(Mode::suffix).into_iter();
+            let name = ends
+                .filter(|end| !end.is_empty())
+                .find_map(|end| row.row.strip_suffix(end))
+                .unwrap_or(&row.row);
             Some((x, y, name.to_owned()))
         })
         .collect::<Vec<_>>()
@@ -77,7 +80,7 @@ fn methods(report: &Report) -> Chart {
         points: points(&printed, None),
         mark: Mark::Circles,
     }];
-    for mode in [Mode::Faithful, Mode::Harness, Mode::HarnessWide] {
+    for mode in Mode::ALL {
         series.push(Marked {
             label: format!("here, {}", mode.text()),
             points: points(&own, Some(mode)),
@@ -162,7 +165,7 @@ fn scaling(report: &Report, quantity: Quantity, size: &str) -> Chart {
 }
 
 fn draw_losses(plan: &Plan, dir: &Path, plots: &Path) -> Result<()> {
-    for mode in [Mode::Faithful, Mode::Harness, Mode::HarnessWide] {
+    for mode in Mode::ALL {
         let (mut by_step, mut by_time) = (Vec::new(), Vec::new());
         for row in rows(plan.table).into_iter().filter(|row| row.mode == mode) {
             let root = Plan::row_dir(dir, &row.name).join("seed-0");

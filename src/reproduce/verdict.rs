@@ -53,7 +53,7 @@ pub fn likelihood(printed: Printed, seeds: &[f64], conditions: Conditions<'_>) -
         );
         return Judged::new("not comparable", basis);
     }
-    if conditions.mode != Mode::Faithful {
+    if matches!(conditions.mode, Mode::Harness | Mode::HarnessWide) {
         let basis = "the paper has no row on this backbone";
         return Judged::new("not judged", basis);
     }
@@ -82,8 +82,10 @@ pub fn likelihood(printed: Printed, seeds: &[f64], conditions: Conditions<'_>) -
 
 /// A number of parameters beside printed millions.
 pub fn parameters(printed: Printed, count: i64, mode: Mode) -> Judged {
-    if mode != Mode::Faithful {
-        return Judged::new("not judged", "the paper has no row on this backbone");
+    match mode {
+        Mode::Faithful => {}
+        Mode::Tuned => return Judged::new("not judged", "settings of our own"),
+        _ => return Judged::new("not judged", "the paper has no row on this backbone"),
     }
     let difference = count as f64 / 1e6 - printed.value();
     // a count on the border rounds either way
@@ -183,6 +185,12 @@ mod tests {
         let judged = likelihood(PAPER, &[1.31], glyphs);
         assert_eq!(judged.verdict, "not comparable");
         assert!(judged.basis.contains("glyphs"));
+        // a bound on the bits of a size does not depend on who chose the settings
+        let tuned = Conditions {
+            mode: Mode::Tuned,
+            ..FAIR
+        };
+        assert_eq!(verdict(&[1.2], tuned), "better");
         let harness = Conditions {
             mode: Mode::Harness,
             ..FAIR

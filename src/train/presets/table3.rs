@@ -4,10 +4,12 @@
 //! does, and the recipe of its own code; the gradient is clipped where the published code clamps the weights.
 
 use super::super::{recipes, Decay, RunConfig, TrainConfig};
-use super::{augmented, coupling, elementwise_spline, run, Preset};
+use super::{augmented, coupling, elementwise_spline, run, shared_spline, Preset};
 use crate::data::DataName;
 use crate::flows::{EmergingConfig, FincConfig, SelfNormConfig};
-use crate::models::{CouplingForm, GlowConfig, InverseFlowConfig, MintNetConfig, Mixing, Net};
+use crate::models::{
+    CouplingForm, GlowConfig, InverseFlowConfig, MintNetConfig, Mixing, ModelConfig, Net,
+};
 
 pub(super) fn presets() -> Vec<Preset> {
     vec![
@@ -15,6 +17,11 @@ pub(super) fn presets() -> Vec<Preset> {
             "table3/inverse-flow",
             "Inverse-Flow on MNIST, L=2 K=16, net Z of width 512; 1,640,968 parameters",
             inverse_flow(),
+        ),
+        Preset::new(
+            "table3/inverse-flow-tuned",
+            "the same couplings behind the spline of quick/mnist, with its kind of recipe; 1,380,584 parameters",
+            inverse_flow_tuned(),
         ),
         Preset::new(
             "table3/snf",
@@ -76,6 +83,24 @@ fn inverse_flow() -> RunConfig {
         ..TrainConfig::default()
     };
     run(DataName::Mnist, model, train)
+}
+
+/// What the row's model can do where nothing binds it to the published recipe, whose learning rate of 1e-5 belongs to
+/// its clamped weights. One spline of 32 bins over [-6, 6] takes the place of the coarse ones for each element: it
+/// resolves the shape of the dequantisation noise, and has fewer parameters.
+fn inverse_flow_tuned() -> RunConfig {
+    let mut config = inverse_flow();
+    if let ModelConfig::Glow(model) = &mut config.model {
+        model.spline = shared_spline(32, 6.0);
+    }
+    config.train = TrainConfig {
+        epochs: 7,
+        lr: 1e-3,
+        warmup_epochs: 0.2,
+        decay: Decay::Exponential { factor: 0.7 },
+        ..TrainConfig::default()
+    };
+    config
 }
 
 /// `selfnorm_glow_mnist.py` of the Self Normalizing Flows code: no activation, no clipping.
