@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh             everything
 #   scripts/test.sh --quick     format, layers, lints and the library's own tests
-#   scripts/test.sh NAME...     some of: fmt layers readme clippy doc build test lib python dependent
+#   scripts/test.sh NAME...     some of: fmt layers readme clippy doc build test lib python dependent smoke
 #
 # Everything is built in the release profile: libtorch's bindings take minutes and are compiled once.
 # Tests on MNIST and CIFAR-10 run where INVERSE_FLOW_DATA (or data/) holds them.
@@ -12,7 +12,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 
-all=(fmt layers readme clippy doc build test python dependent)
+all=(fmt layers readme clippy doc build test python dependent smoke)
 steps=()
 for arg in "$@"; do
   case $arg in
@@ -21,9 +21,9 @@ for arg in "$@"; do
     exit 0
     ;;
   --quick) steps+=(fmt layers readme clippy lib) ;;
-  fmt | layers | readme | clippy | doc | build | test | lib | python | dependent) steps+=("$arg") ;;
+  fmt | layers | readme | clippy | doc | build | test | lib | python | dependent | smoke) steps+=("$arg") ;;
   *)
-    printf 'test.sh: no step is called %s: use --quick, or some of: fmt layers readme clippy doc build test lib python dependent\n' "$arg" >&2
+    printf 'test.sh: no step is called %s: use --quick, or some of: fmt layers readme clippy doc build test lib python dependent smoke\n' "$arg" >&2
     exit 2
     ;;
   esac
@@ -36,7 +36,7 @@ scripts/setup.sh
 export INVERSE_FLOW_SCRIPT_FILES=$PWD/target/script-files
 rm -rf "$INVERSE_FLOW_SCRIPT_FILES"
 
-passed=() failed=() skipped=()
+passed=() failed=() skipped=() times=()
 
 python_tests() {
   local python
@@ -52,6 +52,13 @@ python_tests() {
   cargo build --release && "$python" -m unittest discover --start-directory tests/python --verbose
 }
 
+# Every row of the paper's tables, once.
+smoke() {
+  local out=target/reproduce-smoke
+  rm -rf "$out"
+  cargo build --release && scripts/reproduce_smoke.sh "$out"
+}
+
 run_step() {
   case $1 in
   fmt) cargo fmt --check ;;
@@ -64,18 +71,21 @@ run_step() {
   lib) cargo test --release --lib ;;
   python) python_tests ;;
   dependent) cargo build --release && scripts/dependent.sh ;;
+  smoke) smoke ;;
   esac
 }
 
 for step in "${steps[@]}"; do
   printf '\n== %s ==\n' "$step"
   before=${#skipped[@]}
+  SECONDS=0
   # a failed step does not hide the next one's result
   if run_step "$step"; then
     [ "${#skipped[@]}" -gt "$before" ] || passed+=("$step")
   else
     failed+=("$step")
   fi
+  times+=("$step $SECONDS s")
 done
 
 compgen -G '/dev/nvidia[0-9]*' >/dev/null || skipped+=("tests on a GPU (this machine has none)")
@@ -85,6 +95,7 @@ compgen -G "$data/cifar-10-batches-bin/*.bin" >/dev/null ||
   skipped+=("tests on CIFAR-10 (not in $data/cifar-10-batches-bin)")
 
 printf '\n'
+printf 'time: %s\n' "$(IFS=, && printf '%s' "${times[*]}")"
 for what in ${skipped[@]+"${skipped[@]}"}; do
   printf 'skipped: %s\n' "$what"
 done

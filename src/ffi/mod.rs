@@ -6,6 +6,7 @@
 //! | [`autograd`] | [`CustomFn`]: a differentiable function whose forward and backward are Rust |
 //! | [`operator`] | calls into torch's dispatcher, and the kernels that it calls back |
 //! | [`memory`] | CPU tensors as slices, work split over libtorch's threads, the allocator's thresholds |
+//! | [`exit`] | the end of the process, at once |
 //! | [`peak`] | the largest amount of memory in use |
 //! | [`optim`] | torch's fused Adam and global gradient norm |
 //! | [`script`] | TorchScript programs: source text and tensors to the bytes of an archive |
@@ -14,6 +15,7 @@
 #![allow(unsafe_code)]
 
 pub mod autograd;
+pub mod exit;
 pub mod memory;
 pub mod operator;
 pub mod optim;

@@ -1,5 +1,6 @@
 //! Ctrl-C and SIGTERM as a request to save and stop.
 
+use crate::ffi::exit::exit_at_once;
 use crate::{Error, Result};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -19,7 +20,7 @@ pub fn install() -> Result<()> {
         if RECEIVED.fetch_add(1, Ordering::SeqCst) == 0 {
             eprintln!("stopping after this step and saving; once more stops at once");
         } else {
-            std::process::exit(INTERRUPTED);
+            exit_at_once(INTERRUPTED);
         }
     })
     .map_err(|err| Error::config(format!("cannot watch for Ctrl-C: {err}")))
