@@ -1,34 +1,14 @@
 //! The program as a user meets it: help, exit codes, one-line errors, and a whole small run.
 
+mod program;
+
+use program::done;
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
-
-fn run(folder: &Path, arguments: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_inverse-flow"))
-        .args(arguments.split_whitespace())
-        .current_dir(folder)
-        .env_remove("INVERSE_FLOW_DATA")
-        .env("OMP_NUM_THREADS", "1") // small tensors, and other tests beside this one
-        .output()
-        .unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn done(folder: &Path, arguments: &str) -> String {
-    let output = run(folder, arguments);
-    assert_eq!(output.status.code(), Some(0), "{arguments}: {output:?}");
-    stdout(&output)
-}
 
 /// Runs a command that must fail with `code` and in few words; returns its error message.
 fn fails(folder: &Path, arguments: &str, code: i32) -> String {
-    let output = run(folder, arguments);
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{arguments}: {message}");
+    let message = program::fails(folder, arguments, code);
     let error = message.lines().filter(|line| !line.starts_with("device:"));
     let error: Vec<_> = error.collect();
     assert!(error[0].starts_with("error: "), "{arguments}: {message}");

@@ -1,31 +1,11 @@
 //! Every flow family from the command line: trained, evaluated, sampled, reconstructed.
 
+mod program;
+
 use inverse_flow::models::MODELS;
+use program::{done, fails};
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
-
-fn run(folder: &Path, arguments: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_inverse-flow"))
-        .args(arguments.split_whitespace())
-        .current_dir(folder)
-        .env_remove("INVERSE_FLOW_DATA")
-        .env("OMP_NUM_THREADS", "1") // small tensors, and other tests beside this one
-        .output()
-        .unwrap()
-}
-
-fn done(folder: &Path, arguments: &str) -> String {
-    let output = run(folder, arguments);
-    assert_eq!(output.status.code(), Some(0), "{arguments}: {output:?}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn wrong_usage(folder: &Path, arguments: &str) -> String {
-    let output = run(folder, arguments);
-    assert_eq!(output.status.code(), Some(2), "{arguments}: {output:?}");
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
@@ -114,9 +94,10 @@ fn a_model_beside_a_preset_takes_the_place_of_its_family() {
 #[test]
 fn what_a_model_cannot_have_is_wrong_usage() {
     let dir = tempfile::tempdir().unwrap();
-    let message = wrong_usage(
+    let message = fails(
         dir.path(),
         "train --model snf --kernel 2 --limit 200 --out a",
+        2,
     );
     assert!(message.contains("must be odd"), "{message}");
     for (arguments, part) in [
@@ -133,10 +114,10 @@ fn what_a_model_cannot_have_is_wrong_usage() {
         ("--model woodbury --levels 3", "use fewer levels"),
     ] {
         let command = format!("train {arguments} --limit 200 --out a");
-        let message = wrong_usage(dir.path(), &command);
+        let message = fails(dir.path(), &command, 2);
         assert!(message.contains(part), "{arguments}: {message}");
     }
-    let message = wrong_usage(dir.path(), "train --model glow --out a");
+    let message = fails(dir.path(), "train --model glow --out a", 2);
     for model in MODELS {
         assert!(message.contains(model), "{message}");
     }

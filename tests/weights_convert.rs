@@ -1,5 +1,6 @@
 //! Models that leave this program and come back, from the command line; the layout of the paper's code; old versions.
 
+mod program;
 mod weights_support;
 
 use inverse_flow::models::{
@@ -8,35 +9,11 @@ use inverse_flow::models::{
 };
 use inverse_flow::train::{build_model, load_state, presets, Checkpoint, RunConfig};
 use inverse_flow::weights::{Format, StateFile};
+use program::{done, fails};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use tch::{Device, Kind, Tensor};
 use weights_support::{add_by_python, made_by_python};
-
-fn run(folder: &Path, arguments: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_inverse-flow"))
-        .args(arguments.split_whitespace())
-        .current_dir(folder)
-        .env_remove("INVERSE_FLOW_DATA")
-        .env("OMP_NUM_THREADS", "1") // small tensors, and other tests beside this one
-        .output()
-        .unwrap()
-}
-
-#[track_caller]
-fn done(folder: &Path, arguments: &str) -> String {
-    let output = run(folder, arguments);
-    assert_eq!(output.status.code(), Some(0), "{arguments}: {output:?}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-#[track_caller]
-fn fails(folder: &Path, arguments: &str, code: i32) -> String {
-    let output = run(folder, arguments);
-    assert_eq!(output.status.code(), Some(code), "{arguments}: {output:?}");
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 fn nll(folder: &Path, arguments: &str) -> f64 {
     let command = format!("eval {arguments} --json --limit 20 --dequantize midpoint --device cpu");

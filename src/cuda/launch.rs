@@ -72,20 +72,10 @@ mod tests {
     use tch::Kind;
 
     use super::*;
+    use crate::ops::geometry;
     use crate::ops::Corner;
 
     const KIB: usize = 1024;
-
-    fn geometry([batch, channels, height, width]: [i64; 4], groups: i64, kernel: i64) -> Geometry {
-        Geometry {
-            batch,
-            channels,
-            groups,
-            height,
-            width,
-            kernel,
-        }
-    }
 
     #[test]
     fn large_batches_stay_within_the_grid() {

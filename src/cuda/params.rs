@@ -202,17 +202,7 @@ unsafe impl cudarc::driver::DeviceRepr for WeightGradParams {}
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn geometry([batch, channels, height, width]: [i64; 4], groups: i64, kernel: i64) -> Geometry {
-        Geometry {
-            batch,
-            channels,
-            groups,
-            height,
-            width,
-            kernel,
-        }
-    }
+    use crate::ops::geometry;
 
     #[test]
     fn corners_are_packed_two_bits_each() {

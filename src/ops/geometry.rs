@@ -45,6 +45,23 @@ pub struct Geometry {
     pub kernel: i64,
 }
 
+/// Sizes without checks, for tests of what is made of them.
+#[cfg(test)]
+pub(crate) fn geometry(
+    [batch, channels, height, width]: [i64; 4],
+    groups: i64,
+    kernel: i64,
+) -> Geometry {
+    Geometry {
+        batch,
+        channels,
+        groups,
+        height,
+        width,
+        kernel,
+    }
+}
+
 impl Geometry {
     /// Checks the arguments of a convolution or a solve named `op`.
     ///

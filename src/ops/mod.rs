@@ -21,6 +21,8 @@ pub use corner::Corner;
 pub use cpu::instruction_set;
 pub use direction::Direction;
 pub use form::eagerly;
+#[cfg(test)]
+pub(crate) use geometry::geometry;
 pub use geometry::{Geometry, Operand};
 
 use recorded::recorded_gradients;

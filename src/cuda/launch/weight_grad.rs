@@ -181,19 +181,9 @@ fn tile_bytes(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::geometry;
 
     const KIB: usize = 1024;
-
-    fn geometry([batch, channels, height, width]: [i64; 4], groups: i64, kernel: i64) -> Geometry {
-        Geometry {
-            batch,
-            channels,
-            groups,
-            height,
-            width,
-            kernel,
-        }
-    }
 
     #[test]
     fn weight_gradients_cover_every_image_tap_and_pixel_within_the_limits() {

@@ -1,22 +1,12 @@
 //! What plans promise.
 
 use super::*;
+use crate::ops::geometry;
 
 const KIB: usize = 1024;
 /// Dynamic shared memory of a block: H100 and H200, A100, and the smallest card that has kernels.
 const H200: usize = 227 * KIB;
 const DEVICES: [usize; 3] = [H200, 163 * KIB, 64 * KIB];
-
-fn geometry([batch, channels, height, width]: [i64; 4], groups: i64, kernel: i64) -> Geometry {
-    Geometry {
-        batch,
-        channels,
-        groups,
-        height,
-        width,
-        kernel,
-    }
-}
 
 fn plan(image: [i64; 4], kernel: i64, kind: Kind, shared: usize) -> SolvePlan {
     let geometry = geometry(image, 1, kernel);
