@@ -22,6 +22,7 @@ COLUMNS = [
     ("ft_ms", "FT, ms"),
     ("params_m", "parameters, M"),
     ("memory_gb", "memory, GB"),
+    ("memory_rebuilt_gb", "memory, activations rebuilt, GB"),
 ]
 
 

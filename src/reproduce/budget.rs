@@ -1,5 +1,6 @@
 //! How much is spent on a row.
 
+use super::numbers::number;
 use super::{select, Mode, Row, Table};
 use crate::train::RunConfig;
 use crate::{Error, Result};
@@ -199,7 +200,7 @@ impl Budget {
     pub fn text(&self) -> String {
         let length = match (self.steps, self.minutes, self.name) {
             (Some(steps), ..) => format!("{steps} training steps"),
-            (_, Some(minutes), _) => format!("{minutes:.3} minutes of training"),
+            (_, Some(minutes), _) => format!("{} minutes of training", number(minutes)),
             (_, _, BudgetName::Full) => {
                 "the recipe's own length, ended early at the paper's bits per dimension".into()
             }

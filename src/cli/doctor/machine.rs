@@ -64,7 +64,8 @@ pub(super) fn cpu() -> Finding {
     let model = field(&info, "model name", ':').unwrap_or("unknown model");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let vectors = vector_instructions();
-    let found = format!("{model}, {threads} threads, {}", vectors.join(" "));
+    let plural = if threads == 1 { "" } else { "s" };
+    let found = format!("{model}, {threads} thread{plural}, {}", vectors.join(" "));
     let found = match crate::ops::instruction_set() {
         Ok(set) => format!("{found}; the convolutions use {set}"),
         Err(err) => {
