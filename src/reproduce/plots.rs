@@ -126,7 +126,10 @@ fn scaling(report: &Report, quantity: Quantity, size: &str) -> Chart {
             mark: Mark::ThinLine,
         },
         Marked {
-            label: "here, authors' protocol".into(),
+            label: match quantity {
+                Quantity::Memory => "here, activations kept".into(),
+                _ => "here, authors' protocol".into(),
+            },
             points: line(key, false),
             mark: Mark::Line,
         },
