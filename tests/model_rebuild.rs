@@ -31,12 +31,13 @@ fn stored(
     (values.0, values.1, grads)
 }
 
-/// The length of the difference of the two gradients, relative to that of the gradient.
-fn difference(vs: &VarStore, flow: &dyn Flow, x: &Tensor, noise: &Tensor) -> f64 {
+/// The length of the difference of the two gradients, relative to that of the gradient, where `part` elements of the batch
+/// are rebuilt at a time.
+fn difference(vs: &VarStore, flow: &dyn Flow, x: &Tensor, noise: &Tensor, part: usize) -> f64 {
     let named = trainable(vs);
     let params: Vec<Tensor> = named.iter().map(|(_, t)| t.shallow_clone()).collect();
     let (nll, extra, grads) = stored(flow, x, noise, &params);
-    let rebuilt = gradients_by_inversion(flow, x, Some(noise), true, &params).unwrap();
+    let rebuilt = gradients_by_inversion(flow, x, Some(noise), true, part, &params).unwrap();
     let close = |what: &str, a: f64, b: f64| {
         assert!((a - b).abs() < 1e-4 * b.abs().max(1.0), "{what}: {a} {b}")
     };
@@ -62,9 +63,26 @@ fn every_family_has_the_same_gradients_either_way() {
     let noise = uniform(2, &[3, 3, 12, 8]) * 0.9 + 0.05;
     for (name, config) in families([3, 12, 8], 2, 2) {
         let (vs, flow) = shaken(&config, Kind::Double, &x, 0.02);
-        let error = difference(&vs, flow.as_ref(), &x, &noise);
-        assert!(error < 1e-7, "{name}: {error:.1e}");
+        // three images at once; two and then one, whose shares of the mean are not equal
+        for part in [PART_ELEMENTS, x.numel() / 2] {
+            let error = difference(&vs, flow.as_ref(), &x, &noise, part);
+            assert!(error < 1e-7, "{name}, {part} at a time: {error:.1e}");
+        }
     }
+}
+
+#[test]
+fn an_empty_batch_has_no_gradient_and_its_parts_have_none() {
+    let x = images(1, &[3, 1, 8, 8]);
+    let (vs, flow) = shaken(&small([1, 8, 8], 2, 2), Kind::Double, &x, 0.02);
+    let params: Vec<Tensor> = trainable(&vs).into_iter().map(|(_, t)| t).collect();
+    let rebuilt =
+        gradients_by_inversion(flow.as_ref(), &x.narrow(0, 0, 0), None, true, 1, &params).unwrap();
+    assert_eq!(rebuilt.nll.double_value(&[]), 0.0);
+    let sizes = rebuilt.grads.iter().filter(|g| g.defined());
+    assert!(sizes
+        .map(|g| g.abs().sum(Kind::Double).double_value(&[]))
+        .all(|sum| sum == 0.0));
 }
 
 /// The rebuilt values are off by rounding, which is all that is seen unless it takes one across the kink of a ReLU or of a
@@ -78,7 +96,7 @@ fn a_deep_model_in_single_precision_stays_within_a_ten_thousandth() {
     let mut errors: Vec<f64> = (0..3)
         .map(|_| {
             let (vs, flow) = shaken(&config, Kind::Float, &x, 0.01);
-            difference(&vs, flow.as_ref(), &x, &noise)
+            difference(&vs, flow.as_ref(), &x, &noise, PART_ELEMENTS)
         })
         .collect();
     errors.sort_by(f64::total_cmp);

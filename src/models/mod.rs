@@ -40,7 +40,7 @@ pub use mixing::{ButterflyMixing, InverseFlowConfig, MaCowMixing, Mixing, Woodbu
 pub use multiscale::MultiScale;
 pub use overrides::Overrides;
 pub use program::{archive, EXTRA_FILE};
-pub use rebuild::{gradients_by_inversion, Rebuilt};
+pub use rebuild::{gradients_by_inversion, Rebuilt, PART_ELEMENTS};
 pub use woodbury::woodbury_mixing;
 
 use crate::flows::{Cx, Mapped};

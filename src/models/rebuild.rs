@@ -11,6 +11,10 @@
 //! for one inverse and one more forward pass. Inverse-Flow's inverse is a convolution, so that costs little there; where
 //! the inverse goes pixel by pixel (MaCow) or iterates (MintNet) it costs what sampling costs.
 //!
+//! With the depth gone, that single stage is what is left: the hidden channels of a coupling are many times the image. So a
+//! large batch goes through in parts, one after the other, and their gradients add up ([`PART_ELEMENTS`]): memory does not
+//! grow with the batch either, but for the batch itself.
+//!
 //! Rebuilding is exact up to rounding, which grows with the depth as it does in sampling. Source of the idea: A. Gomez et
 //! al., "The Reversible Residual Network", 2017, <https://arxiv.org/abs/1707.04585>.
 
@@ -31,8 +35,13 @@ pub struct Rebuilt {
     pub grads: Vec<Tensor>,
 }
 
+/// Elements of the images that go through the flow at a time: enough to fill a device, few enough that the hidden channels
+/// of one coupling stay below a gigabyte.
+pub const PART_ELEMENTS: usize = 1 << 21;
+
 /// The mean of `-log p(x)`, the auxiliary losses if `training`, and their gradients with respect to `params`, the
-/// activations rebuilt from the latents.
+/// activations rebuilt from the latents. Batches of more than `part_elements` numbers go through in parts of equal size,
+/// of which [`PART_ELEMENTS`] is a good one.
 ///
 /// # Shapes
 /// As [`Flow::log_prob`].
@@ -44,49 +53,54 @@ pub fn gradients_by_inversion(
     x: &Tensor,
     noise: Option<&Tensor>,
     training: bool,
+    part_elements: usize,
     params: &[Tensor],
 ) -> Result<Rebuilt> {
     let stages = flow.stages();
-    let (start, exact) = first_trainable(&stages, x, noise)?;
+    let images = x.size().first().copied().unwrap_or(0).max(1);
     let mut sums = Sums {
-        log_prob: exact.log_prob,
+        images,
+        nll: Tensor::f_zeros([], (x.kind(), x.device()))?,
         extra: None,
         grads: params.iter().map(|_| Tensor::new()).collect(),
     };
-
-    // forwards: only the latents stay
-    let mut kept = exact.value.shallow_clone();
-    let mut leaving = Vec::with_capacity(stages.len() - start);
-    for stage in &stages[start..] {
-        let auxiliary = AuxiliaryLosses::default();
-        let cx = Cx {
-            noise,
-            training: training.then_some(&auxiliary),
+    let parts = x.numel().div_ceil(part_elements.max(1)).max(1) as i64;
+    let xs = x.f_chunk(parts, 0)?;
+    let noises = match noise {
+        Some(noise) => noise.f_chunk(parts, 0)?.into_iter().map(Some).collect(),
+        None => xs.iter().map(|_| None).collect::<Vec<_>>(),
+    };
+    for (x, noise) in xs.iter().zip(&noises) {
+        let call = Call {
+            noise: noise.as_ref(),
+            training,
+            share: x.size()[0] as f64 / images as f64,
         };
-        let staged = tch::no_grad(|| (stage.run)(&kept, cx))?;
-        leaving.push(staged.latents);
-        kept = staged.kept;
-    }
-    sums.add_log_prob(&standard_normal_log_prob(&kept)?)?;
-
-    // backwards: d(-mean log N(z; 0, I))/dz = z / N
-    let images = x.size().first().copied().unwrap_or(0).max(1);
-    let mut grad = kept.f_div_scalar(images as f64)?;
-    for (index, stage) in stages[start..].iter().enumerate().rev() {
-        let input = match index {
-            0 => exact.value.shallow_clone(),
-            _ => tch::no_grad(|| (stage.invert)(&kept, &leaving[index]))?,
-        };
-        let leaf = input.f_detach()?.f_set_requires_grad(true)?;
-        grad = sums.differentiate(stage, &leaf, &grad, params, (noise, training))?;
-        leaving.truncate(index);
-        kept = input;
+        sums.add_part(&stages, x, call, params)?;
     }
     Ok(Rebuilt {
-        nll: sums.log_prob.f_mean(None::<Kind>)?.f_neg()?,
+        nll: sums.nll,
         extra: sums.extra,
         grads: sums.grads,
     })
+}
+
+/// What the stages are told about the part of the batch that goes through them.
+#[derive(Debug, Clone, Copy)]
+struct Call<'a> {
+    noise: Option<&'a Tensor>,
+    training: bool,
+    /// Its images as a part of those of the batch.
+    share: f64,
+}
+
+impl<'a> Call<'a> {
+    fn cx(self, auxiliary: &'a AuxiliaryLosses) -> Cx<'a> {
+        Cx {
+            noise: self.noise,
+            training: self.training.then_some(auxiliary),
+        }
+    }
 }
 
 /// What comes before the first stage with parameters: data, not activations.
@@ -123,16 +137,61 @@ fn first_trainable(
     Err(Error::config("the model has no trainable parameters"))
 }
 
-/// What adds up over the stages.
+/// What adds up over the stages and the parts of the batch.
 struct Sums {
-    log_prob: Tensor,
+    /// Those of the whole batch.
+    images: i64,
+    nll: Tensor,
     extra: Option<Tensor>,
     grads: Vec<Tensor>,
 }
 
 impl Sums {
-    fn add_log_prob(&mut self, part: &Tensor) -> Result<()> {
-        self.log_prob = self.log_prob.f_add(&part.f_detach()?)?;
+    /// The mean over the batch of what is known of some of its images, `[n]`.
+    fn mean(&self, part: &Tensor) -> Result<Tensor> {
+        Ok(part.f_sum(None::<Kind>)?.f_div_scalar(self.images as f64)?)
+    }
+
+    fn add_log_prob(&mut self, mean: &Tensor) -> Result<()> {
+        self.nll = self.nll.f_sub(&mean.f_detach()?)?;
+        Ok(())
+    }
+
+    /// Adds loss and gradients of the images `x`.
+    fn add_part(
+        &mut self,
+        stages: &[StageCall<'_>],
+        x: &Tensor,
+        call: Call<'_>,
+        params: &[Tensor],
+    ) -> Result<()> {
+        let (start, exact) = first_trainable(stages, x, call.noise)?;
+        let stages = &stages[start..];
+        self.add_log_prob(&self.mean(&exact.log_prob)?)?;
+
+        // forwards: only the latents stay
+        let mut kept = exact.value.shallow_clone();
+        let mut leaving = Vec::with_capacity(stages.len());
+        for stage in stages {
+            let auxiliary = AuxiliaryLosses::default();
+            let staged = tch::no_grad(|| (stage.run)(&kept, call.cx(&auxiliary)))?;
+            leaving.push(staged.latents);
+            kept = staged.kept;
+        }
+        self.add_log_prob(&self.mean(&standard_normal_log_prob(&kept)?)?)?;
+
+        // backwards: d(-mean log N(z; 0, I))/dz = z / N
+        let mut grad = kept.f_div_scalar(self.images as f64)?;
+        for (index, stage) in stages.iter().enumerate().rev() {
+            let input = match index {
+                0 => exact.value.shallow_clone(),
+                _ => tch::no_grad(|| (stage.invert)(&kept, &leaving[index]))?,
+            };
+            let leaf = input.f_detach()?.f_set_requires_grad(true)?;
+            grad = self.differentiate(stage, &leaf, &grad, call, params)?;
+            leaving.truncate(index);
+            kept = input;
+        }
         Ok(())
     }
 
@@ -142,29 +201,28 @@ impl Sums {
         stage: &StageCall<'_>,
         leaf: &Tensor,
         grad: &Tensor,
+        call: Call<'_>,
         params: &[Tensor],
-        (noise, training): (Option<&Tensor>, bool),
     ) -> Result<Tensor> {
         let auxiliary = AuxiliaryLosses::default();
-        let cx = Cx {
-            noise,
-            training: training.then_some(&auxiliary),
-        };
         let Staged {
             kept,
             latents,
             log_det,
-        } = (stage.run)(leaf, cx)?;
+        } = (stage.run)(leaf, call.cx(&auxiliary))?;
         let mut loss = kept.f_mul(grad)?.f_sum(None::<Kind>)?;
         let mut parts: Vec<Tensor> = log_det.into_iter().collect();
         for latent in &latents {
             parts.push(standard_normal_log_prob(latent)?);
         }
         for part in &parts {
-            self.add_log_prob(part)?;
-            loss = loss.f_sub(&part.f_mean(None::<Kind>)?)?;
+            let mean = self.mean(part)?;
+            self.add_log_prob(&mean)?;
+            loss = loss.f_sub(&mean)?;
         }
         if let Some(extra) = auxiliary.total()? {
+            // a mean over the images of this part
+            let extra = extra.f_mul_scalar(call.share)?;
             loss = loss.f_add(&extra)?;
             let extra = extra.f_detach()?;
             self.extra = Some(match self.extra.take() {

@@ -42,7 +42,7 @@ pub struct TrainConfig {
     /// Largest norm of the gradient of all parameters together; longer ones are scaled down to it.
     pub clip_norm: Option<f64>,
     /// Rebuild the activations in the backward pass by inverting the flow, instead of keeping them: memory that does
-    /// not grow with the depth, for a longer step.
+    /// not grow with the depth, nor with the batch once that is large, for a longer step.
     #[serde(default)]
     pub rebuild_activations: bool,
     /// The published Inverse-Flow code clamps every parameter to this magnitude after every step; for comparisons

@@ -3,7 +3,7 @@
 use super::{Adam, TrainConfig};
 use crate::ffi::optim::grad_norm;
 use crate::flows::{AuxiliaryLosses, Cx};
-use crate::models::{gradients_by_inversion, Flow};
+use crate::models::{gradients_by_inversion, Flow, PART_ELEMENTS};
 use crate::{Error, Result};
 use tch::{nn::VarStore, Kind, Tensor};
 
@@ -126,7 +126,8 @@ impl Learner {
     pub fn gradients(&self, x: &Tensor, noise: &Tensor) -> Result<(Tensor, Vec<Tensor>)> {
         if self.rebuild_activations {
             let (model, params) = (self.model.as_ref(), self.adam.params());
-            let rebuilt = gradients_by_inversion(model, x, Some(noise), true, params)?;
+            let rebuilt =
+                gradients_by_inversion(model, x, Some(noise), true, PART_ELEMENTS, params)?;
             return Ok((rebuilt.nll, rebuilt.grads));
         }
         let auxiliary = AuxiliaryLosses::default();
