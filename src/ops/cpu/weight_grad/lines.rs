@@ -254,14 +254,15 @@ impl<T: Real> Correlate<'_, T> {
         let mut sums = zeros::<T, S, OUT, N>(simd);
         // u is zero between its rows, so whatever x has there does not count
         for &place in &scratch.places {
-            let mut x_here = [sums[0][0]; N];
-            for (here, x) in x_here.iter_mut().zip(&x) {
-                [*here] = *vectors::<T, S, 1>(&x[place..]);
+            // the fewer of the two stay in registers beside the sums
+            let mut u_here = [sums[0][0]; OUT];
+            for (here, u) in u_here.iter_mut().zip(&u) {
+                [*here] = *vectors::<T, S, 1>(&u[place..]);
             }
-            for o in 0..OUT {
-                let [u_here] = *vectors::<T, S, 1>(&u[o][place..]);
-                for n in 0..N {
-                    sums[o][n] = T::mul_add(simd, u_here, x_here[n], sums[o][n]);
+            for n in 0..N {
+                let [x_here] = *vectors::<T, S, 1>(&x[n][place..]);
+                for o in 0..OUT {
+                    sums[o][n] = T::mul_add(simd, u_here[o], x_here, sums[o][n]);
                 }
             }
         }

@@ -73,18 +73,18 @@ impl<T: Real> WithSimd for Correlate<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         match T::LANES / T::lanes::<S>() {
-            1 => self.run::<S, 1, 4>(simd), // 4 x 4 sums and 8 operands in 32 registers
-            2 => self.run::<S, 2, 2>(simd), // 2 x 4 sums and 6 operands in 16 registers
-            4 => self.run::<S, 4, 2>(simd),
-            8 => self.run::<S, 8, 2>(simd),
-            _ => self.run::<S, 16, 2>(simd),
+            1 => self.run::<S, 1, 4, 4>(simd), // 4 x 4 sums and 8 operands in 32 registers
+            2 => self.run::<S, 2, 4, 3>(simd), // 4 x 3 sums and 4 operands in 16 registers
+            4 => self.run::<S, 4, 4, 3>(simd),
+            8 => self.run::<S, 8, 4, 3>(simd),
+            _ => self.run::<S, 16, 4, 3>(simd),
         }
     }
 }
 
 impl<T: Real> Correlate<'_, T> {
     #[inline(always)]
-    fn run<S: Simd, const V: usize, const OUT: usize>(mut self, simd: S) {
+    fn run<S: Simd, const V: usize, const OUT: usize, const IN: usize>(mut self, simd: S) {
         let (sizes, k) = (self.sizes, self.sizes.kernel);
         let rows = Rows {
             sizes,
@@ -109,41 +109,47 @@ impl<T: Real> Correlate<'_, T> {
                     (u_start + u, x_start + x)
                 }));
             }
-            self.outputs::<S, V, OUT>(simd, (a, b));
+            self.outputs::<S, V, OUT, IN>(simd, (a, b));
         }
     }
 
     #[inline(always)]
-    fn outputs<S: Simd, const V: usize, const OUT: usize>(&mut self, simd: S, tap: (usize, usize)) {
+    fn outputs<S: Simd, const V: usize, const OUT: usize, const IN: usize>(
+        &mut self,
+        simd: S,
+        tap: (usize, usize),
+    ) {
         let c = self.sizes.group_channels;
         let whole = c / OUT * OUT;
         for out in (0..whole).step_by(OUT) {
-            self.inputs::<S, V, OUT>(simd, tap, out);
+            self.inputs::<S, V, OUT, IN>(simd, tap, out);
         }
         for out in whole..c {
-            self.inputs::<S, V, 1>(simd, tap, out);
+            self.inputs::<S, V, 1, IN>(simd, tap, out);
         }
     }
 
     #[inline(always)]
-    fn inputs<S: Simd, const V: usize, const OUT: usize>(
+    fn inputs<S: Simd, const V: usize, const OUT: usize, const IN: usize>(
         &mut self,
         simd: S,
         tap: (usize, usize),
         out: usize,
     ) {
-        const MOST: usize = 4;
         // above the anchor's diagonal the gradient is zero by definition
         let inputs = match tap {
             (0, 0) => out + OUT,
             _ => self.sizes.group_channels,
         };
-        for input in (0..inputs).step_by(MOST) {
-            match inputs - input {
+        // at most IN at a time, as equal as possible: 4 are 2 and 2 where IN is 3
+        let blocks = inputs.div_ceil(IN);
+        for block in 0..blocks {
+            let input = inputs * block / blocks;
+            match inputs * (block + 1) / blocks - input {
                 1 => self.block::<S, V, OUT, 1>(simd, tap, out, input),
                 2 => self.block::<S, V, OUT, 2>(simd, tap, out, input),
                 3 => self.block::<S, V, OUT, 3>(simd, tap, out, input),
-                _ => self.block::<S, V, OUT, MOST>(simd, tap, out, input),
+                _ => self.block::<S, V, OUT, 4>(simd, tap, out, input),
             }
         }
     }
@@ -161,16 +167,14 @@ impl<T: Real> Correlate<'_, T> {
         let tap = row as usize * k + column as usize;
         let x = &self.scratch.x[input * T::LANES..];
         let u = &self.scratch.u[out * T::LANES..];
-        for places in self.scratch.places.chunks(LANE_SUM) {
-            for part in 0..V {
-                let sums = correlate::<T, S, V, OUT, IN>(simd, places, u, x, part);
-                for (o, sums) in sums.iter().enumerate() {
-                    for (i, sum) in sums.iter().enumerate() {
-                        // entries above the anchor's diagonal stay exactly zero
-                        if (a, b) != (0, 0) || input + i <= out + o {
-                            self.grad[((out + o) * c + input + i) * k * k + tap] +=
-                                T::reduce::<S>(simd, *sum);
-                        }
+        for places in self.scratch.places.chunks(LANE_SUM / V) {
+            let sums = correlate::<T, S, V, OUT, IN>(simd, places, u, x);
+            for (o, sums) in sums.iter().enumerate() {
+                for (i, sum) in sums.iter().enumerate() {
+                    // entries above the anchor's diagonal stay exactly zero
+                    if (a, b) != (0, 0) || input + i <= out + o {
+                        self.grad[((out + o) * c + input + i) * k * k + tap] +=
+                            T::reduce::<S>(simd, *sum);
                     }
                 }
             }
@@ -183,24 +187,25 @@ fn aligned<T: Real>(buffer: &[T]) -> usize {
     buffer.as_ptr().align_offset(64).min(T::LANES)
 }
 
-/// `Σ u[o] x[i]` over all places, for one of the `V` vectors of a tile's lanes.
+/// `Σ u[o] x[i]` over all places, the `V` vectors of a tile's lanes one after the other into the same sums.
 #[inline(always)]
 fn correlate<T: Real, S: Simd, const V: usize, const OUT: usize, const IN: usize>(
     simd: S,
     places: &[(usize, usize)],
     u: &[T],
     x: &[T],
-    part: usize,
 ) -> [[T::Vector<S>; IN]; OUT] {
     let mut sums = zeros::<T, S, OUT, IN>(simd);
     for &(u_place, x_place) in places {
         // one comparison for each, and then nothing can go wrong: the sums stay in registers
         let u = &T::vectors::<S>(&u[u_place..u_place + OUT * T::LANES])[..OUT * V];
         let x = &T::vectors::<S>(&x[x_place..x_place + IN * T::LANES])[..IN * V];
-        for o in 0..OUT {
-            let u = u[o * V + part];
-            for i in 0..IN {
-                sums[o][i] = T::mul_add(simd, u, x[i * V + part], sums[o][i]);
+        for part in 0..V {
+            for o in 0..OUT {
+                let u = u[o * V + part];
+                for i in 0..IN {
+                    sums[o][i] = T::mul_add(simd, u, x[i * V + part], sums[o][i]);
+                }
             }
         }
     }
