@@ -1,7 +1,6 @@
 //! ButterflyFlow: Glow with a butterfly layer in every step.
 
 use super::multiscale::{Builder, MultiScale};
-use super::overrides::{refuse, replace};
 use super::wn_glow::{mix_and_couple, preprocess, squeeze};
 use super::Overrides;
 use crate::flows::{Butterfly, ButterflyInit, Conv1x1, Sequential};
@@ -70,15 +69,8 @@ impl ButterflyConfig {
     }
 
     pub(super) fn change(&mut self, changes: &Overrides) -> Result<()> {
-        refuse(
-            changes.kernel,
-            "butterfly has no filters: leave `kernel` out",
-        )?;
-        replace(&mut self.image, changes.image);
-        replace(&mut self.levels, changes.levels);
-        replace(&mut self.steps, changes.steps);
-        replace(&mut self.width, changes.width);
-        Ok(())
+        let sizes = (&mut self.levels, &mut self.steps, &mut self.width);
+        changes.change_sizes("butterfly", &mut self.image, sizes)
     }
 
     /// Builds the network, its variables in `vs`; it needs a first batch.

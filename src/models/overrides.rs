@@ -32,6 +32,25 @@ impl Overrides {
             Some(model) => Err(unknown(model)),
         }
     }
+
+    /// Changes the sizes `(levels, steps, width)` of the network of `family`, which has no filters whose side could be
+    /// another.
+    pub(super) fn change_sizes(
+        &self,
+        family: &str,
+        image: &mut [i64; 3],
+        (levels, steps, width): (&mut usize, &mut usize, &mut i64),
+    ) -> Result<()> {
+        refuse(
+            self.kernel,
+            &format!("{family} has no filters: leave `kernel` out"),
+        )?;
+        replace(image, self.image);
+        replace(levels, self.levels);
+        replace(steps, self.steps);
+        replace(width, self.width);
+        Ok(())
+    }
 }
 
 /// The layer of the family `model`, for a step of a Glow-like network.

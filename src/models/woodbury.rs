@@ -1,7 +1,6 @@
 //! Woodbury-Glow: Glow with Woodbury transformations in the place of its 1x1 convolutions.
 
 use super::multiscale::{Builder, MultiScale};
-use super::overrides::{refuse, replace};
 use super::Overrides;
 use crate::flows::{
     ActNorm, AffineCoupling, AffineForm, Center, Dequantize, LearnedPrior, Scale, Sequential,
@@ -88,15 +87,8 @@ impl WoodburyConfig {
     }
 
     pub(super) fn change(&mut self, changes: &Overrides) -> Result<()> {
-        refuse(
-            changes.kernel,
-            "woodbury has no filters: leave `kernel` out",
-        )?;
-        replace(&mut self.image, changes.image);
-        replace(&mut self.levels, changes.levels);
-        replace(&mut self.steps, changes.steps);
-        replace(&mut self.width, changes.width);
-        Ok(())
+        let sizes = (&mut self.levels, &mut self.steps, &mut self.width);
+        changes.change_sizes("woodbury", &mut self.image, sizes)
     }
 
     /// Builds the network, its variables in `vs`; it needs a first batch.

@@ -2,6 +2,7 @@
 
 use super::axis::Axis;
 use super::backend::{render, Drawing, Drawn, Scale, COLOURS};
+use super::frame;
 use crate::{Error, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -74,26 +75,16 @@ struct Placed<'a> {
 
 impl Drawing for Placed<'_> {
     fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, scale: Scale) -> Drawn<B> {
-        let px = |length| scale.px(length);
-        let mut context = ChartBuilder::on(area)
-            .margin(px(14))
-            .caption(&self.chart.title, scale.font(21))
-            .x_label_area_size(px(46))
-            .y_label_area_size(px(66))
-            .build_cartesian_2d(self.x, self.y)?;
-        context
-            .configure_mesh()
-            .x_labels(12)
-            .y_labels(12)
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(RGBColor(226, 226, 226).stroke_width(px(1)))
-            .axis_style(RGBColor(150, 150, 150).stroke_width(px(1)))
-            .set_all_tick_mark_size(px(4))
-            .label_style(scale.font(15))
-            .axis_desc_style(scale.font(17))
-            .x_desc(&self.chart.x_label)
-            .y_desc(&self.chart.y_label)
-            .draw()?;
+        let Chart {
+            title,
+            x_label,
+            y_label,
+            ..
+        } = self.chart;
+        let mut context = frame::titled(area, title, scale).build_cartesian_2d(self.x, self.y)?;
+        let mut mesh = context.configure_mesh();
+        frame::grid(&mut mesh, [12, 12], [x_label, y_label], scale);
+        mesh.draw()?;
         for (series, colour) in self.chart.series.iter().zip(COLOURS.into_iter().cycle()) {
             let shown: Vec<_> = series
                 .points
@@ -109,15 +100,7 @@ impl Drawing for Placed<'_> {
             true => SeriesLabelPosition::UpperRight,
             false => SeriesLabelPosition::UpperLeft,
         };
-        context
-            .configure_series_labels()
-            .position(corner)
-            .margin(px(10))
-            .legend_area_size(px(32))
-            .background_style(WHITE.mix(0.9))
-            .border_style(RGBColor(210, 210, 210).stroke_width(px(1)))
-            .label_font(scale.font(15))
-            .draw()?;
+        frame::legend(&mut context, corner, scale)?;
         area.present()
     }
 }

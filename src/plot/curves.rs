@@ -1,6 +1,7 @@
 //! Line charts of metrics.
 
 use super::backend::{render, Drawing, Drawn, Scale, COLOURS};
+use super::frame;
 use super::range::{finite, smoothed, visible, Interval, Point, View};
 use crate::{Error, Result};
 use plotters::coord::types::RangedCoordf64;
@@ -89,40 +90,22 @@ struct Lines<'a> {
 impl Drawing for Lines<'_> {
     fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, scale: Scale) -> Drawn<B> {
         let ([title, x_label, y_label], view) = (self.texts, self.view);
-        let px = |length| scale.px(length);
-        let mut chart = ChartBuilder::on(area)
-            .margin(px(14))
-            .caption(title, scale.font(21))
-            .x_label_area_size(px(46))
-            .y_label_area_size(px(66))
+        let mut chart = frame::titled(area, title, scale)
             .build_cartesian_2d(view.x.low..view.x.high, view.y.low..view.y.high)?;
-        chart
-            .configure_mesh()
-            .x_labels(10)
-            .y_labels(8)
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(RGBColor(226, 226, 226).stroke_width(px(1)))
-            .axis_style(RGBColor(150, 150, 150).stroke_width(px(1)))
-            .set_all_tick_mark_size(px(4))
-            .label_style(scale.font(15))
-            .axis_desc_style(scale.font(17))
-            .x_desc(x_label)
-            .y_desc(y_axis_text(y_label, view))
-            .x_label_formatter(&|x| tick(*x, view.x))
-            .y_label_formatter(&|y| tick(*y, view.y))
-            .draw()?;
+        let (x_tick, y_tick) = (|x: &f64| tick(*x, view.x), |y: &f64| tick(*y, view.y));
+        let mut mesh = chart.configure_mesh();
+        mesh.x_label_formatter(&x_tick).y_label_formatter(&y_tick);
+        frame::grid(
+            &mut mesh,
+            [10, 8],
+            [x_label, &y_axis_text(y_label, view)],
+            scale,
+        );
+        mesh.draw()?;
         for (series, colour) in self.series.iter().zip(COLOURS.into_iter().cycle()) {
             draw_series(&mut chart, series, colour, view.y, scale)?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .margin(px(10))
-            .legend_area_size(px(32))
-            .background_style(WHITE.mix(0.9))
-            .border_style(RGBColor(210, 210, 210).stroke_width(px(1)))
-            .label_font(scale.font(15))
-            .draw()?;
+        frame::legend(&mut chart, SeriesLabelPosition::UpperRight, scale)?;
         area.present()
     }
 }

@@ -5,6 +5,7 @@ mod backend;
 mod canvas;
 mod chart;
 mod curves;
+mod frame;
 mod grid;
 mod range;
 
