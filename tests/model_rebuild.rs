@@ -72,6 +72,22 @@ fn every_family_has_the_same_gradients_either_way() {
 }
 
 #[test]
+fn noise_for_other_images_is_refused() {
+    let x = images(1, &[5, 1, 8, 8]);
+    let (vs, flow) = shaken(&small([1, 8, 8], 2, 2), Kind::Double, &x, 0.02);
+    let params: Vec<Tensor> = trainable(&vs).into_iter().map(|(_, t)| t).collect();
+    // in three parts four would go with five but for the last
+    let noise = uniform(2, &[4, 1, 8, 8]);
+    let part = x.numel().div_ceil(3);
+    let refused = gradients_by_inversion(flow.as_ref(), &x, Some(&noise), true, part, &params);
+    let message = refused.unwrap_err().to_string();
+    assert!(
+        message.contains("[5, 1, 8, 8], got [4, 1, 8, 8]"),
+        "{message}"
+    );
+}
+
+#[test]
 fn an_empty_batch_has_no_gradient_and_its_parts_have_none() {
     let x = images(1, &[3, 1, 8, 8]);
     let (vs, flow) = shaken(&small([1, 8, 8], 2, 2), Kind::Double, &x, 0.02);

@@ -35,8 +35,8 @@ pub struct Rebuilt {
     pub grads: Vec<Tensor>,
 }
 
-/// Elements of the images that go through the flow at a time: enough to fill a device, few enough that the hidden channels
-/// of one coupling stay below a gigabyte.
+/// Elements of the images that go through the flow at a time: so few that what a coupling with 512 hidden channels needs
+/// for a moment stays below a gigabyte.
 pub const PART_ELEMENTS: usize = 1 << 21;
 
 /// The mean of `-log p(x)`, the auxiliary losses if `training`, and their gradients with respect to `params`, the
@@ -56,6 +56,14 @@ pub fn gradients_by_inversion(
     part_elements: usize,
     params: &[Tensor],
 ) -> Result<Rebuilt> {
+    if let Some(noise) = noise.filter(|noise| noise.size() != x.size()) {
+        let why = format!(
+            "must have the shape of the images, {:?}, got {:?}",
+            x.size(),
+            noise.size()
+        );
+        return Err(Error::argument("gradients_by_inversion", "noise", why));
+    }
     let stages = flow.stages();
     let images = x.size().first().copied().unwrap_or(0).max(1);
     let mut sums = Sums {
