@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn reproduce(out: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_inverse-flow"))
@@ -180,4 +181,31 @@ fn wrong_usage_is_answered_with_what_there_is() {
         assert!(text.contains(expected), "{text}");
     }
     assert!(!dir.path().join("x").exists());
+}
+
+#[test]
+fn a_build_during_the_run_does_not_change_the_program_of_the_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let (program, out) = (dir.path().join("program"), dir.path().join("out"));
+    std::fs::copy(env!("CARGO_BIN_EXE_inverse-flow"), &program).unwrap();
+    let run = Command::new(&program)
+        .args(["reproduce", "table10", "--row", "2", "--row", "3"])
+        .args(["--device", "cpu", "--threads", "1"])
+        .args(["--data-dir", "/nonexistent", "--out"])
+        .arg(&out)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while !out.join("plan.json").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::fs::remove_file(&program).unwrap();
+    succeeds(&run.wait_with_output().unwrap());
+    let report = json(&out.join("report.json"));
+    for name in ["2", "3"] {
+        assert_eq!(row(&report, name)["status"], "done");
+    }
 }

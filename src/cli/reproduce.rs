@@ -7,8 +7,10 @@ use crate::reproduce::{
 };
 use crate::train::{say, signals, DeviceChoice};
 use crate::Error;
+use anyhow::Context;
 use clap::Args;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -171,13 +173,17 @@ impl ReproduceArgs {
             return Ok(before);
         }
         say(place);
-        let mut command = Command::new(std::env::current_exe()?);
+        // this very program, even if a build has put another one in its place since
+        let mut command = Command::new("/proc/self/exe");
         command
+            .arg0("inverse-flow")
             .args(["reproduce", &plan.table.to_string(), "--run-row", &row.name])
             .arg("--out")
             .arg(&self.out)
             .stdin(Stdio::piped());
-        let mut child = command.spawn()?;
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("no process can be started for the row {}", row.name))?;
         let mut line = child.stdin.take();
         let mut asked_to_stop = false;
         let status = loop {
