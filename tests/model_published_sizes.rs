@@ -48,16 +48,6 @@ fn parameter_counts_are_those_of_the_tables_and_of_the_published_networks() {
     }
 }
 
-const EFFICIENT: WoodburyRanks = WoodburyRanks::MemoryEfficient {
-    channels: 16,
-    width: 16,
-    height: 16,
-};
-const PLAIN: WoodburyRanks = WoodburyRanks::Plain {
-    channels: 16,
-    pixels: 16,
-};
-
 #[test]
 fn mixing_layers_have_the_sizes_they_add_to_the_common_backbone() {
     // 16 steps at 12x16x16 and at 24x8x8
@@ -82,11 +72,11 @@ fn mixing_layers_have_the_sizes_they_add_to_the_common_backbone() {
     assert_eq!(base + butterfly([1, 0]), 1_872_936);
     assert_eq!(base + butterfly([1, 1]), 1_922_088);
     assert_eq!(
-        base + added(&|vs, chw| woodbury_mixing(vs, chw, EFFICIENT)),
+        base + added(&|vs, chw| woodbury_mixing(vs, chw, WoodburyConfig::table6().ranks)),
         1_806_120
     );
     assert_eq!(
-        base + added(&|vs, chw| woodbury_mixing(vs, chw, PLAIN)),
+        base + added(&|vs, chw| woodbury_mixing(vs, chw, WoodburyConfig::table6_plain().ranks)),
         1_945_384
     );
     let macow = |units| added(&|vs, chw| macow_mixing(vs, chw, units, [2, 3]));

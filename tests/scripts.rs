@@ -260,6 +260,7 @@ fn every_breach_of_the_layers_is_found() {
             "use crate::{\n    ops,\n    cli::main,\n};\n",
             "src/flows must not import crate::cli",
         ),
+        // SAFETY: there is none, and the check must say so: a text, not code of this file
         ("fn f() { unsafe { g() } }\n", "unsafe code belongs in"),
         (
             "use cudarc::driver::sys;\n",

@@ -299,25 +299,40 @@ fn families() -> Vec<Case> {
             Emerging::new(vs, chw[0], &config).unwrap()
         }));
     }
-    for (kernel, chw) in [(2, [4, 3, 2]), (3, [8, 2, 4])] {
-        let config = FincConfig {
-            kernel,
-            ..Default::default()
-        };
-        let name = format!("finc k={kernel}");
-        cases.push(Case::new(name, chw, 0.3, |vs| {
-            Finc::new(vs, chw[0], &config).unwrap()
-        }));
-    }
-    for (kernel, chw) in [(2, [3, 4, 2]), (3, [4, 2, 5])] {
-        let config = CincConfig {
-            kernel,
-            ..Default::default()
-        };
-        let name = format!("cinc k={kernel}");
-        cases.push(Case::new(name, chw, 0.3, |vs| {
-            Cinc::new(vs, chw[0], &config).unwrap()
-        }));
-    }
+    cases.extend(per_kernel(
+        "finc",
+        [[4, 3, 2], [8, 2, 4]],
+        |vs, channels, kernel| {
+            let config = FincConfig {
+                kernel,
+                ..Default::default()
+            };
+            Finc::new(vs, channels, &config).unwrap()
+        },
+    ));
+    cases.extend(per_kernel(
+        "cinc",
+        [[3, 4, 2], [4, 2, 5]],
+        |vs, channels, kernel| {
+            let config = CincConfig {
+                kernel,
+                ..Default::default()
+            };
+            Cinc::new(vs, channels, &config).unwrap()
+        },
+    ));
     cases
+}
+
+/// A layer with filters of 2x2 and one of 3x3, each for images of its own size.
+fn per_kernel<T: Transform + 'static>(
+    kind: &'static str,
+    sizes: [[i64; 3]; 2],
+    make: impl Fn(&nn::Path, i64, i64) -> T + 'static,
+) -> impl Iterator<Item = Case> {
+    [2, 3].into_iter().zip(sizes).map(move |(kernel, chw)| {
+        Case::new(format!("{kind} k={kernel}"), chw, 0.3, |vs| {
+            make(vs, chw[0], kernel)
+        })
+    })
 }
