@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds and runs a crate that depends on this one, with exactly the lines that README.md ("As a dependency") gives to its
-# users; the crate documentation (src/lib.rs) must hold the same lines.
+# Builds and runs a crate that depends on this one, with exactly the lines that docs/library.md ("As a dependency") gives to
+# its users; the crate documentation (src/lib.rs) must hold the same lines.
 #
 # The crate has a target folder of its own: a library that is also a shared one has no hash in its file name, so two
 # builds of it in one folder overwrite each other. What the registry's crates were compiled to is copied there.
@@ -20,13 +20,14 @@ block() {
 built=$(target_dir)/release
 work=$(target_dir)/dependent
 crate=$work/crate
+page=$root/docs/library.md
 mkdir -p "$crate/src"
 sed -n 's|^//! \{0,1\}||p' "$root/src/lib.rs" >"$work/lib.md"
 for language in toml rust,ignore; do
-  block "$root/README.md" "$language" >"$work/readme.block"
-  [ -s "$work/readme.block" ] || fail "README.md has no $language block under \"As a dependency\"" "write it"
-  block "$work/lib.md" "$language" | cmp -s "$work/readme.block" - ||
-    fail "README.md and src/lib.rs differ in the $language block under \"As a dependency\"" "make them equal"
+  block "$page" "$language" >"$work/page.block"
+  [ -s "$work/page.block" ] || fail "docs/library.md has no $language block under \"As a dependency\"" "write it"
+  block "$work/lib.md" "$language" | cmp -s "$work/page.block" - ||
+    fail "docs/library.md and src/lib.rs differ in the $language block under \"As a dependency\"" "make them equal"
 done
 
 # a file that did not change keeps its time, so that nothing is built again
@@ -36,10 +37,10 @@ name = \"dependent\"
 version = \"0.0.0\"
 edition = \"2021\"
 
-$(block "$root/README.md" toml | sed "s,\"[^\"]*/inverse-flow\",\"$root\",")
+$(block "$page" toml | sed "s,\"[^\"]*/inverse-flow\",\"$root\",")
 
 [workspace]"
-put "$crate/build.rs" "$(block "$root/README.md" rust,ignore)"
+put "$crate/build.rs" "$(block "$page" rust,ignore)"
 put "$crate/src/main.rs" "$(cat "$root/tests/dependent/program.rs")"
 [ -e "$crate/Cargo.lock" ] || cp "$root/Cargo.lock" "$crate/"
 

@@ -63,7 +63,7 @@ run_step() {
   case $1 in
   fmt) cargo fmt --check ;;
   layers) scripts/check_layers.sh ;;
-  readme) python3 scripts/readme_results.py --check ;;
+  readme) python3 scripts/results_page.py --check ;;
   clippy) cargo clippy --release --all-targets -- -D warnings ;;
   doc) RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps ;;
   build) cargo build --release ;;

@@ -56,9 +56,9 @@
 //!
 //! ```toml
 //! [dependencies]
-//! inverse-flow = { path = "../inverse-flow" }
+//! inverse-flow = { path = "../inverse-flow", default-features = false }
 //! tch = "=0.24.0"
-//! torch-sys = "=0.24.0" # directly, or build.rs is not told where libtorch is
+//! torch-sys = "=0.24.0" # a direct dependency, or build.rs is not told where libtorch is
 //! ```
 //!
 //! In `build.rs` beside it, because the link arguments of a library do not reach the programs that use it:

@@ -1,4 +1,4 @@
-//! A program of someone else that uses the crate: scripts/dependent.sh builds it with the lines that the README gives to
+//! A program of someone else that uses the crate: scripts/dependent.sh builds it with the lines that docs/library.md gives to
 //! users, and runs it without LD_LIBRARY_PATH.
 
 use inverse_flow::ops::{inv_conv2d, masked_conv2d, Corner};

@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
-"""Writes the results section of README.md from docs/results/*/report.json.
+"""Writes the tables of docs/results.md from docs/results/*/report.json.
 
-    scripts/readme_results.py           rewrites the section between its two markers
-    scripts/readme_results.py --check   changes nothing; fails if the section is not what would be written
+    scripts/results_page.py           rewrites what stands between the two markers
+    scripts/results_page.py --check   changes nothing; fails if the page is not what would be written
 
 The folders are those that `inverse-flow reproduce ... --out docs/results/NAME` makes; runs of budget smoke say nothing
-about a model and are refused. As long as there is none, the section stays as it is. Only the standard library is used.
+about a model and are refused. As long as there is none, the page stays as it is. Only the standard library is used.
 """
 
 import json
 import pathlib
 import sys
 
-BEGIN = "<!-- results: written by scripts/readme_results.py from docs/results -->"
+BEGIN = "<!-- results: written by scripts/results_page.py from docs/results -->"
 END = "<!-- results end -->"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "results.md"
 COLUMNS = [
     ("bpd", "BPD"),
     ("nll_nats", "NLL"),
@@ -30,8 +31,13 @@ def number(value):
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
 
 
+def comparable(row):
+    """Whether the paper has numbers of this row: it has none of the rows on the common backbone."""
+    return all("no row on this backbone" not in cell["basis"] for cell in row["cells"].values())
+
+
 def cell(row, key):
-    """`measured ± spread (paper P)`, or why there is no number."""
+    """`measured ± spread (paper P)`, or why there is no number; without the paper's where it has no such row."""
     found = row["cells"].get(key)
     if found is None:
         return ""
@@ -41,7 +47,7 @@ def cell(row, key):
         text = number(found["measured"])
         if found["spread"] is not None:
             text += f" ± {number(found['spread'])}"
-    return text if found["paper"] is None else f"{text} (paper {number(found['paper'])})"
+    return text if found["paper"] is None or not comparable(row) else f"{text} (paper {number(found['paper'])})"
 
 
 def section(path):
@@ -52,11 +58,11 @@ def section(path):
     if report["budget_name"] == "smoke":
         sys.exit(f"{path}: a smoke run measures nothing: keep it out of docs/results")
     printed = [(key, title) for key, title in COLUMNS if any(r["cells"].get(key, {}).get("paper") for r in report["rows"])]
-    folder = path.parent.relative_to(ROOT).as_posix()
+    folder = path.parent.relative_to(PAGE.parent).as_posix()
     lines = [
         f"**{report['title']}.** {report['hardware']}, commit {report['commit']}; {report['budget']}. "
-        f"Times by the authors' protocol, beside the paper's on its own GPU; clamp {'on' if report['clamp'] else 'off'}. "
-        f"[{folder}/report.md]({folder}/report.md) has both protocols, every verdict and its basis.",
+        f"Clamp {'on' if report['clamp'] else 'off'}. [The report]({folder}/report.md) has both protocols, every verdict and "
+        "its basis.",
         "",
         "| row | " + " | ".join(title for _, title in printed) + " |",
         "|---|" + "---|" * len(printed),
@@ -77,23 +83,22 @@ def main(arguments):
     check = arguments == ["--check"]
     if arguments and not check:
         sys.exit(__doc__)
-    readme = ROOT / "README.md"
-    text = readme.read_text()
+    text = PAGE.read_text()
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        sys.exit(f"README.md: the markers `{BEGIN}` and `{END}` must stand in it once each, in this order")
+        sys.exit(f"docs/results.md: the markers `{BEGIN}` and `{END}` must be in it once each, in this order")
     reports = sorted((ROOT / "docs" / "results").glob("*/report.json"))
     if not reports:
-        print("README.md: no docs/results/*/report.json, the section stays as it is")
+        print("docs/results.md: no docs/results/*/report.json, the page stays as it is")
         return
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     body = "\n\n".join(section(path) for path in reports)
     wanted = f"{before}{BEGIN}\n\n{body}\n\n{END}{after}"
     if check and wanted != text:
-        sys.exit("README.md: the results section is not that of docs/results: run scripts/readme_results.py")
+        sys.exit("docs/results.md: the tables are not those of docs/results: run scripts/results_page.py")
     if not check:
-        readme.write_text(wanted)
-    print(f"README.md: results of {', '.join(path.parent.name for path in reports)}")
+        PAGE.write_text(wanted)
+    print(f"docs/results.md: results of {', '.join(path.parent.name for path in reports)}")
 
 
 if __name__ == "__main__":
