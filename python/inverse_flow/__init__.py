@@ -6,8 +6,8 @@
 >>> z, log_det = layer(torch.randn(2, 4, 8, 8))  # data to latent: a triangular solve
 >>> x, _ = layer.inverse(z)  # latent to data: a convolution
 
-Importing this package loads the shared library that ``cargo build --release`` makes; where it is looked for, and what
-can go wrong, says :mod:`inverse_flow._library`. The page docs/python.md of the project is the guide.
+Importing this package loads the shared library that ``cargo build --release`` makes. :mod:`inverse_flow._library` says where
+it is looked for and what can go wrong. The project's page docs/python.md is the guide.
 """
 
 from ._library import LibraryError, library_path

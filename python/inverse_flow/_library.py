@@ -1,15 +1,15 @@
 """Finds ``libinverse_flow.so`` and loads it into torch, once.
 
-It is the first of these that exists:
+The first of these that exists is used:
 
-1. what the environment variable ``INVERSE_FLOW_LIBRARY`` names, and then nothing else is tried;
+1. the file that the environment variable ``INVERSE_FLOW_LIBRARY`` names; if it is set, nothing else is tried;
 2. ``target/release/libinverse_flow.so`` of the checkout that this file is in (``$CARGO_TARGET_DIR/release`` where that
    is set);
-3. ``libinverse_flow.so`` beside this file, for those who copy the package somewhere else.
+3. ``libinverse_flow.so`` next to this file, for those who copy the package somewhere else.
 
-The library is made for one version of torch. It carries that version's name, which is read from the file *before* it is
-loaded: libtorch's C++ interface changes with every version, and a library for another one ends in undefined symbols at
-best and in a crash at worst.
+The library is built for one version of torch. It contains that version's name, which is read from the file *before* the
+library is loaded: libtorch's C++ interface changes with every version, and a library for another one ends in undefined
+symbols at best and in a crash at worst.
 """
 
 from __future__ import annotations
