@@ -175,25 +175,38 @@ impl Axis {
             Self::Channels => from_the_left(&x.f_reshape([n, c, h * w])?, u, v)?,
             Self::Pixels => from_the_right(&x.f_reshape([n * c, h * w])?, u, v)?,
             Self::Width => from_the_right(&x.f_reshape([n * c * h, w])?, u, v)?,
-            // columns as row vectors, without moving them: x (I + u v) = ((I + v' u') x')'
-            Self::Height => from_the_left(
-                &x.f_reshape([n * c, h, w])?,
-                &v.f_transpose(0, 1)?,
-                &u.f_transpose(0, 1)?,
-            )?,
+            Self::Height => on_columns(&x.f_reshape([n * c, h, w])?, u, v)?,
         };
         Ok(y.f_view(size.as_slice())?)
     }
 }
 
-/// `(I + u v) x` for every matrix of `x` `[M, P, Q]`.
+// The products are spelled out. `matmul` takes one for all matrices or one for each depending on whether a factor requires
+// a gradient, and the two round differently: a kept inverse would then differ from a recorded one in the last bits.
+
+/// `(I + u v) x` for every matrix of `x` `[M, P, Q]`, with few long rows: one product for each.
 fn from_the_left(x: &Tensor, u: &Tensor, v: &Tensor) -> Result<Tensor> {
-    Ok(x.f_add(&u.f_matmul(&v.f_matmul(x)?)?)?)
+    let for_each = |factor: &Tensor| {
+        let size = factor.size();
+        factor
+            .f_unsqueeze(0)?
+            .f_expand([x.size()[0], size[0], size[1]], false)
+    };
+    Ok(x.f_baddbmm(&for_each(u)?, &for_each(v)?.f_bmm(x)?, 1.0, 1.0)?)
 }
 
 /// `x (I + u v)` for `x` `[M, P]`.
 fn from_the_right(x: &Tensor, u: &Tensor, v: &Tensor) -> Result<Tensor> {
     Ok(x.f_addmm(&x.f_mm(u)?, v)?)
+}
+
+/// `(x' (I + u v))'` for every matrix of `x` `[M, P, Q]`, with many small matrices: one product for all their columns.
+fn on_columns(x: &Tensor, u: &Tensor, v: &Tensor) -> Result<Tensor> {
+    let size = x.size();
+    let [m, p, q] = [size[0], size[1], size[2]];
+    let columns = x.f_transpose(1, 2)?.f_reshape([m * q, p])?;
+    let moved = columns.f_mm(u)?.f_mm(v)?;
+    Ok(x.f_add(&moved.f_view([m, q, p])?.f_transpose(1, 2)?)?)
 }
 
 impl LowRank {
