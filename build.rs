@@ -41,7 +41,7 @@ fn bridge(lib: &Path) {
         .parent()
         .expect("libtorch/lib has a parent")
         .join("include");
-    let sources = ["src/ffi/bridge.cpp", "src/ffi/script.cpp"];
+    let sources = ["src/ffi/bridge.cpp", "src/ffi/torchscript.cpp"];
     for file in sources
         .into_iter()
         .chain(["src/ffi/bridge.h", "src/ffi/guard.h"])

@@ -30,22 +30,22 @@ matches() {
 }
 
 # Imports point rightwards only: cli → reproduce → train → models → {flows, distributions} → {nn, ops} →
-# {cuda, ffi} → error; script serves all that a model is made of; data, weights and plot serve train and
+# {cuda, ffi} → error; torchscript serves all that a model is made of; data, weights and plot serve train and
 # cli. Two arrows point back, because they are what the border is for: torch's dispatcher calls the
 # operators' bodies (ffi → ops), and launch plans are functions of the operators' geometry (cuda → ops).
-modules=(cli reproduce train models flows distributions nn ops cuda ffi script data weights plot error)
+modules=(cli reproduce train models flows distributions nn ops cuda ffi torchscript data weights plot error)
 declare -A may_import=(
-  [cli]="reproduce train models flows distributions nn ops cuda ffi data weights plot script error"
-  [reproduce]="train models flows distributions nn ops cuda ffi data weights plot script error"
-  [train]="models flows distributions nn ops cuda ffi data weights plot script error"
-  [models]="flows distributions nn ops cuda ffi script error"
-  [flows]="distributions nn ops cuda ffi script error"
-  [distributions]="flows nn ops cuda ffi script error"
-  [nn]="ops cuda ffi script error"
+  [cli]="reproduce train models flows distributions nn ops cuda ffi data weights plot torchscript error"
+  [reproduce]="train models flows distributions nn ops cuda ffi data weights plot torchscript error"
+  [train]="models flows distributions nn ops cuda ffi data weights plot torchscript error"
+  [models]="flows distributions nn ops cuda ffi torchscript error"
+  [flows]="nn ops cuda ffi torchscript error"
+  [distributions]="flows nn ops cuda ffi torchscript error"
+  [nn]="ops cuda ffi torchscript error"
   [ops]="nn cuda ffi error"
   [cuda]="ops ffi error"
   [ffi]="ops cuda error"
-  [script]="error"
+  [torchscript]="ffi error"
   [data]="error"
   [weights]="error"
   [plot]="error"

@@ -56,6 +56,17 @@ pub enum Error {
         /// The number that shows it.
         problem: String,
     },
+    /// A layer or a net that has no TorchScript, in a model that was to be saved as a program.
+    #[error(
+        "{}{kind} has no TorchScript: implement `torchscript` for it, or save the model as safetensors",
+        at(.place)
+    )]
+    NoTorchScript {
+        /// The layer's kind, or the type of the net.
+        kind: String,
+        /// Its dotted name in the model; empty if it stands alone.
+        place: String,
+    },
     /// An error that libtorch reported.
     #[error("libtorch: {0}")]
     Torch(String),
@@ -79,12 +90,44 @@ impl Error {
         Self::Config(problem.into())
     }
 
+    /// An [`Error::NoTorchScript`] of something that does not know where it stands.
+    pub fn no_torchscript(kind: impl Into<String>) -> Self {
+        Self::NoTorchScript {
+            kind: kind.into(),
+            place: String::new(),
+        }
+    }
+
+    /// The same error with `name` before the place of what has no TorchScript; other errors as they are.
+    #[must_use]
+    pub fn below(self, name: &str) -> Self {
+        match self {
+            Self::NoTorchScript { kind, place } if place.is_empty() => Self::NoTorchScript {
+                kind,
+                place: name.to_owned(),
+            },
+            Self::NoTorchScript { kind, place } => Self::NoTorchScript {
+                kind,
+                place: format!("{name}.{place}"),
+            },
+            other => other,
+        }
+    }
+
     /// An [`Error::File`].
     pub fn file(path: impl AsRef<Path>, problem: impl ToString) -> Self {
         Self::File {
             path: path.as_ref().to_path_buf(),
             problem: problem.to_string(),
         }
+    }
+}
+
+/// `place: ` for the head of a message, nothing for nowhere.
+fn at(place: &str) -> String {
+    match place {
+        "" => String::new(),
+        place => format!("`{place}`: "),
     }
 }
 
@@ -109,6 +152,15 @@ pub(crate) fn without_backtrace(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_program_is_named_with_its_place() {
+        let err = Error::no_torchscript("swirl");
+        assert!(err.to_string().starts_with("swirl has no TorchScript: "));
+        let err = err.below("net").below("levels.0.coupling").to_string();
+        let start = "`levels.0.coupling.net`: swirl has no TorchScript: ";
+        assert!(err.starts_with(start), "{err}");
+    }
 
     #[test]
     fn torch_errors_lose_their_cpp_backtrace() {

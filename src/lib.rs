@@ -14,7 +14,7 @@
 //! | [`nn`] | the nets inside couplings | [`nn::CouplingNet`] |
 //! | [`distributions`] | base density, split prior, bits per dimension | [`distributions::bits_per_dim`] |
 //! | [`models`] | density models over images, built from a configuration | [`models::Flow`] |
-//! | [`script`] | what a layer is in TorchScript | [`script::Script`] |
+//! | [`torchscript`] | what a layer is in TorchScript, and the file of a model | [`torchscript::Script`] |
 //! | [`weights`] | named tensors in files of this crate, tch and PyTorch | [`weights::StateFile`] |
 //! | [`ffi`] | autograd functions written in Rust; torch's dispatcher | [`ffi::CustomFn`] |
 //! | [`cuda`] | kernel images, launch plans, launches on torch's stream | [`cuda::launch`] |
@@ -89,7 +89,7 @@ pub mod nn;
 pub mod ops;
 pub mod plot;
 pub mod reproduce;
-pub mod script;
+pub mod torchscript;
 pub mod train;
 pub mod weights;
 

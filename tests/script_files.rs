@@ -7,7 +7,7 @@ mod model_support;
 use common::*;
 use inverse_flow::flows::{ButterflyInit, Cx, FixedPoint, SelfNormConfig, WoodburyRanks};
 use inverse_flow::models::*;
-use inverse_flow::script::Solve;
+use inverse_flow::torchscript::Solve;
 use inverse_flow::train::{build_model, load_state, presets, save_torchscript, stored_config};
 use inverse_flow::weights::StateFile;
 use inverse_flow::Error;

@@ -1,7 +1,7 @@
 //! `inverse-flow convert`
 
 use super::common::{self, Described, Loaded};
-use crate::script::Solve;
+use crate::torchscript::Solve;
 use crate::train::{save_model, save_torchscript, say};
 use crate::weights::write_ot;
 use crate::{Error, Result};

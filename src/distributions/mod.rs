@@ -1,16 +1,19 @@
-//! Densities: the standard normal base, the split prior, and likelihood in bits per dimension.
+//! Densities: the standard normal base, priors that are learned, and likelihood in bits per dimension.
 //!
 //! ```text
 //! log N(z; 0, I) = -(|z|² + D ln 2π) / 2                                    standard_normal_log_prob
 //! log p(x2 | x1) = log N(z2; 0, I) + log|det ∂z2/∂x2|,   z2 = s(x1) x2 + t(x1)   SplitPrior
+//! log p(z)       = log N((z - mean) / std; 0, I) - Σ log std                        LearnedPrior
 //! bits per dimension = -log p(x) / (D ln 2)                                 bits_per_dim
 //! ```
 //!
 //! D is the number of elements of a sample; every log is in nats, one number for each sample `[N]`.
 
+mod learned_prior;
 mod normal;
 mod split_prior;
 
+pub use learned_prior::LearnedPrior;
 pub use normal::standard_normal_log_prob;
 pub use split_prior::{Split, SplitPrior};
 

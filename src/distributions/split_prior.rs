@@ -2,7 +2,7 @@
 
 use crate::flows::{Coupling, Cx, Mapped, Transform};
 use crate::nn::{CouplingConfig, CouplingNet};
-use crate::script::{Script, Stages};
+use crate::torchscript::{Script, Stages};
 use crate::{Error, Result};
 use tch::{nn, Tensor};
 
@@ -59,10 +59,13 @@ impl SplitPrior {
     }
 
     /// The coupling in TorchScript; taking the channels apart is left to whoever calls it.
-    pub fn script(&self) -> Script {
+    ///
+    /// # Errors
+    /// A net that has no TorchScript.
+    pub fn torchscript(&self) -> Result<Script> {
         let mut stages = Stages::default();
-        stages.push("coupling", self.coupling.script());
-        stages.sequence()
+        stages.push("coupling", self.coupling.torchscript())?;
+        Ok(stages.sequence())
     }
 
     /// The exact inverse of [`split`](SplitPrior::split); its `log_det` is that of this map.

@@ -89,13 +89,13 @@ typedef struct {
 } ivf_adam;
 int ivf_fused_adam(const ivf_adam* adam, char** error);
 
-// A TorchScript program (script.cpp). Strings are NUL-terminated UTF-8. Names of modules are dotted paths below the
+// A TorchScript program (torchscript.cpp). Strings are NUL-terminated UTF-8. Names of modules are dotted paths below the
 // root, which is ""; a module that only stands on the path of another has no methods.
 typedef struct {
   const char* path;
   const char* class_name;  // modules of one class with equal attributes share their code
   const char* source;      // method definitions
-} ivf_script_module;
+} ivf_torchscript_module;
 
 // An attribute that is no tensor: a TorchScript type and an expression.
 typedef struct {
@@ -103,28 +103,28 @@ typedef struct {
   const char* name;
   const char* type;
   const char* value;
-} ivf_script_constant;
+} ivf_torchscript_constant;
 
 typedef struct {
   const char* name;  // dotted, the last part is the attribute
   ivf_tensor tensor;
   int is_parameter;  // else a buffer
-} ivf_script_tensor;
+} ivf_torchscript_tensor;
 
 typedef struct {
   const char* functions;  // definitions that every method may call
-  const ivf_script_module* modules;
+  const ivf_torchscript_module* modules;
   size_t n_modules;
-  const ivf_script_constant* constants;
+  const ivf_torchscript_constant* constants;
   size_t n_constants;
-  const ivf_script_tensor* tensors;
+  const ivf_torchscript_tensor* tensors;
   size_t n_tensors;
   const char* extra_name;  // one more file of the archive
   const char* extra;
-} ivf_script;
+} ivf_torchscript;
 
 // Compiles the program and hands the bytes of its archive, piece by piece, to `write(sink, bytes, n)`.
-int ivf_script_save(const ivf_script* script, void* sink, void (*write)(void* sink, const uint8_t* bytes, size_t n),
+int ivf_torchscript_save(const ivf_torchscript* script, void* sink, void (*write)(void* sink, const uint8_t* bytes, size_t n),
                     char** error);
 
 }  // extern "C"

@@ -9,7 +9,7 @@
 //! | [`exit`] | the end of the process, at once |
 //! | [`peak`] | the largest amount of memory in use |
 //! | [`optim`] | torch's fused Adam and global gradient norm |
-//! | [`script`] | TorchScript programs: source text and tensors to the bytes of an archive |
+//! | [`torchscript`] | TorchScript programs: source text and tensors to the bytes of an archive |
 //!
 //! `unsafe` code lives here and in [`crate::cuda`] only. The C surface is documented in `bridge.h`.
 #![allow(unsafe_code)]
@@ -20,9 +20,9 @@ pub mod memory;
 pub mod operator;
 pub mod optim;
 pub mod peak;
-pub mod script;
 mod status;
 mod sys;
+pub mod torchscript;
 
 pub use autograd::{apply, CustomFn, Saved};
 pub use memory::keep_freed_memory;

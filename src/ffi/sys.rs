@@ -57,14 +57,14 @@ pub struct Adam {
 }
 
 #[repr(C)]
-pub struct ScriptModule {
+pub struct TorchScriptModule {
     pub path: *const c_char,
     pub class_name: *const c_char,
     pub source: *const c_char,
 }
 
 #[repr(C)]
-pub struct ScriptConstant {
+pub struct TorchScriptConstant {
     pub module: *const c_char,
     pub name: *const c_char,
     pub kind: *const c_char,
@@ -72,20 +72,20 @@ pub struct ScriptConstant {
 }
 
 #[repr(C)]
-pub struct ScriptTensor {
+pub struct TorchScriptTensor {
     pub name: *const c_char,
     pub tensor: Handle,
     pub is_parameter: c_int,
 }
 
 #[repr(C)]
-pub struct Script {
+pub struct TorchScript {
     pub functions: *const c_char,
-    pub modules: *const ScriptModule,
+    pub modules: *const TorchScriptModule,
     pub n_modules: usize,
-    pub constants: *const ScriptConstant,
+    pub constants: *const TorchScriptConstant,
     pub n_constants: usize,
-    pub tensors: *const ScriptTensor,
+    pub tensors: *const TorchScriptTensor,
     pub n_tensors: usize,
     pub extra_name: *const c_char,
     pub extra: *const c_char,
@@ -139,8 +139,8 @@ extern "C" {
 
     pub fn ivf_fused_adam(adam: *const Adam, error: *mut *mut c_char) -> c_int;
 
-    pub fn ivf_script_save(
-        script: *const Script,
+    pub fn ivf_torchscript_save(
+        script: *const TorchScript,
         sink: *mut c_void,
         write: unsafe extern "C" fn(sink: *mut c_void, bytes: *const u8, n: usize),
         error: *mut *mut c_char,

@@ -5,7 +5,7 @@ use super::{Cx, Mapped, Transform};
 use crate::nn::{FirstBatch, Moments};
 use crate::ops::channel_affine::channel_affine;
 use crate::ops::Direction;
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::{Error, Result};
 use tch::{nn, nn::Init, Tensor};
 
@@ -112,8 +112,11 @@ impl Transform for ActNorm {
         same_channels("actnorm", self.channels, chw)
     }
 
-    fn script(&self) -> Script {
-        Script::new("ActNorm", include_str!("actnorm.py"))
+    fn torchscript(&self) -> Result<Script> {
+        Ok(Script::new(
+            "ActNorm",
+            include_str!("actnorm.torchscript.py"),
+        ))
     }
 
     fn initialize(&mut self, x: &Tensor, _cx: Cx<'_>) -> Result<()> {

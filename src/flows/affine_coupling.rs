@@ -3,7 +3,7 @@
 use super::check::{same_channels, Placement};
 use super::{sum_per_sample, Cx, Mapped, Transform};
 use crate::nn::Conditioner;
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::{Error, Result};
 use tch::{nn, Tensor};
 
@@ -165,16 +165,19 @@ impl Transform for AffineCoupling {
         same_channels("coupling", self.channels(), chw)
     }
 
-    fn script(&self) -> Script {
+    fn torchscript(&self) -> Result<Script> {
         let form = match self.form {
             AffineForm::Sigmoid => "sigmoid",
             AffineForm::ShiftedSigmoid => "shifted_sigmoid",
             AffineForm::Gaussian => "gaussian",
         };
-        Script::new("AffineCoupling", include_str!("affine_coupling.py"))
-            .with("kept", self.parts[0])
-            .with("form", form)
-            .child("net", self.net.script())
+        Script::new(
+            "AffineCoupling",
+            include_str!("affine_coupling.torchscript.py"),
+        )
+        .with("kept", self.parts[0])
+        .with("form", form)
+        .with_child("net", self.net.torchscript())
     }
 
     fn initialize(&mut self, x: &Tensor, _cx: Cx<'_>) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::check::{same_image, Placement};
 use super::{Cx, Mapped, Transform};
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{nn, Kind, Tensor};
@@ -199,7 +199,7 @@ impl Transform for Butterfly {
         same_image("butterfly", self.chw, chw)
     }
 
-    fn script(&self) -> Script {
+    fn torchscript(&self) -> Result<Script> {
         let factors: Vec<String> = (0..self.factors.len())
             .map(|index| format!("getattr(self.factors, \"{index}\")"))
             .collect();
@@ -208,10 +208,10 @@ impl Transform for Butterfly {
             "\n\ndef in_order(self) -> List[Tensor]:\n    return [{}]\n",
             factors.join(", ")
         );
-        Script::new(
+        Ok(Script::new(
             "Butterfly",
-            include_str!("butterfly.py").to_owned() + &in_order,
+            include_str!("butterfly.torchscript.py").to_owned() + &in_order,
         )
-        .with("min_determinant", MIN_DETERMINANT)
+        .with("min_determinant", MIN_DETERMINANT))
     }
 }

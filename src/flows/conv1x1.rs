@@ -2,7 +2,7 @@
 
 use super::check::{same_channels, Placement};
 use super::{Cx, Mapped, Transform};
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::{Error, Result};
 use tch::{nn, nn::Init, Kind, Tensor};
 
@@ -75,8 +75,11 @@ impl Transform for Conv1x1 {
         same_channels("conv1x1", self.channels, chw)
     }
 
-    fn script(&self) -> Script {
-        Script::new("Conv1x1", include_str!("conv1x1.py"))
+    fn torchscript(&self) -> Result<Script> {
+        Ok(Script::new(
+            "Conv1x1",
+            include_str!("conv1x1.torchscript.py"),
+        ))
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Cx, Mapped, Transform};
 use crate::nn::Conditioner;
 use crate::ops::affine::affine_coupling;
 use crate::ops::Direction;
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::{Error, Result};
 use tch::{nn, Tensor};
 
@@ -79,7 +79,8 @@ impl Transform for Coupling {
         same_channels("coupling", self.channels, chw)
     }
 
-    fn script(&self) -> Script {
-        Script::new("Coupling", include_str!("coupling.py")).child("net", self.net.script())
+    fn torchscript(&self) -> Result<Script> {
+        Script::new("Coupling", include_str!("coupling.torchscript.py"))
+            .with_child("net", self.net.torchscript())
     }
 }

@@ -3,7 +3,7 @@
 use super::check::{same_channels, Placement};
 use super::{zero_log_det, Cx, Mapped, Transform};
 use crate::ops::{inv_conv2d, masked_conv2d, Corner};
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::{Error, Result};
 use tch::{nn, nn::Init, Kind, Tensor};
 
@@ -226,8 +226,11 @@ impl Transform for InvConv {
         same_channels("inv_conv", self.channels, chw)
     }
 
-    fn script(&self) -> Script {
-        self.with_constants(Script::new("InvConv", include_str!("inv_conv.py")))
+    fn torchscript(&self) -> Result<Script> {
+        Ok(self.with_constants(Script::new(
+            "InvConv",
+            include_str!("inv_conv.torchscript.py"),
+        )))
     }
 }
 

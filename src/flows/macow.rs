@@ -3,7 +3,7 @@
 use super::check::{same_channels, Placement};
 use super::{sum_per_sample, Cx, Mapped, ScaleThenShift, Sequential, Transform};
 use crate::nn::WeightNorm;
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{nn, Kind, Tensor};
@@ -292,12 +292,14 @@ impl Transform for MaskedConvFlow {
         same_channels("masked_conv_flow", self.channels, chw)
     }
 
-    fn script(&self) -> Script {
-        Script::new("MaskedConvFlow", include_str!("macow.py"))
-            .with("columns", !self.window.order.is_rows())
-            .with("reversed", self.window.order.is_reversed())
-            .child("look", self.look.script())
-            .child("project", self.project.script())
+    fn torchscript(&self) -> Result<Script> {
+        Ok(
+            Script::new("MaskedConvFlow", include_str!("macow.torchscript.py"))
+                .with("columns", !self.window.order.is_rows())
+                .with("reversed", self.window.order.is_reversed())
+                .child("look", self.look.script())
+                .child("project", self.project.script()),
+        )
     }
 
     fn initialize(&mut self, x: &Tensor, _cx: Cx<'_>) -> Result<()> {

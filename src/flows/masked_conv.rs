@@ -2,7 +2,7 @@
 
 use super::check::{same_channels, Placement};
 use super::{Cx, InvConv, InvConvConfig, Inverted, Mapped, Transform};
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
 
@@ -93,11 +93,14 @@ impl Transform for MaskedConv {
         same_channels("masked_conv", self.channels, chw)
     }
 
-    fn script(&self) -> Script {
+    fn torchscript(&self) -> Result<Script> {
         let script = match self.bias {
-            Some(_) => Script::new("MaskedConvBias", include_str!("masked_conv_bias.py")),
-            None => Script::new("MaskedConv", include_str!("masked_conv.py")),
+            Some(_) => Script::new(
+                "MaskedConvBias",
+                include_str!("masked_conv_bias.torchscript.py"),
+            ),
+            None => Script::new("MaskedConv", include_str!("masked_conv.torchscript.py")),
         };
-        self.conv.0.with_constants(script)
+        Ok(self.conv.0.with_constants(script))
     }
 }

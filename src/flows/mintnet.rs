@@ -2,7 +2,7 @@
 
 use super::check::{same_image, Placement};
 use super::{sum_per_sample, Cx, Mapped, Transform};
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{nn, nn::Init, Device, Kind, Tensor};
@@ -329,12 +329,14 @@ impl Transform for MaskedResidual {
         same_image("masked_residual", self.chw, chw)
     }
 
-    fn script(&self) -> Script {
-        Script::new("MaskedResidual", include_str!("mintnet.py"))
-            .with("lower", self.triangle == Triangle::Lower)
-            .with("damping", self.solver.damping)
-            .with("iterations", i64::from(self.solver.iterations))
-            .with("tolerance", self.solver.tolerance)
+    fn torchscript(&self) -> Result<Script> {
+        Ok(
+            Script::new("MaskedResidual", include_str!("mintnet.torchscript.py"))
+                .with("lower", self.triangle == Triangle::Lower)
+                .with("damping", self.solver.damping)
+                .with("iterations", i64::from(self.solver.iterations))
+                .with("tolerance", self.solver.tolerance),
+        )
     }
 }
 

@@ -19,12 +19,11 @@
 //! | [`Spline`] | a monotone function of each element | `Σ log` of its slopes |
 //! | [`Squeeze`], [`ReverseChannels`] | `[C, H, W]` to `[C r², H/r, W/r]`; a reversal | 0 |
 //! | [`Dequantize`], [`Scale`], [`Center`], [`LogitMap`] | 8-bit pixels to the real line | constants and a sum over pixels |
-//! | [`LearnedPrior`] | standardises the last latent | `Σ log s` |
 
 mod actnorm;
 mod affine_coupling;
 mod butterfly;
-mod check;
+pub(crate) mod check;
 mod cinc;
 mod conv1x1;
 mod coupling;
@@ -32,7 +31,6 @@ mod derived;
 mod emerging;
 mod finc;
 mod inv_conv;
-mod learned_prior;
 mod macow;
 mod masked_conv;
 mod mintnet;
@@ -57,7 +55,6 @@ pub use coupling::Coupling;
 pub use emerging::{Emerging, EmergingConfig};
 pub use finc::{Finc, FincConfig};
 pub use inv_conv::{Diagonal, InvConv, InvConvConfig};
-pub use learned_prior::LearnedPrior;
 pub use macow::{macow_unit, LineOrder, MaskedConvFlow};
 pub use masked_conv::MaskedConv;
 pub use mintnet::{FixedPoint, MaskedResidual, Triangle};

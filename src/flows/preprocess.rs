@@ -8,7 +8,7 @@
 
 use super::check::image_size;
 use super::{sum_per_sample, Cx, Mapped, Transform};
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::{Error, Result};
 use std::f64::consts::LN_2;
 use tch::{Kind, Tensor};
@@ -70,11 +70,11 @@ impl Transform for Dequantize {
         Ok(chw)
     }
 
-    fn script(&self) -> Script {
-        Script {
+    fn torchscript(&self) -> Result<Script> {
+        Ok(Script {
             takes_noise: true,
-            ..Script::new("Dequantize", include_str!("dequantize.py"))
-        }
+            ..Script::new("Dequantize", include_str!("dequantize.torchscript.py"))
+        })
     }
 }
 
@@ -113,8 +113,8 @@ impl Transform for Scale {
         Ok(chw)
     }
 
-    fn script(&self) -> Script {
-        Script::new("Scale", include_str!("scale.py"))
+    fn torchscript(&self) -> Result<Script> {
+        Ok(Script::new("Scale", include_str!("scale.torchscript.py")))
     }
 }
 
@@ -162,10 +162,10 @@ impl Transform for Center {
         Ok(chw)
     }
 
-    fn script(&self) -> Script {
-        Script::new("Center", include_str!("center.py"))
+    fn torchscript(&self) -> Result<Script> {
+        Ok(Script::new("Center", include_str!("center.torchscript.py"))
             .with("width", self.width)
-            .with("log_width", self.width.ln())
+            .with("log_width", self.width.ln()))
     }
 }
 
@@ -253,11 +253,13 @@ impl Transform for LogitMap {
         Ok(chw)
     }
 
-    fn script(&self) -> Script {
-        Script::new("LogitMap", include_str!("logit.py"))
-            .with("slope", 1.0 - 2.0 * self.alpha)
-            .with("start", self.start)
-            .with("log_slope", self.log_slope(1))
+    fn torchscript(&self) -> Result<Script> {
+        Ok(
+            Script::new("LogitMap", include_str!("logit.torchscript.py"))
+                .with("slope", 1.0 - 2.0 * self.alpha)
+                .with("start", self.start)
+                .with("log_slope", self.log_slope(1)),
+        )
     }
 }
 

@@ -3,7 +3,7 @@
 use super::check::{same_channels, Placement};
 use super::{sum_per_sample, Cx, Mapped, Transform};
 use crate::nn::Conditioner;
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::{Error, Result};
 use tch::{nn, Tensor};
 
@@ -126,10 +126,12 @@ impl Transform for QuadCoupling {
         same_channels("quad_coupling", self.channels, chw)
     }
 
-    fn script(&self) -> Script {
-        let script = Script::new("QuadCoupling", include_str!("quad_coupling.py"));
-        (0..).zip(&self.nets).fold(script, |script, (index, net)| {
-            script.child(format!("nets.{index}"), net.script())
-        })
+    fn torchscript(&self) -> Result<Script> {
+        let script = Script::new("QuadCoupling", include_str!("quad_coupling.torchscript.py"));
+        (0..)
+            .zip(&self.nets)
+            .try_fold(script, |script, (index, net)| {
+                script.with_child(&format!("nets.{index}"), net.torchscript())
+            })
     }
 }

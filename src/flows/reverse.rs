@@ -2,7 +2,7 @@
 
 use super::check::image_size;
 use super::{zero_log_det, Cx, Mapped, Transform};
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::Result;
 use tch::Tensor;
 
@@ -37,7 +37,10 @@ impl Transform for ReverseChannels {
         Ok(chw)
     }
 
-    fn script(&self) -> Script {
-        Script::new("ReverseChannels", include_str!("reverse.py"))
+    fn torchscript(&self) -> Result<Script> {
+        Ok(Script::new(
+            "ReverseChannels",
+            include_str!("reverse.torchscript.py"),
+        ))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{ActNorm, Cx, Mapped, Transform};
 use crate::nn::Moments;
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::Result;
 use tch::{nn, Tensor};
 
@@ -44,8 +44,11 @@ impl Transform for ScaleThenShift {
         self.0.out_shape(chw)
     }
 
-    fn script(&self) -> Script {
-        Script::new("ScaleThenShift", include_str!("scale_then_shift.py"))
+    fn torchscript(&self) -> Result<Script> {
+        Ok(Script::new(
+            "ScaleThenShift",
+            include_str!("scale_then_shift.torchscript.py"),
+        ))
     }
 
     fn initialize(&mut self, x: &Tensor, _cx: Cx<'_>) -> Result<()> {

@@ -5,7 +5,7 @@ use super::conv1x1::{for_each_sample, inverse_matrix, log_abs_det, mix_channels}
 use super::self_norm_grad::{adjoint, conv, SelfNormalised};
 use super::{Cx, Mapped, Transform};
 use crate::ffi::apply;
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{nn, nn::Init, Kind, Tensor};
@@ -236,7 +236,10 @@ impl Transform for SelfNorm {
         same_channels("self_norm", self.channels, chw)
     }
 
-    fn script(&self) -> Script {
-        Script::new("SelfNorm", include_str!("self_norm.py"))
+    fn torchscript(&self) -> Result<Script> {
+        Ok(Script::new(
+            "SelfNorm",
+            include_str!("self_norm.torchscript.py"),
+        ))
     }
 }

@@ -1,7 +1,7 @@
 //! Transforms made of transforms.
 
 use super::{zero_log_det, Cx, Mapped, Transform};
-use crate::script::{Script, Stages};
+use crate::torchscript::{replaced, Script, Stages};
 use crate::Result;
 use tch::Tensor;
 
@@ -69,12 +69,12 @@ impl Transform for Sequential {
             .try_fold(chw, |chw, (_, child)| child.out_shape(chw))
     }
 
-    fn script(&self) -> Script {
+    fn torchscript(&self) -> Result<Script> {
         let mut stages = Stages::default();
         for (name, child) in &self.children {
-            stages.push(name, child.script());
+            stages.push(name, child.torchscript())?;
         }
-        stages.sequence()
+        Ok(stages.sequence())
     }
 
     fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {
@@ -147,14 +147,21 @@ impl<T: Transform> Transform for Inverted<T> {
         )))
     }
 
-    fn script(&self) -> Script {
-        let mut script = self.0.script();
-        script.source = script
-            .source
-            .replace("def forward(", "def there(")
-            .replace("def invert(", "def back(")
-            + include_str!("inverted.py");
-        script
+    fn torchscript(&self) -> Result<Script> {
+        let mut script = self.0.torchscript()?;
+        let text = replaced(
+            &script.source,
+            "def forward(self, x: Tensor)",
+            "def there(self, x: Tensor)",
+            1,
+        )?;
+        script.source = replaced(
+            &text,
+            "def invert(self, z: Tensor)",
+            "def back(self, z: Tensor)",
+            1,
+        )? + include_str!("inverted.torchscript.py");
+        Ok(script)
     }
 
     fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {

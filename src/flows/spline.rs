@@ -4,7 +4,7 @@ use super::check::Placement;
 use super::{Cx, Mapped, Transform};
 use crate::ops::spline::{spline, RawSpline, MIN};
 use crate::ops::Direction;
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{nn, nn::Init, Tensor};
@@ -124,9 +124,9 @@ impl Transform for Spline {
         )))
     }
 
-    fn script(&self) -> Script {
-        Script::new("Spline", include_str!("spline.py"))
+    fn torchscript(&self) -> Result<Script> {
+        Ok(Script::new("Spline", include_str!("spline.torchscript.py"))
             .with("tail", self.tail)
-            .with("least", MIN)
+            .with("least", MIN))
     }
 }

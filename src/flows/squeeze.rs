@@ -2,7 +2,7 @@
 
 use super::check::image_size;
 use super::{zero_log_det, Cx, Mapped, Transform};
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::{Error, Result};
 use tch::Tensor;
 
@@ -112,9 +112,11 @@ impl Transform for Squeeze {
         Ok([c * f * f, h / f, w / f])
     }
 
-    fn script(&self) -> Script {
-        Script::new("Squeeze", include_str!("squeeze.py"))
-            .with("factor", self.factor)
-            .with("block_major", self.block_major)
+    fn torchscript(&self) -> Result<Script> {
+        Ok(
+            Script::new("Squeeze", include_str!("squeeze.torchscript.py"))
+                .with("factor", self.factor)
+                .with("block_major", self.block_major),
+        )
     }
 }

@@ -1,7 +1,7 @@
 //! The one contract of every layer: a differentiable bijection with its log-determinant.
 
-use crate::script::Script;
-use crate::Result;
+use crate::torchscript::Script;
+use crate::{Error, Result};
 use std::cell::RefCell;
 use tch::{Kind, Tensor};
 
@@ -75,8 +75,13 @@ pub trait Transform: std::fmt::Debug + Send {
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]>;
 
     /// The layer in TorchScript, its variables being attributes of the names they have here: what a saved program
-    /// runs. See [`crate::script`].
-    fn script(&self) -> Script;
+    /// runs. See [`crate::torchscript`]. A layer that leaves this out works in every other way.
+    ///
+    /// # Errors
+    /// [`Error::NoTorchScript`] of a layer that has none, which is the default.
+    fn torchscript(&self) -> Result<Script> {
+        Err(Error::no_torchscript(self.name()))
+    }
 
     /// Data-dependent initialisation from a first batch at this layer's input. Idempotent; most layers
     /// have nothing to do.
@@ -127,8 +132,8 @@ macro_rules! named_transform {
                 self.0.out_shape(chw)
             }
 
-            fn script(&self) -> $crate::script::Script {
-                self.0.script()
+            fn torchscript(&self) -> $crate::Result<$crate::torchscript::Script> {
+                self.0.torchscript()
             }
 
             fn initialize(

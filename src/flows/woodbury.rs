@@ -4,7 +4,7 @@ use super::check::{same_image, Placement};
 use super::conv1x1::for_each_sample;
 use super::derived::Derived;
 use super::{Cx, Mapped, Transform};
-use crate::script::{Script, Stages};
+use crate::torchscript::{Script, Stages};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{nn, nn::Init, Kind, Tensor};
@@ -293,14 +293,14 @@ impl Transform for Woodbury {
         same_image("woodbury", self.chw, chw)
     }
 
-    fn script(&self) -> Script {
+    fn torchscript(&self) -> Result<Script> {
         let mut axes = Stages::default();
         for (axis, _) in &self.updates {
-            let script = Script::new("Woodbury", include_str!("woodbury.py"))
+            let script = Script::new("Woodbury", include_str!("woodbury.torchscript.py"))
                 .with("axis", axis.name())
                 .with("copies", axis.copies(self.chw));
-            axes.push(axis.name(), script);
+            axes.push(axis.name(), Ok(script))?;
         }
-        axes.sequence()
+        Ok(axes.sequence())
     }
 }

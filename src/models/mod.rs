@@ -24,7 +24,6 @@ mod mintnet;
 mod mixing;
 mod multiscale;
 mod overrides;
-mod program;
 mod rebuild;
 mod wn_glow;
 mod woodbury;
@@ -39,12 +38,11 @@ pub use macow::macow_mixing;
 pub use mixing::{ButterflyMixing, InverseFlowConfig, MaCowMixing, Mixing, WoodburyMixing};
 pub use multiscale::MultiScale;
 pub use overrides::Overrides;
-pub use program::{archive, EXTRA_FILE};
 pub use rebuild::{gradients_by_inversion, Rebuilt, PART_ELEMENTS};
 pub use woodbury::woodbury_mixing;
 
 use crate::flows::{Cx, Mapped};
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::Result;
 use tch::Tensor;
 
@@ -121,8 +119,11 @@ pub trait Flow: std::fmt::Debug + Send {
     /// As [`encode`](Flow::encode).
     fn log_prob(&self, x: &Tensor, cx: Cx<'_>) -> Result<Tensor>;
 
-    /// The model in TorchScript, with the methods that [`archive`] describes.
-    fn script(&self) -> Script;
+    /// The model in TorchScript, with the methods that [`archive`](crate::torchscript::archive()) describes.
+    ///
+    /// # Errors
+    /// A layer that has no TorchScript, with its kind and place.
+    fn torchscript(&self) -> Result<Script>;
 
     /// Kind and hierarchical name of every layer in order (`levels.0.steps.3.inv_conv`), for `inspect`.
     fn layers(&self) -> Vec<(String, &'static str)>;

@@ -1,11 +1,9 @@
 //! What every multi-scale flow does once it is built: run its stages forth and back, and collect the latents.
 
-mod script;
-
 use super::{Encoded, Flow, Latents, StageCall, Staged};
 use crate::distributions::{standard_normal_log_prob, SplitPrior};
 use crate::flows::{zero_log_det, Cx, Mapped, Sequential, Transform};
-use crate::script::Script;
+use crate::torchscript::{model, split_statements, Script, Stages};
 use crate::{Error, Result};
 use tch::{nn, Device, Kind, Tensor};
 
@@ -339,8 +337,23 @@ impl Flow for MultiScale {
         })
     }
 
-    fn script(&self) -> Script {
-        self.program()
+    fn torchscript(&self) -> Result<Script> {
+        let mut stages = Stages::default();
+        let mut latent = 0;
+        for (name, stage) in &self.stages {
+            let (kept, script) = match stage {
+                Stage::Layer(layer) => {
+                    stages.push(name, layer.torchscript())?;
+                    continue;
+                }
+                Stage::Split { kept } => (*kept, None),
+                // halves are alike
+                Stage::SplitPrior(prior) => (self.latents[latent][0], Some(prior.torchscript())),
+            };
+            stages.push_with(name, script, split_statements(kept, latent))?;
+            latent += 1;
+        }
+        model(self.image, &self.latents, stages)
     }
 
     fn layers(&self) -> Vec<(String, &'static str)> {

@@ -2,8 +2,9 @@
 
 use super::multiscale::{Builder, MultiScale};
 use super::Overrides;
+use crate::distributions::LearnedPrior;
 use crate::flows::{
-    ActNorm, AffineCoupling, AffineForm, Center, Dequantize, LearnedPrior, Scale, Sequential,
+    ActNorm, AffineCoupling, AffineForm, Center, Dequantize, Scale, Sequential,
     Squeeze, Woodbury, WoodburyRanks,
 };
 use crate::nn::{norm_net, TwiceBiasedConv2dZero};

@@ -2,7 +2,7 @@
 
 use super::Conditioner;
 use crate::ops::conv_relu_conv;
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
 
@@ -109,11 +109,14 @@ impl Conditioner for Conv2d {
         Ok(x.f_conv2d(&self.weight, self.bias.as_ref(), [1], [pad], [1], 1)?)
     }
 
-    fn script(&self) -> Script {
-        match self.bias {
-            Some(_) => Script::new("Conv2d", include_str!("conv2d.py")),
-            None => Script::new("Conv2dNoBias", include_str!("conv2d_no_bias.py")),
-        }
+    fn torchscript(&self) -> Result<Script> {
+        Ok(match self.bias {
+            Some(_) => Script::new("Conv2d", include_str!("conv2d.torchscript.py")),
+            None => Script::new(
+                "Conv2dNoBias",
+                include_str!("conv2d_no_bias.torchscript.py"),
+            ),
+        })
     }
 }
 
@@ -165,12 +168,12 @@ impl<S: Second> Conditioner for ConvPair<S> {
         self.second.finish(y)
     }
 
-    fn script(&self) -> Script {
-        Script::net("torch.relu_(x)", self.layers())
+    fn torchscript(&self) -> Result<Script> {
+        Ok(Script::net("torch.relu_(x)", self.layers()?))
     }
 
-    fn layers(&self) -> Vec<Script> {
-        vec![self.first.script(), self.second.script()]
+    fn layers(&self) -> Result<Vec<Script>> {
+        Ok(vec![self.first.torchscript()?, self.second.torchscript()?])
     }
 }
 
@@ -216,7 +219,10 @@ impl Conditioner for Conv2dZero {
         self.scale(&self.conv.forward(x)?)
     }
 
-    fn script(&self) -> Script {
-        Script::new("Conv2dZero", include_str!("conv2d_zero.py"))
+    fn torchscript(&self) -> Result<Script> {
+        Ok(Script::new(
+            "Conv2dZero",
+            include_str!("conv2d_zero.torchscript.py"),
+        ))
     }
 }

@@ -1,8 +1,9 @@
 //! The nets that condition the couplings of the paper's tables.
 
+use super::conditioner::check_width;
 use super::conv::ConvPair;
 use super::{Conditioner, Conv2d, Conv2dZero};
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::Result;
 use serde::{Deserialize, Serialize};
 use tch::{nn, Tensor};
@@ -65,7 +66,7 @@ impl CouplingNet {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for a width below 1.
     pub fn new(vs: &nn::Path, inputs: i64, outputs: i64, config: &CouplingConfig) -> Result<Self> {
-        let w = super::check_width(config.width)?;
+        let w = check_width(config.width)?;
         // the i-th convolution stands at 2i, the ReLUs between them
         let at = |index: i64| vs / (2 * index);
         let layers: Vec<Box<dyn Conditioner>> = match config.net {
@@ -115,8 +116,9 @@ impl Conditioner for CouplingNet {
         Ok(value)
     }
 
-    fn script(&self) -> Script {
-        let layers = self.layers.iter().flat_map(|layer| layer.layers());
-        Script::net("torch.relu_(x)", layers.collect())
+    fn torchscript(&self) -> Result<Script> {
+        let layers = self.layers.iter().map(|layer| layer.layers());
+        let layers = layers.collect::<Result<Vec<_>>>()?.concat();
+        Ok(Script::net("torch.relu_(x)", layers))
     }
 }

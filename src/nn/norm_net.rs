@@ -1,9 +1,10 @@
 //! Convolutions followed by activation normalisation, and the coupling net of the original Glow made of them.
 
+use super::conditioner::check_width;
 use super::first_batch::{FirstBatch, Moments};
 use super::stack::{Activation, Stack};
 use super::{Conditioner, Conv2d};
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
 
@@ -47,8 +48,11 @@ impl Conditioner for NormConv2d {
         Conv2d::from_parts(weight, Some(self.shift.f_mul(&scale)?)).forward(x)
     }
 
-    fn script(&self) -> Script {
-        Script::new("NormConv2d", include_str!("norm_conv2d.py"))
+    fn torchscript(&self) -> Result<Script> {
+        Ok(Script::new(
+            "NormConv2d",
+            include_str!("norm_conv2d.torchscript.py"),
+        ))
     }
 
     fn initialize(&mut self, x: &Tensor) -> Result<()> {
@@ -100,11 +104,11 @@ impl Conditioner for TwiceBiasedConv2dZero {
             .f_mul(&factor.f_view(column)?)?)
     }
 
-    fn script(&self) -> Script {
-        Script::new(
+    fn torchscript(&self) -> Result<Script> {
+        Ok(Script::new(
             "TwiceBiasedConv2dZero",
-            include_str!("conv2d_zero_twice_biased.py"),
-        )
+            include_str!("conv2d_zero_twice_biased.torchscript.py"),
+        ))
     }
 }
 
@@ -118,7 +122,7 @@ impl Conditioner for TwiceBiasedConv2dZero {
 ///
 /// Source: Kingma, Dhariwal, *Glow*, 2018, <https://arxiv.org/abs/1807.03039>.
 pub fn norm_net(vs: &nn::Path, inputs: i64, outputs: i64, width: i64) -> Result<Stack> {
-    super::check_width(width)?;
+    check_width(width)?;
     Ok(Stack::new(Activation::Relu)
         .push(NormConv2d::new(&(vs / 0), inputs, width, 3)?)
         .push(NormConv2d::new(&(vs / 2), width, width, 1)?)

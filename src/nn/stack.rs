@@ -1,7 +1,7 @@
 //! Layers with an activation between them.
 
 use super::Conditioner;
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::Result;
 use tch::Tensor;
 
@@ -59,13 +59,14 @@ impl Conditioner for Stack {
         Ok(value)
     }
 
-    fn script(&self) -> Script {
+    fn torchscript(&self) -> Result<Script> {
         let activation = match self.activation {
             Activation::Relu => "torch.relu_(x)",
             Activation::Elu => "torch.elu_(x)",
         };
-        let layers = self.layers.iter().flat_map(|layer| layer.layers());
-        Script::net(activation, layers.collect())
+        let layers = self.layers.iter().map(|layer| layer.layers());
+        let layers = layers.collect::<Result<Vec<_>>>()?.concat();
+        Ok(Script::net(activation, layers))
     }
 
     fn initialize(&mut self, x: &Tensor) -> Result<()> {

@@ -1,9 +1,10 @@
 //! Weight-normalised convolutions whose first batch comes out standardised, and the coupling net made of them.
 
+use super::conditioner::check_width;
 use super::first_batch::{FirstBatch, Moments};
 use super::stack::{Activation, Stack};
 use super::{Conditioner, Conv2d};
-use crate::script::Script;
+use crate::torchscript::Script;
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
 
@@ -84,7 +85,7 @@ impl WeightNorm {
 
     /// The parameters in TorchScript, with a method `weight`.
     pub fn script(&self) -> Script {
-        Script::new("WeightNorm", include_str!("weight_norm.py"))
+        Script::new("WeightNorm", include_str!("weight_norm.torchscript.py"))
     }
 
     /// `[C']`.
@@ -129,8 +130,11 @@ impl Conditioner for WeightNormConv2d {
         Conv2d::from_parts(self.0.weight()?, Some(self.0.bias().shallow_clone())).forward(x)
     }
 
-    fn script(&self) -> Script {
-        Script::new("WeightNormConv2d", include_str!("weight_norm_conv2d.py"))
+    fn torchscript(&self) -> Result<Script> {
+        Ok(Script::new(
+            "WeightNormConv2d",
+            include_str!("weight_norm_conv2d.torchscript.py"),
+        ))
     }
 
     fn initialize(&mut self, x: &Tensor) -> Result<()> {
@@ -150,7 +154,7 @@ impl Conditioner for WeightNormConv2d {
 ///
 /// Source: Ma, Kong, Zhang, Hovy, *MaCow*, 2019, <https://arxiv.org/abs/1902.04208>.
 pub fn weight_norm_net(vs: &nn::Path, inputs: i64, outputs: i64, width: i64) -> Result<Stack> {
-    super::check_width(width)?;
+    check_width(width)?;
     let first = WeightNorm::standardised(&(vs / 0), [width, inputs, 3, 3])?;
     let second = WeightNorm::standardised(&(vs / 2), [width, width, 1, 1])?;
     let third = WeightNorm::zeros(&(vs / 4), [outputs, width, 3, 3])?;

@@ -13,8 +13,8 @@
 
 use super::format::{stored_config, FileKind};
 use super::{Adam, RunConfig};
-use crate::models::{archive, Flow};
-use crate::script::Solve;
+use crate::models::Flow;
+use crate::torchscript::{archive, Solve};
 use crate::weights::{replace_file, write_safetensors, Naming, StateFile};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -90,10 +90,10 @@ pub fn save_model(path: &Path, vs: &VarStore, config: &RunConfig) -> Result<()> 
 }
 
 /// Writes `flow` as a TorchScript program with its variables and configuration: see
-/// [`archive`](crate::models::archive).
+/// [`archive`](crate::torchscript::archive()).
 ///
 /// # Errors
-/// The file cannot be written, or the model has not seen its first batch.
+/// The file cannot be written, a layer has no TorchScript, or the model has not seen its first batch.
 pub fn save_torchscript(
     path: &Path,
     flow: &dyn Flow,
@@ -102,7 +102,10 @@ pub fn save_torchscript(
     solve: Solve,
 ) -> Result<()> {
     let extra = json!({ "format": FileKind::TorchScript.label(), "config": config });
-    replace_file(path, &archive(flow, vs, &extra.to_string(), solve)?)
+    replace_file(
+        path,
+        &archive(&flow.torchscript()?, vs, &extra.to_string(), solve)?,
+    )
 }
 
 /// What stands beside the tensors of every file.

@@ -7,12 +7,6 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Bits per dimension of images `[C, H, W]` with a negative log-likelihood of `nll_nats` per image:
-/// `nll / (C H W ln 2)`.
-pub fn bits_per_dim(nll_nats: f64, chw: [i64; 3]) -> f64 {
-    nll_nats / (chw.iter().product::<i64>() as f64 * std::f64::consts::LN_2)
-}
-
 /// One line. Values that are not known, or not finite, are `null`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -193,12 +187,6 @@ mod tests {
         let documented = "step epoch split nll_nats bpd lr grad_norm images_per_s seconds skipped";
         assert_eq!(keys.join(" "), documented);
         assert!(value["grad_norm"].is_null());
-    }
-
-    #[test]
-    fn bits_per_dim_of_uniform_pixels_is_eight() {
-        let nll = 3.0 * 5.0 * 7.0 * 256f64.ln();
-        assert!((bits_per_dim(nll, [3, 5, 7]) - 8.0).abs() < 1e-12);
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Flow for ScaleFlow {
         Ok(sum_per_sample(&log_density) + encoded.log_det + self.kink.sqrt() - 1.0)
     }
 
-    fn script(&self) -> inverse_flow::script::Script {
+    fn torchscript(&self) -> inverse_flow::Result<inverse_flow::torchscript::Script> {
         unreachable!("never saved")
     }
 

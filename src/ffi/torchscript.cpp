@@ -145,7 +145,7 @@ struct Sink : std::streambuf {
 
 }  // namespace
 
-int ivf_script_save(const ivf_script* script, void* sink, void (*write)(void* sink, const uint8_t* bytes, size_t n),
+int ivf_torchscript_save(const ivf_torchscript* script, void* sink, void (*write)(void* sink, const uint8_t* bytes, size_t n),
                     char** error) {
   return inverse_flow::guarded(error, [&] {
     Program program(script->functions);
@@ -156,7 +156,7 @@ int ivf_script_save(const ivf_script* script, void* sink, void (*write)(void* si
       node.source = script->modules[i].source;
     }
     for (size_t i = 0; i < script->n_tensors; ++i) {
-      const ivf_script_tensor& t = script->tensors[i];
+      const ivf_torchscript_tensor& t = script->tensors[i];
       const std::string full = t.name;
       const size_t dot = full.rfind('.');
       const std::string path = dot == std::string::npos ? "" : full.substr(0, dot);
@@ -167,7 +167,7 @@ int ivf_script_save(const ivf_script* script, void* sink, void (*write)(void* si
           {full.substr(dot + 1), c10::TensorType::get(), value, is_parameter, /*is_buffer=*/!is_parameter});
     }
     for (size_t i = 0; i < script->n_constants; ++i) {
-      const ivf_script_constant& c = script->constants[i];
+      const ivf_torchscript_constant& c = script->constants[i];
       auto [type, value] = program.evaluate(c.type, c.value);
       root.at(c.module).attributes.push_back({c.name, std::move(type), std::move(value)});
     }

@@ -1,8 +1,8 @@
 //! A learned normal density of the last latent, as the map that turns it into a standard one.
 
-use super::check::{same_image, Placement};
-use super::{sum_per_sample, Cx, Mapped, Transform};
-use crate::script::Script;
+use crate::flows::check::{same_image, Placement};
+use crate::flows::{sum_per_sample, Cx, Mapped, Transform};
+use crate::torchscript::Script;
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
 
@@ -70,7 +70,10 @@ impl Transform for LearnedPrior {
         same_image("learned_prior", self.chw, chw)
     }
 
-    fn script(&self) -> Script {
-        Script::new("LearnedPrior", include_str!("learned_prior.py"))
+    fn torchscript(&self) -> Result<Script> {
+        Ok(Script::new(
+            "LearnedPrior",
+            include_str!("learned_prior.torchscript.py"),
+        ))
     }
 }

@@ -14,14 +14,14 @@ pub enum Solve {
 /// The text of the functions that every method may call.
 pub fn functions(solve: Solve) -> String {
     let operators = match solve {
-        Solve::Portable => include_str!("convolutions.py"),
-        Solve::Operator => include_str!("operators.py"),
+        Solve::Portable => include_str!("convolutions.torchscript.py"),
+        Solve::Operator => include_str!("operators.torchscript.py"),
     };
     // definitions come before their use
     [
-        include_str!("functions.py"),
+        include_str!("functions.torchscript.py"),
         operators,
-        include_str!("spline.py"),
+        include_str!("spline.torchscript.py"),
     ]
     .join("\n")
 }

@@ -1,15 +1,15 @@
-//! A model as a TorchScript program.
+//! A program with its variables as the bytes of a file.
 
-use super::Flow;
-use crate::ffi::script::{Constant, Module, Program};
-use crate::script::{functions, Solve};
+use super::{functions, Script, Solve};
+use crate::ffi::torchscript::{Constant, Module, Program};
 use crate::{Error, Result};
 use tch::nn::VarStore;
 
 /// Name of the file in an archive, below `extra/`, that says what the model is.
 pub const EXTRA_FILE: &str = "inverse_flow.json";
 
-/// The archive of a TorchScript program that is `flow`, with the variables of `vs` under their own names.
+/// The archive of the TorchScript program `script`, with the variables of `vs` under their own names. That of a
+/// [`model`](super::model()) has
 ///
 /// ```text
 /// sample(z: List[Tensor]) -> Tensor                          images in [0, 256), one z for each of `latent_shapes`
@@ -23,7 +23,7 @@ pub const EXTRA_FILE: &str = "inverse_flow.json";
 /// # Errors
 /// [`Error::NotInitialized`] for a model that has not seen its first batch, which a program could not tell; and what
 /// libtorch reports.
-pub fn archive(flow: &dyn Flow, vs: &VarStore, extra: &str, solve: Solve) -> Result<Vec<u8>> {
+pub fn archive(script: &Script, vs: &VarStore, extra: &str, solve: Solve) -> Result<Vec<u8>> {
     let mut variables: Vec<_> = vs.variables().into_iter().collect();
     variables.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (name, variable) in &variables {
@@ -43,7 +43,7 @@ pub fn archive(flow: &dyn Flow, vs: &VarStore, extra: &str, solve: Solve) -> Res
         extra: (EXTRA_FILE.to_owned(), extra.to_owned()),
         ..Program::default()
     };
-    flow.script().visit("", &mut |path, script| {
+    script.visit("", &mut |path, script| {
         program.modules.push(Module {
             path: path.to_owned(),
             class: script.class.to_owned(),

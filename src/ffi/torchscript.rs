@@ -56,7 +56,7 @@ impl Program {
             .modules
             .iter()
             .map(|m| {
-                Ok(sys::ScriptModule {
+                Ok(sys::TorchScriptModule {
                     path: strings.lend(&m.path)?,
                     class_name: strings.lend(&m.class)?,
                     source: strings.lend(&m.source)?,
@@ -67,7 +67,7 @@ impl Program {
             .constants
             .iter()
             .map(|c| {
-                Ok(sys::ScriptConstant {
+                Ok(sys::TorchScriptConstant {
                     module: strings.lend(&c.module)?,
                     name: strings.lend(&c.name)?,
                     kind: strings.lend(&c.kind)?,
@@ -79,14 +79,14 @@ impl Program {
             .tensors
             .iter()
             .map(|(name, tensor, is_parameter)| {
-                Ok(sys::ScriptTensor {
+                Ok(sys::TorchScriptTensor {
                     name: strings.lend(name)?,
                     tensor: tensor.as_ptr().cast_mut(),
                     is_parameter: (*is_parameter).into(),
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        let script = sys::Script {
+        let script = sys::TorchScript {
             functions: strings.lend(&self.functions)?,
             modules: modules.as_ptr(),
             n_modules: modules.len(),
@@ -101,7 +101,7 @@ impl Program {
         checked(|error| {
             // SAFETY: lists of plain pointers with their lengths: to strings that `strings` owns, and to handles of
             // borrowed tensors, all alive for the call; the sink is the `Vec<u8>` that `write` expects.
-            unsafe { sys::ivf_script_save(&script, (&raw mut archive).cast(), write, error) }
+            unsafe { sys::ivf_torchscript_save(&script, (&raw mut archive).cast(), write, error) }
         })?;
         Ok(archive)
     }

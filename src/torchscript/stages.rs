@@ -1,6 +1,8 @@
-//! Scripts in the order in which they run, and the calls that run them.
+//! Scripts in the order in which they run, and the statements that run them.
 
+use super::names::check_name;
 use super::Script;
+use crate::Result;
 
 /// Named scripts, from data to latent. Names are dotted paths, as those of the variables.
 ///
@@ -8,6 +10,7 @@ use super::Script;
 /// `invert` of its own, so that `levels.0.steps` is one call, and steps that are alike share their code.
 #[derive(Debug, Default)]
 pub struct Stages {
+    names: Vec<String>,
     stages: Vec<Stage>,
 }
 
@@ -22,7 +25,7 @@ struct Stage {
 
 /// Part of a program: statements that run some stages.
 #[derive(Debug, Default)]
-pub struct Calls {
+pub struct Statements {
     /// From `x` to `x`, adding to `log_det`.
     pub forward: String,
     /// From `x` to `x`, the other way round.
@@ -31,27 +34,46 @@ pub struct Calls {
 
 impl Stages {
     /// Appends a stage.
-    pub fn push(&mut self, name: &str, script: Script) {
-        self.add(name, Some(script), None);
+    ///
+    /// # Errors
+    /// That of `script`, with the stage's name as its place; a name that cannot be one, or is there already.
+    pub fn push(&mut self, name: &str, script: Result<Script>) -> Result<()> {
+        self.add(name, Some(script), None)
     }
 
     /// Appends what [`below`](Stages::below)'s module does itself: statements after the `forward` and before the
     /// `invert` of `script`, if there is one.
-    pub fn push_with(&mut self, name: &str, script: Option<Script>, after: String, before: String) {
-        self.add(name, script, Some([after, before]));
+    ///
+    /// # Errors
+    /// As [`push`](Stages::push).
+    pub fn push_with(
+        &mut self,
+        name: &str,
+        script: Option<Result<Script>>,
+        [after, before]: [String; 2],
+    ) -> Result<()> {
+        self.add(name, script, Some([after, before]))
     }
 
-    fn add(&mut self, name: &str, script: Option<Script>, around: Option<[String; 2]>) {
-        let path = name.split('.').map(str::to_owned).collect();
+    fn add(
+        &mut self,
+        name: &str,
+        script: Option<Result<Script>>,
+        around: Option<[String; 2]>,
+    ) -> Result<()> {
+        check_name(name, self.names.iter().map(String::as_str))?;
+        self.names.push(name.to_owned());
+        let script = script.transpose().map_err(|err| err.below(name))?;
         self.stages.push(Stage {
-            path,
+            path: name.split('.').map(str::to_owned).collect(),
             script,
             around,
         });
+        Ok(())
     }
 
     /// The stages as children of `module`, and the calls that run them in methods of it.
-    pub fn below(self, module: Script) -> (Script, Calls) {
+    pub fn below(self, module: Script) -> (Script, Statements) {
         below(self.stages, module)
     }
 
@@ -72,7 +94,7 @@ fn sequence(stages: Vec<Stage>) -> Script {
     module
 }
 
-fn below(mut stages: Vec<Stage>, mut module: Script) -> (Script, Calls) {
+fn below(mut stages: Vec<Stage>, mut module: Script) -> (Script, Statements) {
     let mut forward = String::new();
     let mut inverse = Vec::new();
     let mut called = Vec::new();
@@ -99,7 +121,7 @@ fn below(mut stages: Vec<Stage>, mut module: Script) -> (Script, Calls) {
         called.push(path);
     }
     inverse.reverse();
-    let calls = Calls {
+    let calls = Statements {
         forward,
         inverse: inverse.concat(),
     };
@@ -171,24 +193,25 @@ fn at(base: &str, path: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn layer(class: &'static str) -> Script {
-        Script::new(class, "")
+    fn layer(class: &'static str) -> Result<Script> {
+        Ok(Script::new(class, ""))
     }
 
     #[test]
     fn folders_of_plain_stages_become_modules_and_others_are_called_one_by_one() {
         let mut stages = Stages::default();
-        stages.push("levels.0.squeeze", layer("Squeeze"));
-        stages.push("levels.0.steps.0.actnorm", layer("ActNorm"));
-        stages.push("levels.0.steps.0.coupling", layer("Coupling"));
-        stages.push("levels.0.steps.1.actnorm", layer("ActNorm"));
-        stages.push_with(
-            "levels.0.split",
-            Some(layer("Split")),
-            "    out(x)\n".into(),
-            "    x = back()\n".into(),
-        );
-        let (module, calls) = stages.below(layer("Model"));
+        for (name, class) in [
+            ("levels.0.squeeze", "Squeeze"),
+            ("levels.0.steps.0.actnorm", "ActNorm"),
+            ("levels.0.steps.0.coupling", "Coupling"),
+            ("levels.0.steps.1.actnorm", "ActNorm"),
+        ] {
+            stages.push(name, layer(class)).unwrap();
+        }
+        let around = ["    out(x)\n".into(), "    x = back()\n".into()];
+        let split = Some(layer("Split"));
+        stages.push_with("levels.0.split", split, around).unwrap();
+        let (module, calls) = stages.below(layer("Model").unwrap());
         let names: Vec<_> = module
             .children
             .iter()
@@ -222,7 +245,7 @@ mod tests {
             "masked.c",
             "masked.d",
         ] {
-            stages.push(name, layer("Any"));
+            stages.push(name, layer("Any")).unwrap();
         }
         let module = stages.sequence();
         let calls: Vec<_> = module

@@ -1,30 +1,7 @@
 //! What a layer is in TorchScript: the text of its methods, its constants, its children.
-//!
-//! | part | idea |
-//! |---|---|
-//! | [`Script`] | one module of a program, as a layer describes itself |
-//! | [`Stages`] | named scripts in the order in which they run, and the calls that run them |
-//! | [`functions`] | what many layers use, once in a program |
-//!
-//! The text of a layer stands beside its Rust code under the same name: `flows/actnorm.rs`, `flows/actnorm.py`. It is
-//! a list of method definitions, compiled by libtorch, so that what is saved is a program that torch runs without
-//! anything of ours. A layer has
-//!
-//! ```text
-//! def forward(self, x: Tensor) -> Tuple[Tensor, Tensor]    # latent value and log-det [N]
-//! def invert(self, z: Tensor) -> Tensor
-//! ```
-//!
-//! and a helper net `def forward(self, x: Tensor) -> Tensor`. Parameters are the attributes of their names, sizes and
-//! options are constants that are attributes, too: so all layers of a kind have one text.
 
-mod functions;
-mod stages;
-mod value;
-
-pub use functions::{functions, Solve};
-pub use stages::{Calls, Stages};
-pub use value::Value;
+use super::Value;
+use crate::Result;
 
 /// A module of a TorchScript program.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +42,14 @@ impl Script {
     pub fn child(mut self, path: impl Into<String>, script: Self) -> Self {
         self.children.push((path.into(), script));
         self
+    }
+
+    /// With the module of a layer or a net at `path` below it, or the error of one that has none.
+    ///
+    /// # Errors
+    /// That of `script`, its place put behind `path`.
+    pub fn with_child(self, path: &str, script: Result<Self>) -> Result<Self> {
+        Ok(self.child(path, script.map_err(|err| err.below(path))?))
     }
 
     /// A net: `layers` with `activation`, a TorchScript expression of `x`, between each two. They stand under `0`, `2`,

@@ -1,0 +1,49 @@
+//! The contract of the nets inside couplings.
+
+use crate::torchscript::Script;
+use crate::{Error, Result};
+use tch::Tensor;
+
+/// A network from `[N, C, H, W]` to `[N, C', H, W]`, differentiable, without any constraint.
+pub trait Conditioner: std::fmt::Debug + Send {
+    /// Evaluates the network.
+    ///
+    /// # Errors
+    /// A shape, kind or device that the parameters do not fit.
+    fn forward(&self, x: &Tensor) -> Result<Tensor>;
+
+    /// The network in TorchScript, its variables being attributes of the names they have here.
+    ///
+    /// # Errors
+    /// [`Error::NoTorchScript`] of a network that has none, which is the default.
+    fn torchscript(&self) -> Result<Script> {
+        Err(Error::no_torchscript(std::any::type_name::<Self>()))
+    }
+
+    /// The scripts of the layers that a net puts activations between: this one, if it is not several.
+    ///
+    /// # Errors
+    /// As [`torchscript`](Conditioner::torchscript).
+    fn layers(&self) -> Result<Vec<Script>> {
+        Ok(vec![self.torchscript()?])
+    }
+
+    /// Data-dependent initialisation from a first batch at the network's input. Idempotent; most networks have
+    /// nothing to do.
+    ///
+    /// # Errors
+    /// As `forward`.
+    fn initialize(&mut self, _x: &Tensor) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// `width` of a coupling's net, if it makes a net.
+pub(super) fn check_width(width: i64) -> Result<i64> {
+    if width >= 1 {
+        return Ok(width);
+    }
+    Err(Error::config(format!(
+        "`width`, the hidden channels of a coupling, must be 1 or more, got {width}"
+    )))
+}
