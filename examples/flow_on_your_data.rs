@@ -16,7 +16,6 @@
 //! samples: [16, 1, 8, 8]
 //! ```
 
-use inverse_flow::distributions::standard_normal_log_prob;
 use inverse_flow::flows::{
     ActNorm, Coupling, Cx, InvConv, InvConvConfig, Sequential, Squeeze, Transform,
 };
@@ -63,12 +62,6 @@ fn flow(vs: &nn::Path) -> Result<Sequential> {
     Ok(flow)
 }
 
-/// `log p(x) = log N(z; 0, I) + log|det dz/dx|`, nats, `[N]`.
-fn log_prob(flow: &Sequential, x: &Tensor) -> Result<Tensor> {
-    let mapped = flow.forward(x, Cx::default())?;
-    Ok(standard_normal_log_prob(&mapped.value)? + mapped.log_det)
-}
-
 fn main() -> Result<()> {
     tch::manual_seed(0);
     let vs = nn::VarStore::new(Device::Cpu);
@@ -76,34 +69,32 @@ fn main() -> Result<()> {
     flow.initialize(&waves(256), Cx::default())?; // ActNorm looks at a first batch
     let test = waves(256);
     let nats = |flow: &Sequential| -> Result<f64> {
-        Ok(tch::no_grad(|| log_prob(flow, &test))?
-            .mean(Kind::Float)
-            .double_value(&[])
-            / -64.0)
+        let log_prob = tch::no_grad(|| flow.log_prob(&test, Cx::default()))?;
+        Ok(log_prob.mean(Kind::Float).double_value(&[]) / -64.0)
     };
 
     println!("nats per pixel before training: {:.1}", nats(&flow)?);
     let mut adam = nn::Adam::default().build(&vs, 3e-3)?;
     for _ in 0..200 {
-        adam.backward_step(&(log_prob(&flow, &waves(64))?.mean(Kind::Float) / -64.0));
+        let log_prob = flow.log_prob(&waves(64), Cx::default())?; // nats, [64]
+        adam.backward_step(&(log_prob.mean(Kind::Float) / -64.0));
     }
     println!("below -0.4 after it: {}", nats(&flow)? < -0.4);
 
     let _no_grad = tch::no_grad_guard();
-    let z = flow.forward(&test, Cx::default())?.value;
-    let back = flow.inverse(&z, Cx::default())?.value;
+    let z = flow.encode(&test, Cx::default())?.value;
+    let back = flow.decode(&z, Cx::default())?.value;
     let worst = (back - &test).abs().max().double_value(&[]);
     println!("round trip within 1e-4: {}", worst < 1e-4);
 
-    let noise = log_prob(&flow, &Tensor::randn([256, 1, 8, 8], F32))?;
-    let gap = log_prob(&flow, &test)?.min() - noise.max();
+    let noise = flow.log_prob(&Tensor::randn([256, 1, 8, 8], F32), Cx::default())?;
+    let gap = flow.log_prob(&test, Cx::default())?.min() - noise.max();
     println!(
         "noise less likely than any wave: {}",
         gap.double_value(&[]) > 0.0
     );
 
-    let eps = Tensor::randn([16, 4, 4, 4], F32);
-    let samples = flow.inverse(&eps, Cx::default())?.value;
+    let samples = flow.sample(16, 1.0, Cx::default())?; // a temperature below 1 makes them smoother
     println!("samples: {:?}", samples.size());
     Ok(())
 }

@@ -12,8 +12,8 @@
 //! | [`ops`] | the differentiable operators | [`ops::inv_conv2d`] |
 //! | [`flows`] | bijections with their log-determinants | [`flows::Transform`] |
 //! | [`nn`] | the nets inside couplings | [`nn::CouplingNet`] |
-//! | [`distributions`] | base density, split prior, bits per dimension | [`distributions::bits_per_dim`] |
-//! | [`models`] | density models over images, built from a configuration | [`models::Flow`] |
+//! | [`distributions`] | base density, learned priors, bits per dimension | [`distributions::SplitPrior`] |
+//! | [`models`] | density models over images | [`models::MultiScale`] |
 //! | [`torchscript`] | what a layer is in TorchScript, and the file of a model | [`torchscript::Script`] |
 //! | [`weights`] | named tensors in files of this crate, tch and PyTorch | [`weights::StateFile`] |
 //! | [`ffi`] | autograd functions written in Rust; torch's dispatcher | [`ffi::CustomFn`] |

@@ -46,7 +46,7 @@ fn a_coupling_reads_scale_and_shift_from_even_and_odd_channels() {
     #[derive(Debug)]
     struct Constant;
     impl inverse_flow::nn::Conditioner for Constant {
-        fn forward(&self, x: &Tensor) -> inverse_flow::Result<Tensor> {
+        fn forward(&self, x: &Tensor, _condition: Option<&Tensor>) -> inverse_flow::Result<Tensor> {
             let channels = Tensor::from_slice(&[0.3, 10.0, -0.4, 20.0]).view([1, 4, 1, 1]);
             Ok(x.zeros_like().repeat([1, 2, 1, 1]) + channels)
         }
@@ -77,7 +77,7 @@ fn every_form_reads_the_nets_channels_in_its_own_way() {
     #[derive(Debug)]
     struct Constant;
     impl inverse_flow::nn::Conditioner for Constant {
-        fn forward(&self, x: &Tensor) -> inverse_flow::Result<Tensor> {
+        fn forward(&self, x: &Tensor, _condition: Option<&Tensor>) -> inverse_flow::Result<Tensor> {
             let channels = Tensor::from_slice(&[0.3, 1.5, -0.4, 0.7]).view([1, 4, 1, 1]);
             Ok(x.narrow(1, 0, 1).zeros_like() + channels)
         }
@@ -168,7 +168,7 @@ fn conv2d_zero_scales_its_output_by_exp_3_logs() {
     let v = vs.variables();
     let conv = x.conv2d(&v["weight"], Some(&v["bias"]), [1], [1], [1], 1);
     let expected = conv * (&v["logs"] * 3.0).exp().view([1, 3, 1, 1]);
-    assert_close("value", &layer.forward(&x).unwrap(), &expected, 1e-12);
+    assert_close("value", &layer.forward(&x, None).unwrap(), &expected, 1e-12);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_pointwise_convolution_is_a_convolution() {
             let x = normal(2, &[n, 5, 2, 7]);
             let expected = x.conv2d(&v["weight"], v.get("bias"), [1], [0], [1], 1);
             let got = layer
-                .forward(&x.transpose(2, 3).contiguous().transpose(2, 3))
+                .forward(&x.transpose(2, 3).contiguous().transpose(2, 3), None)
                 .unwrap();
             assert_close("value", &got, &expected, 1e-12);
         }
@@ -195,9 +195,11 @@ fn a_split_is_undone_by_its_merge_and_its_log_det_is_the_jacobians() {
     let prior = SplitPrior::new(&vs.root(), 4, &coupling_config(Net::Z, false)).unwrap();
     randomize(&vs, 2, 0.4);
     let x = normal(3, &[2, 4, 2, 3]);
-    let split = prior.split(&x).unwrap();
+    let split = prior.split(&x, Cx::default()).unwrap();
     assert_eq!(split.kept.size(), [2, 2, 2, 3]);
-    let merged = prior.merge(&split.kept, &split.latent).unwrap();
+    let merged = prior
+        .merge(&split.kept, &split.latent, Cx::default())
+        .unwrap();
     assert_close("merge", &merged.value, &x, 1e-12);
     assert_close(
         "log-dets",
@@ -207,13 +209,13 @@ fn a_split_is_undone_by_its_merge_and_its_log_det_is_the_jacobians() {
     );
     for i in 0..2 {
         let exact = jacobian_log_det(&x.narrow(0, i, 1), |x| {
-            let split = prior.split(x).unwrap();
+            let split = prior.split(x, Cx::default()).unwrap();
             Tensor::cat(&[split.kept, split.latent], 1)
         });
         assert!((exact - split.log_det.double_value(&[i])).abs() < 1e-9);
     }
     let err = prior
-        .merge(&split.kept, &split.latent.narrow(0, 0, 1))
+        .merge(&split.kept, &split.latent.narrow(0, 0, 1), Cx::default())
         .unwrap_err();
     assert!(
         err.to_string().contains("`latent` must have the size"),

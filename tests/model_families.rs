@@ -22,7 +22,7 @@ fn images_come_back_from_their_latents() {
                 ..Cx::default()
             };
             let Encoded { latents, log_det } = flow.encode(&x, cx).unwrap();
-            let back = flow.decode(&latents).unwrap();
+            let back = flow.decode(&latents, Cx::default()).unwrap();
             let tol = if kind == Kind::Float { 1e-3 } else { 1e-9 };
             // saturated pixels lose digits in the logit: the error is that of a grey level
             assert_close(&name, &back.value, &(&x + &noise), tol * 10.0);
@@ -43,10 +43,10 @@ fn prior_samples_come_back_from_their_images() {
             .zip(shapes)
             .map(|(i, [c, h, w])| normal(40 + i, &[5, c, h, w]))
             .collect();
-        let image = sample(flow.as_ref(), &Latents(eps), 0.5).unwrap();
+        let image = sample(&flow, &Latents(eps), 0.5).unwrap();
         // `encode` dequantises: take its noise back first
         let latents = flow.encode(&(&image - 0.5), Cx::default()).unwrap().latents;
-        let again = flow.decode(&latents).unwrap().value;
+        let again = flow.decode(&latents, Cx::default()).unwrap().value;
         assert_close(&name, &again, &image, 1e-6);
     }
 }
@@ -139,7 +139,7 @@ fn an_empty_batch_is_an_empty_answer() {
         let none = x.narrow(0, 0, 0);
         assert_eq!(flow.log_prob(&none, Cx::default()).unwrap().size(), [0]);
         let latents = flow.encode(&none, Cx::default()).unwrap().latents;
-        let images = flow.decode(&latents).unwrap().value;
+        let images = flow.decode(&latents, Cx::default()).unwrap().value;
         assert_eq!(images.size(), [0, 1, 4, 4], "{name}");
     }
 }
@@ -166,12 +166,12 @@ fn the_stages_one_by_one_are_the_model() {
         let Encoded { latents, log_det } = flow.encode(&x, Cx::default()).unwrap();
         let kinds: Vec<_> = flow.layers().into_iter().map(|(_, kind)| kind).collect();
         let stages = flow.stages();
-        assert_eq!(stages.iter().map(|s| s.kind).collect::<Vec<_>>(), kinds);
+        assert_eq!(stages.iter().map(Stage::kind).collect::<Vec<_>>(), kinds);
         let (mut value, mut sum, mut left) = (x.copy(), log_det.zeros_like(), Vec::new());
         for stage in stages {
-            let staged = (stage.run)(&value, Cx::default()).unwrap();
+            let staged = stage.forward(&value, Cx::default()).unwrap();
             value = staged.kept;
-            for made in staged.latents.into_iter().chain(staged.log_det) {
+            for made in staged.latent.into_iter().chain(staged.log_det) {
                 match made.dim() {
                     1 => sum += made,
                     _ => left.push(made),

@@ -10,7 +10,7 @@ use inverse_flow::models::*;
 use model_support::*;
 use tch::{Kind, Tensor};
 
-fn prior(flow: &dyn Flow, n: i64, kind: Kind) -> Latents {
+fn prior(flow: &MultiScale, n: i64, kind: Kind) -> Latents {
     let shapes = flow.latent_shapes().into_iter();
     Latents(
         (0..)
@@ -37,7 +37,7 @@ fn images_come_back_from_their_latents_within_a_thousandth_of_a_grey_level() {
         .unwrap();
     let shapes: Vec<_> = latents.0.iter().map(|latent| latent.size()).collect();
     assert_eq!(shapes, [[3, 6, 6, 4], [3, 24, 3, 2]]);
-    let back = flow.decode(&latents).unwrap();
+    let back = flow.decode(&latents, Cx::default()).unwrap();
     assert_close("images", &back.value, &(&x + &noise), 1e-3);
     assert!(to_pixels(&back.value)
         .unwrap()
@@ -56,8 +56,8 @@ fn images_come_back_from_their_latents_within_a_thousandth_of_a_grey_level() {
 fn prior_samples_come_back_from_their_images() {
     let x = images(1, &[4, 1, 8, 12]);
     let (_vs, flow) = moved(&small([1, 8, 12], 2, 3), Kind::Double, &x, 0.05);
-    let eps = prior(flow.as_ref(), 5, Kind::Double);
-    let image = sample(flow.as_ref(), &eps, 1.0).unwrap();
+    let eps = prior(&flow, 5, Kind::Double);
+    let image = sample(&flow, &eps, 1.0).unwrap();
     assert!(image.min().double_value(&[]) > -0.01 && image.max().double_value(&[]) < 256.01);
     // `encode` dequantises: take its noise back first
     let latents = flow.encode(&(image - 0.5), Cx::default()).unwrap().latents;
@@ -70,9 +70,9 @@ fn prior_samples_come_back_from_their_images() {
 fn sampled_images_survive_a_round_trip_in_float32() {
     let x = images(1, &[4, 1, 8, 12]).to_kind(Kind::Float);
     let (_vs, flow) = moved(&small([1, 8, 12], 2, 3), Kind::Float, &x, 0.05);
-    let image = sample(flow.as_ref(), &prior(flow.as_ref(), 5, Kind::Float), 1.0).unwrap();
+    let image = sample(&flow, &prior(&flow, 5, Kind::Float), 1.0).unwrap();
     let latents = flow.encode(&(&image - 0.5), Cx::default()).unwrap().latents;
-    let back = flow.decode(&latents).unwrap().value;
+    let back = flow.decode(&latents, Cx::default()).unwrap().value;
     assert_close("image", &back, &image, 1e-3);
 }
 
@@ -80,14 +80,17 @@ fn sampled_images_survive_a_round_trip_in_float32() {
 fn temperature_scales_the_latents() {
     let x = images(1, &[4, 1, 4, 4]);
     let (_vs, flow) = moved(&small([1, 4, 4], 1, 1), Kind::Double, &x, 0.05);
-    let eps = prior(flow.as_ref(), 2, Kind::Double);
+    let eps = prior(&flow, 2, Kind::Double);
     let half = Latents(eps.0.iter().map(|eps| eps * 0.5).collect());
-    let cool = sample(flow.as_ref(), &eps, 0.5).unwrap();
-    assert_close("half", &cool, &flow.decode(&half).unwrap().value, 0.0);
+    let cool = sample(&flow, &eps, 0.5).unwrap();
+    assert_close(
+        "half",
+        &cool,
+        &flow.decode(&half, Cx::default()).unwrap().value,
+        0.0,
+    );
     for temperature in [-1.0, f64::NAN] {
-        let err = sample(flow.as_ref(), &eps, temperature)
-            .unwrap_err()
-            .to_string();
+        let err = sample(&flow, &eps, temperature).unwrap_err().to_string();
         assert!(err.contains("`temperature` must be"), "{err}");
     }
 }

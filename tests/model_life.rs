@@ -42,7 +42,10 @@ fn an_empty_batch_is_an_empty_answer() {
     let none = x.narrow(0, 0, 0);
     assert_eq!(flow.log_prob(&none, Cx::default()).unwrap().size(), [0]);
     let latents = flow.encode(&none, Cx::default()).unwrap().latents;
-    assert_eq!(flow.decode(&latents).unwrap().value.size(), [0, 1, 4, 4]);
+    assert_eq!(
+        flow.decode(&latents, Cx::default()).unwrap().value.size(),
+        [0, 1, 4, 4]
+    );
 }
 
 #[test]
@@ -90,10 +93,16 @@ fn wrong_images_and_latents_are_errors() {
     }
     let mut latents = flow.encode(&x, Cx::default()).unwrap().latents;
     let top = latents.0.pop().unwrap();
-    let err = flow.decode(&latents).unwrap_err().to_string();
+    let err = flow
+        .decode(&latents, Cx::default())
+        .unwrap_err()
+        .to_string();
     assert!(err.contains("must be 2 tensors, got 1"), "{err}");
     latents.0.push(top.narrow(0, 0, 1));
-    let err = flow.decode(&latents).unwrap_err().to_string();
+    let err = flow
+        .decode(&latents, Cx::default())
+        .unwrap_err()
+        .to_string();
     assert!(err.contains("same batch size"), "{err}");
 }
 

@@ -12,7 +12,7 @@ use tch::{nn::VarStore, Kind, Tensor};
 
 /// `-log p` with the auxiliary losses, and all gradients, from stored activations.
 fn stored(
-    flow: &dyn Flow,
+    flow: &MultiScale,
     x: &Tensor,
     noise: &Tensor,
     params: &[Tensor],
@@ -21,6 +21,7 @@ fn stored(
     let cx = Cx {
         noise: Some(noise),
         training: Some(&auxiliary),
+        ..Cx::default()
     };
     let nll = -flow.log_prob(x, cx).unwrap().mean(None::<Kind>);
     let extra = auxiliary.total().unwrap();
@@ -33,11 +34,17 @@ fn stored(
 
 /// The length of the difference of the two gradients, relative to that of the gradient, where `part` elements of the batch
 /// are rebuilt at a time.
-fn difference(vs: &VarStore, flow: &dyn Flow, x: &Tensor, noise: &Tensor, part: usize) -> f64 {
+fn difference(vs: &VarStore, flow: &MultiScale, x: &Tensor, noise: &Tensor, part: usize) -> f64 {
     let named = trainable(vs);
     let params: Vec<Tensor> = named.iter().map(|(_, t)| t.shallow_clone()).collect();
     let (nll, extra, grads) = stored(flow, x, noise, &params);
-    let rebuilt = gradients_by_inversion(flow, x, Some(noise), true, part, &params).unwrap();
+    let losses = AuxiliaryLosses::default();
+    let cx = Cx {
+        noise: Some(noise),
+        training: Some(&losses),
+        ..Cx::default()
+    };
+    let rebuilt = gradients_by_inversion(flow, x, cx, part, &params).unwrap();
     let close = |what: &str, a: f64, b: f64| {
         assert!((a - b).abs() < 1e-4 * b.abs().max(1.0), "{what}: {a} {b}")
     };
@@ -65,7 +72,7 @@ fn every_family_has_the_same_gradients_either_way() {
         let (vs, flow) = shaken(&config, Kind::Double, &x, 0.02);
         // three images at once; two and then one, whose shares of the mean are not equal
         for part in [PART_ELEMENTS, x.numel() / 2] {
-            let error = difference(&vs, flow.as_ref(), &x, &noise, part);
+            let error = difference(&vs, &flow, &x, &noise, part);
             assert!(error < 1e-7, "{name}, {part} at a time: {error:.1e}");
         }
     }
@@ -79,7 +86,11 @@ fn noise_for_other_images_is_refused() {
     // in three parts four would go with five but for the last
     let noise = uniform(2, &[4, 1, 8, 8]);
     let part = x.numel().div_ceil(3);
-    let refused = gradients_by_inversion(flow.as_ref(), &x, Some(&noise), true, part, &params);
+    let cx = Cx {
+        noise: Some(&noise),
+        ..Cx::default()
+    };
+    let refused = gradients_by_inversion(&flow, &x, cx, part, &params);
     let message = refused.unwrap_err().to_string();
     assert!(
         message.contains("[5, 1, 8, 8], got [4, 1, 8, 8]"),
@@ -92,8 +103,8 @@ fn an_empty_batch_has_no_gradient_and_its_parts_have_none() {
     let x = images(1, &[3, 1, 8, 8]);
     let (vs, flow) = shaken(&small([1, 8, 8], 2, 2), Kind::Double, &x, 0.02);
     let params: Vec<Tensor> = trainable(&vs).into_iter().map(|(_, t)| t).collect();
-    let rebuilt =
-        gradients_by_inversion(flow.as_ref(), &x.narrow(0, 0, 0), None, true, 1, &params).unwrap();
+    let (none, cx) = (x.narrow(0, 0, 0), Cx::default());
+    let rebuilt = gradients_by_inversion(&flow, &none, cx, 1, &params).unwrap();
     assert_eq!(rebuilt.nll.double_value(&[]), 0.0);
     let sizes = rebuilt.grads.iter().filter(|g| g.defined());
     assert!(sizes
@@ -112,7 +123,7 @@ fn a_deep_model_in_single_precision_stays_within_a_ten_thousandth() {
     let mut errors: Vec<f64> = (0..3)
         .map(|_| {
             let (vs, flow) = shaken(&config, Kind::Float, &x, 0.01);
-            difference(&vs, flow.as_ref(), &x, &noise, PART_ELEMENTS)
+            difference(&vs, &flow, &x, &noise, PART_ELEMENTS)
         })
         .collect();
     errors.sort_by(f64::total_cmp);

@@ -55,9 +55,12 @@ fn the_weight_normalised_net_begins_standardised_and_ends_at_zero() {
     let vs = store(Kind::Double);
     let mut net = weight_norm_net(&vs.root(), 3, 4, 6).unwrap();
     let x = normal(1, &[4, 3, 5, 6]);
-    assert!(net.forward(&x).is_err());
-    net.initialize(&x).unwrap();
-    assert_eq!(net.forward(&x).unwrap().abs().max().double_value(&[]), 0.0);
+    assert!(net.forward(&x, None).is_err());
+    net.initialize(&x, None).unwrap();
+    assert_eq!(
+        net.forward(&x, None).unwrap().abs().max().double_value(&[]),
+        0.0
+    );
 
     let v = vs.variables();
     let layer = |x: &Tensor, at: i64| {
@@ -71,7 +74,7 @@ fn the_weight_normalised_net_begins_standardised_and_ends_at_zero() {
     assert_standard(&second);
     shake(&vs, 3, 0.2);
     let expected = layer(&layer(&layer(&x, 0).elu(), 2).elu(), 4);
-    assert_close("net", &net.forward(&x).unwrap(), &expected, 1e-12);
+    assert_close("net", &net.forward(&x, None).unwrap(), &expected, 1e-12);
 }
 
 #[test]
@@ -79,9 +82,12 @@ fn the_normalised_net_begins_standardised_and_ends_at_zero() {
     let vs = store(Kind::Double);
     let mut net = norm_net(&vs.root(), 3, 4, 6).unwrap();
     let x = normal(1, &[4, 3, 5, 6]);
-    assert!(net.forward(&x).is_err());
-    net.initialize(&x).unwrap();
-    assert_eq!(net.forward(&x).unwrap().abs().max().double_value(&[]), 0.0);
+    assert!(net.forward(&x, None).is_err());
+    net.initialize(&x, None).unwrap();
+    assert_eq!(
+        net.forward(&x, None).unwrap().abs().max().double_value(&[]),
+        0.0
+    );
 
     let v = vs.variables();
     let column = |name: String| v[&name].view([1, -1, 1, 1]);
@@ -96,7 +102,7 @@ fn the_normalised_net_begins_standardised_and_ends_at_zero() {
     let hidden = layer(&layer(&x, 0).relu(), 2).relu();
     let last = conv(&hidden, &v["4.weight"], Some(&v["4.bias"]));
     let expected = (last + column("4.second_bias".into())) * (column("4.logs".into()) * 3.0).exp();
-    assert_close("net", &net.forward(&x).unwrap(), &expected, 1e-12);
+    assert_close("net", &net.forward(&x, None).unwrap(), &expected, 1e-12);
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod model_support;
 use common::*;
 use inverse_flow::flows::{ButterflyInit, Cx, FixedPoint, SelfNormConfig, WoodburyRanks};
 use inverse_flow::models::*;
-use inverse_flow::torchscript::Solve;
+use inverse_flow::torchscript::{archive, Solve};
 use inverse_flow::train::{build_model, load_state, presets, save_torchscript, stored_config};
 use inverse_flow::weights::StateFile;
 use inverse_flow::Error;
@@ -115,7 +115,7 @@ fn macow(image: [i64; 3]) -> MaCowConfig {
 }
 
 /// A model with nothing at its start, and its variables.
-fn made(config: &ModelConfig) -> (tch::nn::VarStore, Box<dyn Flow>) {
+fn made(config: &ModelConfig) -> (tch::nn::VarStore, MultiScale) {
     let [c, h, w] = config.image();
     let vs = store(Kind::Float);
     let mut flow = seeded(|| build(&vs.root(), config)).unwrap();
@@ -126,7 +126,11 @@ fn made(config: &ModelConfig) -> (tch::nn::VarStore, Box<dyn Flow>) {
 }
 
 /// What our side makes of some images and latents, by name.
-fn answers(config: &ModelConfig, vs: &tch::nn::VarStore, flow: &dyn Flow) -> Vec<(String, Tensor)> {
+fn answers(
+    config: &ModelConfig,
+    vs: &tch::nn::VarStore,
+    flow: &MultiScale,
+) -> Vec<(String, Tensor)> {
     let [c, h, w] = config.image();
     let float = |t: Tensor| t.to_kind(Kind::Float);
     let (x, noise) = (
@@ -225,11 +229,11 @@ fn every_family_writes_files_that_compute_the_same() {
             continue;
         }
         let (vs, flow) = made(&config);
-        let answers = answers(&config, &vs, flow.as_ref());
+        let answers = answers(&config, &vs, &flow);
         for (solve, kind) in [(Solve::Portable, "pt"), (Solve::Operator, "operator.pt")] {
             let file = folder.join(format!("{name}.{kind}"));
             let bytes = archive(
-                flow.as_ref(),
+                &flow.torchscript().unwrap(),
                 &vs,
                 &json!({ "model": config }).to_string(),
                 solve,
@@ -247,7 +251,7 @@ fn a_model_without_its_first_batch_is_not_saved() {
     let config = ModelConfig::from(small([1, 8, 8], 1, 1));
     let vs = store(Kind::Float);
     let flow = build(&vs.root(), &config).unwrap();
-    let err = archive(flow.as_ref(), &vs, "{}", Solve::Portable).unwrap_err();
+    let err = archive(&flow.torchscript().unwrap(), &vs, "{}", Solve::Portable).unwrap_err();
     assert!(matches!(err, Error::NotInitialized { .. }), "{err}");
 }
 
@@ -261,7 +265,7 @@ fn our_own_reader_takes_a_program_for_the_model_that_it_is() {
     shake(&vs, 7, 0.05);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.pt");
-    save_torchscript(&path, flow.as_ref(), &vs, &config, Solve::Portable).unwrap();
+    save_torchscript(&path, &flow, &vs, &config, Solve::Portable).unwrap();
 
     let file = StateFile::open(&path).unwrap();
     assert_eq!(file.metadata("format"), Some("inverse-flow torchscript 1"));

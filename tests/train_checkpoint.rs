@@ -16,7 +16,7 @@ fn config() -> RunConfig {
 fn learner() -> Learner {
     let vs = VarStore::new(Device::Cpu);
     let model = ScaleFlow::build(&vs.root(), CHW);
-    Learner::new(Box::new(model), vs, &config().train).unwrap()
+    Learner::new(model, vs, &config().train).unwrap()
 }
 
 fn train(learner: &mut Learner, steps: usize) {
@@ -104,7 +104,7 @@ fn a_checkpoint_of_another_model_is_refused_with_every_difference_and_changes_no
     let vs = VarStore::new(Device::Cpu);
     let model = ScaleFlow::build(&vs.root(), [2, 5, 3]);
     let _ = (&vs.root() / "levels" / 9).var("scale", &[1], nn::Init::Const(0.0));
-    let other = Learner::new(Box::new(model), vs, &config().train).unwrap();
+    let other = Learner::new(model, vs, &config().train).unwrap();
     let before = content(&other);
     let checkpoint = Checkpoint::open(&path).unwrap();
     for error in [
@@ -147,7 +147,7 @@ fn numbers_become_wider_and_never_narrower() {
         assert_eq!(tensor, stored, "{name}");
     }
     let wide = Learner::new(
-        Box::new(ScaleFlow::build(&VarStore::new(Device::Cpu).root(), CHW)),
+        ScaleFlow::build(&VarStore::new(Device::Cpu).root(), CHW),
         vs,
         &config().train,
     );

@@ -11,14 +11,13 @@ const CHW: [i64; 3] = [2, 3, 5];
 fn learner(config: &TrainConfig) -> Learner {
     let vs = VarStore::new(Device::Cpu);
     let model = ScaleFlow::build(&vs.root(), CHW);
-    Learner::new(Box::new(model), vs, config).unwrap()
+    Learner::new(model, vs, config).unwrap()
 }
 
 fn with_auxiliary_loss(auxiliary: f64) -> Learner {
     let vs = VarStore::new(Device::Cpu);
-    let mut model = ScaleFlow::build(&vs.root(), CHW);
-    model.auxiliary = auxiliary;
-    Learner::new(Box::new(model), vs, &TrainConfig::default()).unwrap()
+    let model = ScaleFlow::with_auxiliary(&vs.root(), CHW, auxiliary);
+    Learner::new(model, vs, &TrainConfig::default()).unwrap()
 }
 
 fn values(learner: &Learner) -> Vec<(String, Vec<f32>)> {

@@ -1,7 +1,7 @@
 //! Arguments and steps that several subcommands share.
 
 use crate::data::{self, DataConfig, DataName, Dataset, Split};
-use crate::models::Flow;
+use crate::models::MultiScale;
 use crate::train::{
     find_checkpoint, load_state, stored_config, stored_progress, DeviceChoice, RunConfig,
 };
@@ -145,7 +145,7 @@ pub struct Loaded {
     /// What the run was made of.
     pub config: RunConfig,
     /// The model.
-    pub model: Box<dyn Flow>,
+    pub model: MultiScale,
     /// Its variables.
     pub vs: VarStore,
 }

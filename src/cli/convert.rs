@@ -85,7 +85,7 @@ impl Target {
             Self::Safetensors => save_model(path, vs, config),
             // the format has no place for a configuration
             Self::Ot => write_ot(path, vs.variables().into_iter().collect()),
-            Self::TorchScript(solve) => save_torchscript(path, model.as_ref(), vs, config, solve),
+            Self::TorchScript(solve) => save_torchscript(path, model, vs, config, solve),
         }
     }
 }

@@ -54,7 +54,7 @@ impl EvalArgs {
             seed: self.seed.unwrap_or(config.seed),
             device,
         };
-        let model = loaded.model.as_ref();
+        let model = &loaded.model;
         let likelihood = evaluation.likelihood(model, &data)?;
         let round_trip = match self.roundtrip {
             true => Some(evaluation.round_trip(model, &data)?),

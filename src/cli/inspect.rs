@@ -1,7 +1,7 @@
 //! `inverse-flow inspect`
 
 use super::common::{self, Described, Loaded};
-use crate::models::Flow;
+use crate::models::MultiScale;
 use crate::train::{build_model, say};
 use crate::weights::StateFile;
 use clap::Args;
@@ -53,7 +53,7 @@ impl InspectArgs {
     fn show(&self, loaded: &Loaded) -> anyhow::Result<()> {
         let Loaded { config, model, vs } = loaded;
         let (params, buffers) = common::scalars(vs);
-        let layers = layers(model.as_ref(), vs);
+        let layers = layers(&model, vs);
         if self.json {
             let layers: Vec<Value> = layers
                 .iter()
@@ -129,7 +129,7 @@ struct Layer {
     params: usize,
 }
 
-fn layers(model: &dyn Flow, vs: &VarStore) -> Vec<Layer> {
+fn layers(model: &MultiScale, vs: &VarStore) -> Vec<Layer> {
     let variables = vs.variables();
     let params = |layer: &str| -> usize {
         variables

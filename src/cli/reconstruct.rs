@@ -44,7 +44,7 @@ impl ReconstructArgs {
             seed: loaded.config.seed,
             device,
         };
-        let pairs = evaluation.reconstruct(loaded.model.as_ref(), &data)?;
+        let pairs = evaluation.reconstruct(&loaded.model, &data)?;
         let columns = (data.len() as f64).sqrt().ceil() as usize;
         save_pairs(&pairs.originals, &pairs.decoded, columns, 3, &self.out)?;
         say(&format!(

@@ -40,7 +40,7 @@ impl SampleArgs {
         let device = self.compute.start()?;
         let loaded = common::load(&self.path, &self.described, device)?;
         let images = sample(
-            loaded.model.as_ref(),
+            &loaded.model,
             i64::from(self.count),
             self.temperature,
             self.seed,

@@ -54,7 +54,7 @@ impl Transform for LearnedPrior {
         let log_scale = self.log_std.f_neg()?;
         Ok(Mapped {
             value: x.f_sub(&self.mean)?.f_mul(&log_scale.f_exp()?)?,
-            log_det: sum_per_sample(&log_scale).f_expand([n], false)?,
+            log_det: sum_per_sample(&log_scale)?.f_expand([n], false)?,
         })
     }
 
@@ -62,7 +62,7 @@ impl Transform for LearnedPrior {
         let n = self.placement.check_image("learned_prior", self.chw, z)?;
         Ok(Mapped {
             value: self.mean.f_addcmul(z, &self.log_std.f_exp()?)?,
-            log_det: sum_per_sample(&self.log_std).f_expand([n], false)?,
+            log_det: sum_per_sample(&self.log_std)?.f_expand([n], false)?,
         })
     }
 

@@ -11,10 +11,12 @@
 
 mod learned_prior;
 mod normal;
+mod sequential;
 mod split_prior;
 
 pub use learned_prior::LearnedPrior;
 pub use normal::standard_normal_log_prob;
+pub(crate) use normal::{check_temperature, standard_normal};
 pub use split_prior::{Split, SplitPrior};
 
 use std::f64::consts::LN_2;

@@ -1,7 +1,7 @@
 //! Half of the channels leaves the flow at the end of a level.
 
 use crate::flows::{Coupling, Cx, Mapped, Transform};
-use crate::nn::{CouplingConfig, CouplingNet};
+use crate::nn::{Conditioner, CouplingConfig, CouplingNet};
 use crate::torchscript::{Script, Stages};
 use crate::{Error, Result};
 use tch::{nn, Tensor};
@@ -38,24 +38,49 @@ impl SplitPrior {
     /// # Errors
     /// [`Error::Config`] for an odd number of channels or a bad width.
     pub fn new(vs: &nn::Path, channels: i64, config: &CouplingConfig) -> Result<Self> {
-        let coupling = Coupling::new(&(vs / "coupling"), channels, |vs, inputs, outputs| {
+        Self::with_net(vs, channels, |vs, inputs, outputs| {
             CouplingNet::new(vs, inputs, outputs, config)
-        })?;
+        })
+    }
+
+    /// A split of `channels` channels with a net of your own, `net(path, inputs, outputs)`: see [`Coupling::new`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an odd number of channels, and what `net` reports.
+    pub fn with_net<N: Conditioner + 'static>(
+        vs: &nn::Path,
+        channels: i64,
+        net: impl FnOnce(&nn::Path, i64, i64) -> Result<N>,
+    ) -> Result<Self> {
+        let coupling = Coupling::new(&(vs / "coupling"), channels, net)?;
         Ok(Self { channels, coupling })
+    }
+
+    /// Channels that stay, half of all.
+    pub fn kept(&self) -> i64 {
+        self.channels / 2
     }
 
     /// `x: [N, C, H, W]` to the half that stays and the latent that leaves.
     ///
     /// # Errors
     /// A shape, kind or device that the parameters do not fit.
-    pub fn split(&self, x: &Tensor) -> Result<Split> {
-        let Mapped { value, log_det } = self.coupling.forward(x, Cx::default())?;
-        let half = self.channels / 2;
+    pub fn split(&self, x: &Tensor, cx: Cx<'_>) -> Result<Split> {
+        let Mapped { value, log_det } = self.coupling.forward(x, cx)?;
+        let half = self.kept();
         Ok(Split {
             kept: value.f_narrow(1, 0, half)?,
             latent: value.f_narrow(1, half, half)?,
             log_det,
         })
+    }
+
+    /// Data-dependent initialisation of the net from a first batch. Idempotent.
+    ///
+    /// # Errors
+    /// As `split`.
+    pub fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {
+        self.coupling.initialize(x, cx)
     }
 
     /// The coupling in TorchScript; taking the channels apart is left to whoever calls it.
@@ -72,7 +97,7 @@ impl SplitPrior {
     ///
     /// # Errors
     /// As `split`.
-    pub fn merge(&self, kept: &Tensor, latent: &Tensor) -> Result<Mapped> {
+    pub fn merge(&self, kept: &Tensor, latent: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
         if kept.size() != latent.size() {
             return Err(Error::argument(
                 "split_prior",
@@ -85,6 +110,6 @@ impl SplitPrior {
             ));
         }
         let z = Tensor::f_cat(&[kept, latent], 1)?;
-        self.coupling.inverse(&z, Cx::default())
+        self.coupling.inverse(&z, cx)
     }
 }

@@ -79,16 +79,21 @@ impl AffineCoupling {
         self.parts[0] + self.parts[1]
     }
 
-    fn split(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        self.placement
+    fn split(&self, x: &Tensor, cx: Cx<'_>) -> Result<(Tensor, Tensor)> {
+        let [n, ..] = self
+            .placement
             .check_channels("coupling", self.channels(), x)?;
+        self.placement
+            .check_condition("coupling", n, cx.condition)?;
         let [first, second] = self.parts;
         Ok((x.f_narrow(1, 0, first)?, x.f_narrow(1, first, second)?))
     }
 
-    fn affine(&self, x1: &Tensor) -> Result<Affine> {
-        let out = self.net.forward(x1)?;
-        let count = self.parts[1];
+    fn affine(&self, x1: &Tensor, cx: Cx<'_>) -> Result<Affine> {
+        let out = self.net.forward(x1, cx.condition)?;
+        let (count, size) = (self.parts[1], x1.size());
+        let nchw = [size[0], 2 * count, size[2], size[3]];
+        let out = self.placement.check_net("coupling", out, nchw)?;
         let (a, b) = match self.form {
             AffineForm::Sigmoid => (out.f_narrow(1, 0, count)?, out.f_narrow(1, count, count)?),
             _ => (
@@ -143,21 +148,21 @@ impl Transform for AffineCoupling {
         "coupling"
     }
 
-    fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        let (x1, x2) = self.split(x)?;
-        let affine = self.affine(&x1)?;
+    fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
+        let (x1, x2) = self.split(x, cx)?;
+        let affine = self.affine(&x1, cx)?;
         Ok(Mapped {
             value: Tensor::f_cat(&[&x1, &affine.forward(&x2)?], 1)?,
-            log_det: sum_per_sample(&affine.log_scale),
+            log_det: sum_per_sample(&affine.log_scale)?,
         })
     }
 
-    fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        let (z1, z2) = self.split(z)?;
-        let affine = self.affine(&z1)?;
+    fn inverse(&self, z: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
+        let (z1, z2) = self.split(z, cx)?;
+        let affine = self.affine(&z1, cx)?;
         Ok(Mapped {
             value: Tensor::f_cat(&[&z1, &affine.inverse(&z2)?], 1)?,
-            log_det: sum_per_sample(&affine.log_scale).f_neg()?,
+            log_det: sum_per_sample(&affine.log_scale)?.f_neg()?,
         })
     }
 
@@ -180,8 +185,8 @@ impl Transform for AffineCoupling {
         .with_child("net", self.net.torchscript())
     }
 
-    fn initialize(&mut self, x: &Tensor, _cx: Cx<'_>) -> Result<()> {
-        let (x1, _) = self.split(x)?;
-        tch::no_grad(|| self.net.initialize(&x1))
+    fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {
+        let (x1, _) = self.split(x, cx)?;
+        tch::no_grad(|| self.net.initialize(&x1, cx.condition))
     }
 }

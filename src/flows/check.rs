@@ -6,8 +6,8 @@ use tch::{nn, Device, Kind, Tensor};
 /// Kind and device of a layer's parameters, remembered because asking a tensor costs a call into libtorch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Placement {
-    kind: Kind,
-    device: Device,
+    pub(crate) kind: Kind,
+    pub(crate) device: Device,
 }
 
 impl Placement {
@@ -60,21 +60,58 @@ impl Placement {
         ))
     }
 
+    /// Refuses a condition that does not go with `images` images or does not lie with the parameters.
+    pub(crate) fn check_condition(
+        self,
+        op: &'static str,
+        images: i64,
+        condition: Option<&Tensor>,
+    ) -> Result<()> {
+        let Some(condition) = condition else {
+            return Ok(());
+        };
+        let size = condition.size();
+        if size.len() != 2 || size[0] != images {
+            let why =
+                format!("must be [N, F] with N = {images} like the images, got size {size:?}");
+            return Err(Error::argument(op, "condition", why));
+        }
+        self.check_placement(op, "condition", condition)
+    }
+
+    /// What a coupling's net made, if it has the size `nchw` that the coupling reads.
+    pub(crate) fn check_net(
+        self,
+        layer: &'static str,
+        out: Tensor,
+        nchw: [i64; 4],
+    ) -> Result<Tensor> {
+        let size = out.size();
+        if size != nchw {
+            let why = format!("must make a tensor of size {nchw:?}, made {size:?}");
+            return Err(Error::argument(layer, "net", why));
+        }
+        self.check_placement(layer, "net", &out)?;
+        Ok(out)
+    }
+
     /// `[N, C, H, W]` of `x` if it lies with the layer's parameters.
     pub(crate) fn check(self, layer: &'static str, x: &Tensor) -> Result<[i64; 4]> {
         let nchw = image_size(layer, x)?;
-        let got = Self::of(x);
-        if got != self {
-            return Err(Error::argument(
-                layer,
-                "x",
-                format!(
-                    "must be {:?} on {:?} like the layer's parameters, got {:?} on {:?}",
-                    self.kind, self.device, got.kind, got.device
-                ),
-            ));
-        }
+        self.check_placement(layer, "x", x)?;
         Ok(nchw)
+    }
+
+    fn check_placement(self, op: &'static str, arg: &'static str, tensor: &Tensor) -> Result<()> {
+        let got = Self::of(tensor);
+        if got == self {
+            return Ok(());
+        }
+        let why = format!(
+            "must be {:?} on {:?} like the layer's parameters, got {:?} on {:?}",
+            self.kind, self.device, got.kind, got.device
+        );
+        Err(Error::argument(op, arg, why))
     }
 }
 

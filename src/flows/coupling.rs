@@ -32,7 +32,9 @@ pub struct Coupling {
 }
 
 impl Coupling {
-    /// Coupling over `channels` channels, conditioned by `net(path, inputs, outputs)`.
+    /// Coupling over `channels` channels, conditioned by `net(path, inputs, outputs)`: a net of [`nn`](crate::nn), any
+    /// `tch::nn::Module`, a closure as `tch::nn::func(...)`, or as [`conditional`](crate::nn::conditional) one that takes
+    /// the condition of the call.
     ///
     /// # Errors
     /// [`Error::Config`] for an odd number of channels, and what `net` reports.
@@ -53,12 +55,20 @@ impl Coupling {
         })
     }
 
-    fn map(&self, x: &Tensor, direction: Direction) -> Result<Mapped> {
-        self.placement
-            .check_channels("coupling", self.channels, x)?;
-        let net = self.net.forward(&x.f_narrow(1, 0, self.channels / 2)?)?;
+    fn map(&self, x: &Tensor, cx: Cx<'_>, direction: Direction) -> Result<Mapped> {
+        let x1 = self.first_half(x, cx)?;
+        let net = self.net.forward(&x1, cx.condition)?;
         let (value, log_det) = affine_coupling(x, &net, direction)?;
         Ok(Mapped { value, log_det })
+    }
+
+    fn first_half(&self, x: &Tensor, cx: Cx<'_>) -> Result<Tensor> {
+        let [n, ..] = self
+            .placement
+            .check_channels("coupling", self.channels, x)?;
+        self.placement
+            .check_condition("coupling", n, cx.condition)?;
+        Ok(x.f_narrow(1, 0, self.channels / 2)?)
     }
 }
 
@@ -67,12 +77,12 @@ impl Transform for Coupling {
         "coupling"
     }
 
-    fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        self.map(x, Direction::Forward)
+    fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
+        self.map(x, cx, Direction::Forward)
     }
 
-    fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        self.map(z, Direction::Inverse)
+    fn inverse(&self, z: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
+        self.map(z, cx, Direction::Inverse)
     }
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
@@ -82,5 +92,10 @@ impl Transform for Coupling {
     fn torchscript(&self) -> Result<Script> {
         Script::new("Coupling", include_str!("coupling.torchscript.py"))
             .with_child("net", self.net.torchscript())
+    }
+
+    fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {
+        let x1 = self.first_half(x, cx)?;
+        tch::no_grad(|| self.net.initialize(&x1, cx.condition))
     }
 }

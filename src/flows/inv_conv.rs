@@ -186,7 +186,7 @@ impl InvConv {
     /// `log|det ∂Az/∂z| * sign`, for a batch like `x`.
     fn log_det(&self, x: &Tensor, sign: f64) -> Result<Tensor> {
         match self.diagonal {
-            Diagonal::Unit => Ok(zero_log_det(x)),
+            Diagonal::Unit => zero_log_det(x),
             Diagonal::Learnable => {
                 let size = x.size();
                 let pixels = (size[2] * size[3]) as f64;

@@ -243,7 +243,7 @@ impl Transform for MaskedConvFlow {
             .f_log_sigmoid()?;
         Ok(Mapped {
             value: shift.f_addcmul(x, &log_scale.f_exp()?)?,
-            log_det: sum_per_sample(&log_scale),
+            log_det: sum_per_sample(&log_scale)?,
         })
     }
 

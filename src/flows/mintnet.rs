@@ -291,7 +291,7 @@ impl Transform for MaskedResidual {
         let Pass { value, diagonal } = self.pass(&self.weights()?, x)?;
         Ok(Mapped {
             value,
-            log_det: sum_per_sample(&diagonal.f_log()?),
+            log_det: sum_per_sample(&diagonal.f_log()?)?,
         })
     }
 
@@ -309,7 +309,7 @@ impl Transform for MaskedResidual {
             if residual <= tolerance {
                 return Ok(Mapped {
                     value: x,
-                    log_det: sum_per_sample(&diagonal.f_log()?).f_neg()?,
+                    log_det: sum_per_sample(&diagonal.f_log()?)?.f_neg()?,
                 });
             }
             let step = rest.f_div(&diagonal.f_mul_scalar(self.solver.damping)?)?;

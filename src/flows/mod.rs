@@ -19,6 +19,49 @@
 //! | [`Spline`] | a monotone function of each element | `Σ log` of its slopes |
 //! | [`Squeeze`], [`ReverseChannels`] | `[C, H, W]` to `[C r², H/r, W/r]`; a reversal | 0 |
 //! | [`Dequantize`], [`Scale`], [`Center`], [`LogitMap`] | 8-bit pixels to the real line | constants and a sum over pixels |
+//!
+//! A layer of your own needs four methods of [`Transform`]; the net of a coupling is anything in [`nn`](crate::nn), any
+//! `tch::nn::Module`, or a closure:
+//!
+//! ```
+//! use inverse_flow::flows::{zero_log_det, Coupling, Cx, Mapped, Sequential, Transform};
+//! use inverse_flow::Result;
+//! use tch::{nn, Device, Kind, Tensor};
+//!
+//! /// Turns every image by 180 degrees.
+//! #[derive(Debug)]
+//! struct Turn;
+//!
+//! impl Transform for Turn {
+//!     fn name(&self) -> &'static str {
+//!         "turn"
+//!     }
+//!     fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+//!         Ok(Mapped { value: x.f_flip([2, 3])?, log_det: zero_log_det(x)? })
+//!     }
+//!     fn inverse(&self, z: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
+//!         self.forward(z, cx)
+//!     }
+//!     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
+//!         Ok(chw)
+//!     }
+//! }
+//!
+//! let vs = nn::VarStore::new(Device::Cpu);
+//! let coupling = Coupling::new(&(vs.root() / "coupling"), 2, |vs, inputs, outputs| {
+//!     let conv = nn::conv2d(vs, inputs, outputs, 3, nn::ConvConfig { padding: 1, ..Default::default() });
+//!     Ok(nn::func(move |x| x.apply(&conv).tanh()))
+//! })?;
+//! let flow = Sequential::new().push("turn", Turn).push("coupling", coupling).over(&vs.root(), [2, 4, 4]);
+//!
+//! let x = flow.sample(8, 1.0, Cx::default())?; // [8, 2, 4, 4]
+//! let log_prob = flow.log_prob(&x, Cx::default())?; // [8], nats: maximise its mean
+//! let z = flow.encode(&x, Cx::default())?.value;
+//! let back = flow.decode(&z, Cx::default())?.value;
+//! assert!((back - &x).abs().max().double_value(&[]) < 1e-5);
+//! assert_eq!(log_prob.size(), [8]);
+//! # Ok::<(), inverse_flow::Error>(())
+//! ```
 
 mod actnorm;
 mod affine_coupling;

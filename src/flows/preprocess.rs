@@ -226,7 +226,7 @@ impl Transform for LogitMap {
         let slope = 1.0 - 2.0 * self.alpha;
         let y = x.f_mul_scalar(slope)?.f_add_scalar(self.start)?;
         let (log_y, log_rest) = (y.f_log()?, y.f_neg()?.f_log1p()?);
-        let log_det = sum_per_sample(&log_y.f_add(&log_rest)?).f_neg()?;
+        let log_det = sum_per_sample(&log_y.f_add(&log_rest)?)?.f_neg()?;
         Ok(Mapped {
             value: log_y.f_sub(&log_rest)?,
             log_det: log_det.f_add_scalar(self.log_slope(c * h * w))?,
@@ -242,7 +242,7 @@ impl Transform for LogitMap {
             .f_sigmoid()?
             .f_add_scalar(-self.start)?
             .f_mul_scalar(1.0 / slope)?;
-        let log_det = sum_per_sample(&log_y.f_add(&log_rest)?);
+        let log_det = sum_per_sample(&log_y.f_add(&log_rest)?)?;
         Ok(Mapped {
             value: x,
             log_det: log_det.f_add_scalar(-self.log_slope(c * h * w))?,

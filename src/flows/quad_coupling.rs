@@ -68,14 +68,20 @@ impl QuadCoupling {
         })
     }
 
-    fn blocks(&self, x: &Tensor) -> Result<Vec<Tensor>> {
-        self.placement
+    fn blocks(&self, x: &Tensor, cx: Cx<'_>) -> Result<Vec<Tensor>> {
+        let [n, ..] = self
+            .placement
             .check_channels("quad_coupling", self.channels, x)?;
+        self.placement
+            .check_condition("quad_coupling", n, cx.condition)?;
         Ok(x.f_chunk(BLOCKS, 1)?)
     }
 
-    fn affine(net: &dyn Conditioner, before: &Tensor) -> Result<Affine> {
-        let out = net.forward(before)?;
+    fn affine(&self, net: &dyn Conditioner, before: &Tensor, cx: Cx<'_>) -> Result<Affine> {
+        let out = net.forward(before, cx.condition)?;
+        let size = before.size();
+        let nchw = [size[0], 2 * self.channels / BLOCKS, size[2], size[3]];
+        let out = self.placement.check_net("quad_coupling", out, nchw)?;
         let raw = out.f_slice(1, 1, None::<i64>, 2)?;
         Ok(Affine {
             shift: out.f_slice(1, 0, None::<i64>, 2)?,
@@ -89,36 +95,36 @@ impl Transform for QuadCoupling {
         "quad_coupling"
     }
 
-    fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        let blocks = self.blocks(x)?;
+    fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
+        let blocks = self.blocks(x, cx)?;
         let mut value = vec![blocks[0].shallow_clone()];
         let mut log_scales = Vec::with_capacity(self.nets.len());
         let block = self.channels / BLOCKS;
         for ((before, net), part) in (1..).zip(&self.nets).zip(&blocks[1..]) {
             let seen = x.f_narrow(1, 0, before * block)?;
-            let Affine { shift, log_scale } = Self::affine(net.as_ref(), &seen)?;
+            let Affine { shift, log_scale } = self.affine(net.as_ref(), &seen, cx)?;
             value.push(part.f_add(&shift)?.f_mul(&log_scale.f_exp()?)?);
             log_scales.push(log_scale);
         }
         Ok(Mapped {
             value: Tensor::f_cat(&value, 1)?,
-            log_det: sum_per_sample(&Tensor::f_cat(&log_scales, 1)?),
+            log_det: sum_per_sample(&Tensor::f_cat(&log_scales, 1)?)?,
         })
     }
 
-    fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        let blocks = self.blocks(z)?;
+    fn inverse(&self, z: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
+        let blocks = self.blocks(z, cx)?;
         let mut value = blocks[0].shallow_clone();
         let mut log_scales = Vec::with_capacity(self.nets.len());
         for (net, part) in self.nets.iter().zip(&blocks[1..]) {
-            let Affine { shift, log_scale } = Self::affine(net.as_ref(), &value)?;
+            let Affine { shift, log_scale } = self.affine(net.as_ref(), &value, cx)?;
             let found = part.f_mul(&log_scale.f_neg()?.f_exp()?)?.f_sub(&shift)?;
             value = Tensor::f_cat(&[&value, &found], 1)?;
             log_scales.push(log_scale);
         }
         Ok(Mapped {
             value,
-            log_det: sum_per_sample(&Tensor::f_cat(&log_scales, 1)?).f_neg()?,
+            log_det: sum_per_sample(&Tensor::f_cat(&log_scales, 1)?)?.f_neg()?,
         })
     }
 
@@ -133,5 +139,15 @@ impl Transform for QuadCoupling {
             .try_fold(script, |script, (index, net)| {
                 script.with_child(&format!("nets.{index}"), net.torchscript())
             })
+    }
+
+    fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {
+        self.blocks(x, cx)?;
+        let block = self.channels / BLOCKS;
+        tch::no_grad(|| {
+            (1..).zip(&mut self.nets).try_for_each(|(before, net)| {
+                net.initialize(&x.f_narrow(1, 0, before * block)?, cx.condition)
+            })
+        })
     }
 }

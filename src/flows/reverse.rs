@@ -25,7 +25,7 @@ impl Transform for ReverseChannels {
         image_size("reverse_channels", x)?;
         Ok(Mapped {
             value: x.f_flip([1])?,
-            log_det: zero_log_det(x),
+            log_det: zero_log_det(x)?,
         })
     }
 

@@ -31,7 +31,7 @@ impl CustomFn for SelfNormalised {
         for tensor in [x, weight, inverse, bias, &value] {
             saved.save(tensor);
         }
-        Ok(vec![value, zero_log_det(x)])
+        Ok(vec![value, zero_log_det(x)?])
     }
 
     fn backward(

@@ -1,20 +1,46 @@
 //! Transforms made of transforms.
 
+use super::check::image_size;
 use super::{zero_log_det, Cx, Mapped, Transform};
 use crate::torchscript::{replaced, Script, Stages};
-use crate::Result;
-use tch::Tensor;
+use crate::{Error, Result};
+use tch::{nn, Device, Kind, Tensor};
 
 /// Named transforms, one after the other; log-dets add up.
+///
+/// As a density it has a standard normal latent: [`log_prob`](Sequential::log_prob), [`sample`](Sequential::sample).
 #[derive(Debug, Default)]
 pub struct Sequential {
     children: Vec<(String, Box<dyn Transform>)>,
+    data: Option<Data>,
 }
+
+/// What a sequence maps: `[C, H, W]`, kind and device.
+type Data = ([i64; 3], (Kind, Device));
 
 impl Sequential {
     /// The identity, to be extended by [`push`](Sequential::push).
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Says that the data are `[N, C, H, W]` with `chw` = `[C, H, W]`, of the kind and on the device of the variables in
+    /// `vs`, so that the sequence can be sampled from. [`initialize`](Transform::initialize) finds that out from the
+    /// first batch.
+    #[must_use]
+    pub fn over(mut self, vs: &nn::Path, chw: [i64; 3]) -> Self {
+        self.data = Some((chw, (vs.kind(), vs.device())));
+        self
+    }
+
+    /// Shape, kind and device of the data.
+    pub(crate) fn data(&self) -> Result<Data> {
+        self.data.ok_or_else(|| {
+            Error::config(
+                "this sequence does not know the shape of its data, which it needs for samples: say it by `over` when it is \
+                 made, or call `initialize` with a first batch",
+            )
+        })
     }
 
     /// Appends `child` at the latent end.
@@ -78,6 +104,8 @@ impl Transform for Sequential {
     }
 
     fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {
+        let [_, c, h, w] = image_size("sequential", x)?;
+        self.data = Some(([c, h, w], (x.kind(), x.device())));
         let mut value = x.shallow_clone();
         for (_, child) in &mut self.children {
             child.initialize(&value, cx)?;
@@ -105,10 +133,13 @@ fn compose<'a>(
             }
         });
     }
-    Ok(so_far.unwrap_or_else(|| Mapped {
-        value: x.shallow_clone(),
-        log_det: zero_log_det(x),
-    }))
+    match so_far {
+        Some(mapped) => Ok(mapped),
+        None => Ok(Mapped {
+            value: x.shallow_clone(),
+            log_det: zero_log_det(x)?,
+        }),
+    }
 }
 
 /// A transform read backwards: its `forward` is the other's `inverse`.
@@ -141,7 +172,7 @@ impl<T: Transform> Transform for Inverted<T> {
         if shape == chw {
             return Ok(chw);
         }
-        Err(crate::Error::config(format!(
+        Err(Error::config(format!(
             "{} changes the shape {chw:?} to {shape:?} and cannot be used backwards",
             self.0.name()
         )))

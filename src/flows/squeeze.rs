@@ -74,7 +74,7 @@ impl Transform for Squeeze {
             value: blocks
                 .f_permute(order)?
                 .f_reshape([n, out[0], out[1], out[2]])?,
-            log_det: zero_log_det(x),
+            log_det: zero_log_det(x)?,
         })
     }
 
@@ -98,7 +98,7 @@ impl Transform for Squeeze {
         };
         Ok(Mapped {
             value: blocks.f_reshape([n, c / block, h * f, w * f])?,
-            log_det: zero_log_det(z),
+            log_det: zero_log_det(z)?,
         })
     }
 

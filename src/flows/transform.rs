@@ -20,6 +20,9 @@ pub struct Mapped {
 pub struct Cx<'a> {
     /// Dequantisation noise in `[0, 1)` of the shape of the images; `None` stands for 0.5 everywhere.
     pub noise: Option<&'a Tensor>,
+    /// `[N, F]`, what is known about each image: a label, a measurement, another image's features. Layers that use none
+    /// ignore it; those that need one say so.
+    pub condition: Option<&'a Tensor>,
     /// Present while a loss for the optimiser is computed. Layers put their auxiliary losses there, and may then
     /// leave out a log-det whose gradient they supply in another way; without it everything is exact.
     pub training: Option<&'a AuxiliaryLosses>,
@@ -94,14 +97,27 @@ pub trait Transform: std::fmt::Debug + Send {
 }
 
 /// A log-det of zero for a batch like `x`: `[N]` in its kind and on its device.
-pub fn zero_log_det(x: &Tensor) -> Tensor {
-    Tensor::zeros([x.size()[0]], (x.kind(), x.device()))
+///
+/// # Errors
+/// A tensor without dimensions.
+pub fn zero_log_det(x: &Tensor) -> Result<Tensor> {
+    let Some(&n) = x.size().first() else {
+        return Err(Error::argument(
+            "zero_log_det",
+            "x",
+            "must have a batch in front",
+        ));
+    };
+    Ok(Tensor::f_zeros([n], (x.kind(), x.device()))?)
 }
 
 /// Sums everything but the batch dimension: `[N, ...]` → `[N]`.
-pub fn sum_per_sample(x: &Tensor) -> Tensor {
-    x.flatten(1, -1)
-        .sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)
+///
+/// # Errors
+/// A tensor of fewer than two dimensions.
+pub fn sum_per_sample(x: &Tensor) -> Result<Tensor> {
+    Ok(x.f_flatten(1, -1)?
+        .f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?)
 }
 
 /// Implements [`Transform`] for a layer `struct Layer(Inner)`: the inner transform under a name of its own.

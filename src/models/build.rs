@@ -1,21 +1,8 @@
 //! From a configuration to a model.
 
-use super::{Flow, ModelConfig};
+use super::{ModelConfig, MultiScale};
 use crate::Result;
 use tch::nn;
-
-/// The names of all flow families.
-pub const MODELS: &[&str] = &[
-    "inverse-flow",
-    "snf",
-    "emerging",
-    "finc",
-    "cinc",
-    "woodbury",
-    "butterfly",
-    "macow",
-    "mintnet",
-];
 
 /// Builds the model of `config`, its variables in `vs`.
 ///
@@ -24,15 +11,14 @@ pub const MODELS: &[&str] = &[
 ///
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) for a configuration that no model can be built from, with what to change.
-pub fn build(vs: &nn::Path, config: &ModelConfig) -> Result<Box<dyn Flow>> {
-    let flow = match config {
+pub fn build(vs: &nn::Path, config: &ModelConfig) -> Result<MultiScale> {
+    match config {
         ModelConfig::Glow(config) => config.build(vs),
         ModelConfig::MaCow(config) => config.build(vs),
         ModelConfig::Woodbury(config) => config.build(vs),
         ModelConfig::Butterfly(config) => config.build(vs),
         ModelConfig::MintNet(config) => config.build(vs),
-    };
-    Ok(Box::new(flow?))
+    }
 }
 
 /// Number of trainable scalars in `vs`, masked ones included, as the tables of the paper count them.

@@ -1,6 +1,6 @@
 //! ButterflyFlow: Glow with a butterfly layer in every step.
 
-use super::multiscale::{Builder, MultiScale};
+use super::multiscale::MultiScale;
 use super::wn_glow::{mix_and_couple, preprocess, squeeze};
 use super::Overrides;
 use crate::flows::{Butterfly, ButterflyInit, Conv1x1, Sequential};
@@ -81,7 +81,7 @@ impl ButterflyConfig {
         if self.levels == 0 {
             return Err(Error::config("`levels` must be 1 or more, got 0"));
         }
-        let mut builder = Builder::new(vs, self.image)?;
+        let mut builder = MultiScale::builder(vs, self.image)?;
         preprocess(&mut builder)?;
         for level in 0..self.levels {
             let (name, vs) = (format!("levels.{level}"), vs / "levels" / level as i64);
@@ -107,7 +107,7 @@ impl ButterflyConfig {
                 builder.split(format!("{name}.split"), chw[0] / 2)?;
             }
         }
-        Ok(builder.finish())
+        builder.finish()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Glow: levels of squeeze, steps of flow, split.
 
-use super::multiscale::{Builder, MultiScale};
+use super::multiscale::{MultiScale, MultiScaleBuilder};
 use super::{CouplingForm, GlowConfig};
 use crate::distributions::SplitPrior;
 use crate::flows::{
@@ -24,7 +24,7 @@ impl GlowConfig {
     /// [`Error::Config`](crate::Error::Config) of the configuration or of a layer.
     pub fn build(&self, vs: &nn::Path) -> Result<MultiScale> {
         self.check()?;
-        let mut builder = Builder::new(vs, self.image)?;
+        let mut builder = MultiScale::builder(vs, self.image)?;
         builder.layer("preprocess.dequantize", Dequantize)?;
         builder.layer("preprocess.scale", Scale)?;
         builder.layer("preprocess.logit", LogitMap::new(self.alpha)?)?;
@@ -39,13 +39,19 @@ impl GlowConfig {
             if let (Some(width), true) = (self.split_prior, level + 1 < self.levels) {
                 let net = self.coupling.with_width(width);
                 let split = SplitPrior::new(&(&vs / "split"), builder.chw()[0], &net)?;
-                builder.split_prior(format!("{name}.split"), split);
+                builder.split_prior(format!("{name}.split"), split)?;
             }
         }
-        Ok(builder.finish())
+        builder.finish()
     }
 
-    fn step(&self, builder: &mut Builder, vs: &nn::Path, name: &str, last: bool) -> Result<()> {
+    fn step(
+        &self,
+        builder: &mut MultiScaleBuilder,
+        vs: &nn::Path,
+        name: &str,
+        last: bool,
+    ) -> Result<()> {
         let chw @ [channels, ..] = builder.chw();
         if self.actnorm && !self.mixing.brings_actnorm() {
             let actnorm = ActNorm::new(&(vs / "actnorm"), channels)?;

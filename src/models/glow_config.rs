@@ -1,6 +1,6 @@
 //! What a Glow-like model is made of.
 
-use super::overrides::{self, replace};
+use super::overrides::replace;
 use super::{Mixing, Overrides};
 use crate::flows::SplineConfig;
 use crate::nn::CouplingConfig;
@@ -93,7 +93,7 @@ impl GlowConfig {
     pub(super) fn change(&mut self, changes: &Overrides) -> Result<()> {
         if let Some(model) = changes.model.as_deref() {
             if model != self.mixing.name() {
-                self.mixing = overrides::mixing(model)?;
+                self.mixing = Mixing::of_family(model)?;
                 self.reverse_channels = !self.mixing.permutes_channels();
             }
         }

@@ -1,6 +1,6 @@
 //! MaCow: masked convolutional flows in a multi-scale network.
 
-use super::multiscale::{Builder, MultiScale};
+use super::multiscale::{MultiScale, MultiScaleBuilder};
 use super::overrides::{refuse, replace};
 use super::wn_glow::{mix_and_couple, preprocess, squeeze};
 use super::Overrides;
@@ -156,7 +156,7 @@ impl MaCowConfig {
     /// # Errors
     /// [`Error::Config`] for an image or a block that does not fit, with what to change.
     pub fn build(&self, vs: &nn::Path) -> Result<MultiScale> {
-        let mut builder = Builder::new(vs, self.image)?;
+        let mut builder = MultiScale::builder(vs, self.image)?;
         preprocess(&mut builder)?;
         let blocks = vs / "blocks";
         let mut index = 0;
@@ -176,12 +176,12 @@ impl MaCowConfig {
         let (name, vs) = next();
         builder.layer(format!("{name}.squeeze"), squeeze()?)?;
         self.steps(&mut builder, &vs, &name, self.top.steps, self.top.width)?;
-        Ok(builder.finish())
+        builder.finish()
     }
 
     fn split_block(
         &self,
-        builder: &mut Builder,
+        builder: &mut MultiScaleBuilder,
         vs: &nn::Path,
         name: &str,
         block: &MaCowSplitBlock,
@@ -208,7 +208,7 @@ impl MaCowConfig {
 
     fn steps(
         &self,
-        builder: &mut Builder,
+        builder: &mut MultiScaleBuilder,
         vs: &nn::Path,
         name: &str,
         steps: usize,

@@ -1,6 +1,6 @@
 //! MintNet: masked residual blocks alone, without couplings or splits.
 
-use super::multiscale::{Builder, MultiScale};
+use super::multiscale::MultiScale;
 use super::overrides::{refuse, replace};
 use super::Overrides;
 use crate::flows::{Dequantize, FixedPoint, LogitMap, MaskedResidual, Scale, Squeeze, Triangle};
@@ -118,7 +118,7 @@ impl MintNetConfig {
                 self.layers, self.subsamplings
             )));
         }
-        let mut builder = Builder::new(vs, self.image)?;
+        let mut builder = MultiScale::builder(vs, self.image)?;
         builder.layer("preprocess.dequantize", Dequantize)?;
         builder.layer("preprocess.scale", Scale)?;
         builder.layer("preprocess.logit", LogitMap::symmetric(self.alpha)?)?;
@@ -140,6 +140,6 @@ impl MintNetConfig {
                 builder.layer(format!("{name}.{part}"), block)?;
             }
         }
-        Ok(builder.finish())
+        builder.finish()
     }
 }

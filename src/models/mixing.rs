@@ -1,11 +1,12 @@
 //! The layers in which the Glow-like flow families differ.
 
+use super::names::{unknown, MODELS};
 use super::{butterfly_mixing, macow_mixing, woodbury_mixing};
 use crate::flows::{
     ButterflyInit, Cinc, CincConfig, Emerging, EmergingConfig, Finc, FincConfig, InvConv,
     InvConvConfig, SelfNorm, SelfNormConfig, Sequential, WoodburyRanks,
 };
-use crate::Result;
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::nn;
 
@@ -142,6 +143,19 @@ impl Mixing {
             Self::Butterfly(_) => "butterfly",
             Self::MaCow(_) => "macow",
         }
+    }
+
+    /// The layer of the family `model`, for a step of a Glow-like network.
+    pub(super) fn of_family(model: &str) -> Result<Self> {
+        Self::by_name(model).ok_or_else(|| {
+            if MODELS.contains(&model) {
+                Error::config(format!(
+                    "{model} is a network of its own, not a layer of a step: start from the preset quick/{model}"
+                ))
+            } else {
+                unknown(model)
+            }
+        })
     }
 
     /// The side of the family's filters, for a family that has a choice.

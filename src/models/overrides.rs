@@ -1,6 +1,6 @@
 //! Changes that the command line offers for every model.
 
-use super::{Mixing, MODELS};
+use super::names::{unknown, MODELS};
 use crate::{Error, Result};
 
 /// Changes that make sense for many models; `None` leaves a value as it is.
@@ -53,19 +53,6 @@ impl Overrides {
     }
 }
 
-/// The layer of the family `model`, for a step of a Glow-like network.
-pub(super) fn mixing(model: &str) -> Result<Mixing> {
-    Mixing::by_name(model).ok_or_else(|| {
-        if MODELS.contains(&model) {
-            Error::config(format!(
-                "{model} is a network of its own, not a layer of a step: start from the preset quick/{model}"
-            ))
-        } else {
-            unknown(model)
-        }
-    })
-}
-
 /// Puts a given value into `slot`.
 pub(super) fn replace<T>(slot: &mut T, value: Option<T>) {
     if let Some(value) = value {
@@ -76,11 +63,4 @@ pub(super) fn replace<T>(slot: &mut T, value: Option<T>) {
 /// Refuses a given value; `why` says what to do instead.
 pub(super) fn refuse<T>(value: Option<T>, why: &str) -> Result<()> {
     value.map_or(Ok(()), |_| Err(Error::config(why)))
-}
-
-fn unknown(model: &str) -> Error {
-    Error::config(format!(
-        "unknown model {model:?}: expected one of {}",
-        MODELS.join(", ")
-    ))
 }

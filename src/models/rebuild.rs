@@ -18,7 +18,7 @@
 //! Rebuilding is exact up to rounding, which grows with the depth as it does in sampling. Source of the idea: A. Gomez et
 //! al., "The Reversible Residual Network", 2017, <https://arxiv.org/abs/1707.04585>.
 
-use super::{Flow, StageCall, Staged};
+use super::{MultiScale, Stage, Staged};
 use crate::distributions::standard_normal_log_prob;
 use crate::flows::{AuxiliaryLosses, Cx};
 use crate::{Error, Result};
@@ -39,24 +39,27 @@ pub struct Rebuilt {
 /// for a moment stays below a gigabyte.
 pub const PART_ELEMENTS: usize = 1 << 21;
 
-/// The mean of `-log p(x)`, the auxiliary losses if `training`, and their gradients with respect to `params`, the
+/// The mean of `-log p(x)`, the auxiliary losses, and their gradients with respect to `params`, the
 /// activations rebuilt from the latents. Batches of more than `part_elements` numbers go through in parts of equal size,
 /// of which [`PART_ELEMENTS`] is a good one.
 ///
+/// Auxiliary losses count where [`cx.training`](Cx::training) is there; their sum is in the result, since their graph is
+/// gone. The condition is data: no gradients with respect to it.
+///
 /// # Shapes
-/// As [`Flow::log_prob`].
+/// As [`MultiScale::log_prob`].
 ///
 /// # Errors
-/// As [`Flow::log_prob`], and what the layers' inverses report; an inverse that iterates may not converge.
+/// As [`MultiScale::log_prob`], and what the layers' inverses report; an inverse that iterates may not converge.
 pub fn gradients_by_inversion(
-    flow: &dyn Flow,
+    flow: &MultiScale,
     x: &Tensor,
-    noise: Option<&Tensor>,
-    training: bool,
+    cx: Cx<'_>,
     part_elements: usize,
     params: &[Tensor],
 ) -> Result<Rebuilt> {
-    if let Some(noise) = noise.filter(|noise| noise.size() != x.size()) {
+    flow.check_images("gradients_by_inversion", x, cx.condition)?;
+    if let Some(noise) = cx.noise.filter(|noise| noise.size() != x.size()) {
         let why = format!(
             "must have the shape of the images, {:?}, got {:?}",
             x.size(),
@@ -64,8 +67,7 @@ pub fn gradients_by_inversion(
         );
         return Err(Error::argument("gradients_by_inversion", "noise", why));
     }
-    let stages = flow.stages();
-    let images = x.size().first().copied().unwrap_or(0).max(1);
+    let images = x.size()[0].max(1);
     let mut sums = Sums {
         images,
         nll: Tensor::f_zeros([], (x.kind(), x.device()))?,
@@ -74,17 +76,16 @@ pub fn gradients_by_inversion(
     };
     let parts = x.numel().div_ceil(part_elements.max(1)).max(1) as i64;
     let xs = x.f_chunk(parts, 0)?;
-    let noises = match noise {
-        Some(noise) => noise.f_chunk(parts, 0)?.into_iter().map(Some).collect(),
-        None => xs.iter().map(|_| None).collect::<Vec<_>>(),
-    };
-    for (x, noise) in xs.iter().zip(&noises) {
-        let call = Call {
-            noise: noise.as_ref(),
-            training,
+    let noises = chunks(cx.noise, parts)?;
+    let conditions = chunks(cx.condition, parts)?;
+    for (index, x) in xs.iter().enumerate() {
+        let part = Part {
+            noise: noises.get(index),
+            condition: conditions.get(index),
+            training: cx.training.is_some(),
             share: x.size()[0] as f64 / images as f64,
         };
-        sums.add_part(&stages, x, call, params)?;
+        sums.add_part(flow.stages(), x, part, params)?;
     }
     Ok(Rebuilt {
         nll: sums.nll,
@@ -93,20 +94,38 @@ pub fn gradients_by_inversion(
     })
 }
 
+/// The parts of a tensor that may be there; their gradients end here.
+fn chunks(tensor: Option<&Tensor>, parts: i64) -> Result<Vec<Tensor>> {
+    Ok(match tensor {
+        Some(tensor) => tensor.f_detach()?.f_chunk(parts, 0)?,
+        None => Vec::new(),
+    })
+}
+
 /// What the stages are told about the part of the batch that goes through them.
 #[derive(Debug, Clone, Copy)]
-struct Call<'a> {
+struct Part<'a> {
     noise: Option<&'a Tensor>,
+    condition: Option<&'a Tensor>,
     training: bool,
     /// Its images as a part of those of the batch.
     share: f64,
 }
 
-impl<'a> Call<'a> {
-    fn cx(self, auxiliary: &'a AuxiliaryLosses) -> Cx<'a> {
+impl<'a> Part<'a> {
+    /// Without a place for auxiliary losses.
+    fn plain(self) -> Cx<'a> {
         Cx {
             noise: self.noise,
+            condition: self.condition,
+            training: None,
+        }
+    }
+
+    fn cx(self, auxiliary: &'a AuxiliaryLosses) -> Cx<'a> {
+        Cx {
             training: self.training.then_some(auxiliary),
+            ..self.plain()
         }
     }
 }
@@ -119,22 +138,14 @@ struct Exact {
 }
 
 /// The first stage whose output depends on parameters, and what the stages before it make of the images.
-fn first_trainable(
-    stages: &[StageCall<'_>],
-    x: &Tensor,
-    noise: Option<&Tensor>,
-) -> Result<(usize, Exact)> {
+fn first_trainable(stages: &[Stage], x: &Tensor, cx: Cx<'_>) -> Result<(usize, Exact)> {
     let mut exact = Exact {
         value: x.shallow_clone(),
-        log_prob: crate::flows::zero_log_det(x),
+        log_prob: crate::flows::zero_log_det(x)?,
     };
     for (index, stage) in stages.iter().enumerate() {
-        let cx = Cx {
-            noise,
-            ..Cx::default()
-        };
-        let staged = (stage.run)(&exact.value, cx)?;
-        if staged.kept.requires_grad() || !staged.latents.is_empty() {
+        let staged = stage.forward(&exact.value, cx)?;
+        if staged.kept.requires_grad() || staged.latent.is_some() {
             return Ok((index, exact));
         }
         if let Some(log_det) = &staged.log_det {
@@ -168,12 +179,12 @@ impl Sums {
     /// Adds loss and gradients of the images `x`.
     fn add_part(
         &mut self,
-        stages: &[StageCall<'_>],
+        stages: &[Stage],
         x: &Tensor,
-        call: Call<'_>,
+        part: Part<'_>,
         params: &[Tensor],
     ) -> Result<()> {
-        let (start, exact) = first_trainable(stages, x, call.noise)?;
+        let (start, exact) = first_trainable(stages, x, part.plain())?;
         let stages = &stages[start..];
         self.add_log_prob(&self.mean(&exact.log_prob)?)?;
 
@@ -182,8 +193,8 @@ impl Sums {
         let mut leaving = Vec::with_capacity(stages.len());
         for stage in stages {
             let auxiliary = AuxiliaryLosses::default();
-            let staged = tch::no_grad(|| (stage.run)(&kept, call.cx(&auxiliary)))?;
-            leaving.push(staged.latents);
+            let staged = tch::no_grad(|| stage.forward(&kept, part.cx(&auxiliary)))?;
+            leaving.push(staged.latent);
             kept = staged.kept;
         }
         self.add_log_prob(&self.mean(&standard_normal_log_prob(&kept)?)?)?;
@@ -193,10 +204,13 @@ impl Sums {
         for (index, stage) in stages.iter().enumerate().rev() {
             let input = match index {
                 0 => exact.value.shallow_clone(),
-                _ => tch::no_grad(|| (stage.invert)(&kept, &leaving[index]))?,
+                _ => {
+                    let latent = leaving[index].as_ref();
+                    tch::no_grad(|| stage.inverse(&kept, latent, part.plain()))?.0
+                }
             };
             let leaf = input.f_detach()?.f_set_requires_grad(true)?;
-            grad = self.differentiate(stage, &leaf, &grad, call, params)?;
+            grad = self.differentiate(stage, &leaf, &grad, part, params)?;
             leaving.truncate(index);
             kept = input;
         }
@@ -206,31 +220,31 @@ impl Sums {
     /// Runs one stage on `leaf`, adds what it contributes, and returns the gradient of the loss with respect to `leaf`.
     fn differentiate(
         &mut self,
-        stage: &StageCall<'_>,
+        stage: &Stage,
         leaf: &Tensor,
         grad: &Tensor,
-        call: Call<'_>,
+        part: Part<'_>,
         params: &[Tensor],
     ) -> Result<Tensor> {
         let auxiliary = AuxiliaryLosses::default();
         let Staged {
             kept,
-            latents,
+            latent,
             log_det,
-        } = (stage.run)(leaf, call.cx(&auxiliary))?;
+        } = stage.forward(leaf, part.cx(&auxiliary))?;
         let mut loss = kept.f_mul(grad)?.f_sum(None::<Kind>)?;
-        let mut parts: Vec<Tensor> = log_det.into_iter().collect();
-        for latent in &latents {
-            parts.push(standard_normal_log_prob(latent)?);
+        let mut terms: Vec<Tensor> = log_det.into_iter().collect();
+        if let Some(latent) = &latent {
+            terms.push(standard_normal_log_prob(latent)?);
         }
-        for part in &parts {
-            let mean = self.mean(part)?;
+        for term in &terms {
+            let mean = self.mean(term)?;
             self.add_log_prob(&mean)?;
             loss = loss.f_sub(&mean)?;
         }
         if let Some(extra) = auxiliary.total()? {
             // a mean over the images of this part
-            let extra = extra.f_mul_scalar(call.share)?;
+            let extra = extra.f_mul_scalar(part.share)?;
             loss = loss.f_add(&extra)?;
             let extra = extra.f_detach()?;
             self.extra = Some(match self.extra.take() {
@@ -244,11 +258,11 @@ impl Sums {
         let leaf_grad = found
             .next()
             .ok_or_else(|| Error::Torch("a stage depends on its input".into()))?;
-        for (sum, part) in self.grads.iter_mut().zip(found) {
-            if part.defined() {
+        for (sum, grad) in self.grads.iter_mut().zip(found) {
+            if grad.defined() {
                 *sum = match sum.defined() {
-                    true => sum.f_add(&part)?,
-                    false => part,
+                    true => sum.f_add(&grad)?,
+                    false => grad,
                 };
             }
         }

@@ -3,7 +3,7 @@
 //! Images lie in `[-1, 1)`, squeezes keep the colours of a pixel together, ActNorm scales first and shifts afterwards,
 //! and couplings are of the form `x2 sigmoid(s + 2) + m`.
 
-use super::multiscale::Builder;
+use super::multiscale::MultiScaleBuilder;
 use crate::flows::{
     AffineCoupling, AffineForm, Center, Conv1x1, Dequantize, Scale, ScaleThenShift, Sequential,
     Squeeze,
@@ -13,7 +13,7 @@ use crate::{Error, Result};
 use tch::nn;
 
 /// 8-bit pixels to `[-1, 1)`.
-pub(super) fn preprocess(builder: &mut Builder) -> Result<()> {
+pub(super) fn preprocess(builder: &mut MultiScaleBuilder) -> Result<()> {
     builder.layer("preprocess.dequantize", Dequantize)?;
     builder.layer("preprocess.scale", Scale)?;
     builder.layer("preprocess.center", Center::new(2.0)?)

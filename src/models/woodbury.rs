@@ -1,11 +1,11 @@
 //! Woodbury-Glow: Glow with Woodbury transformations in the place of its 1x1 convolutions.
 
-use super::multiscale::{Builder, MultiScale};
+use super::multiscale::MultiScale;
 use super::Overrides;
 use crate::distributions::LearnedPrior;
 use crate::flows::{
-    ActNorm, AffineCoupling, AffineForm, Center, Dequantize, Scale, Sequential,
-    Squeeze, Woodbury, WoodburyRanks,
+    ActNorm, AffineCoupling, AffineForm, Center, Dequantize, Scale, Sequential, Squeeze, Woodbury,
+    WoodburyRanks,
 };
 use crate::nn::{norm_net, TwiceBiasedConv2dZero};
 use crate::{Error, Result};
@@ -100,7 +100,7 @@ impl WoodburyConfig {
         if self.levels == 0 {
             return Err(Error::config("`levels` must be 1 or more, got 0"));
         }
-        let mut builder = Builder::new(vs, self.image)?;
+        let mut builder = MultiScale::builder(vs, self.image)?;
         builder.layer("preprocess.dequantize", Dequantize)?;
         builder.layer("preprocess.scale", Scale)?;
         builder.layer("preprocess.center", Center::new(1.0)?)?;
@@ -126,7 +126,7 @@ impl WoodburyConfig {
         }
         let prior = LearnedPrior::new(&(vs / "prior"), builder.chw())?;
         builder.layer("prior", prior)?;
-        Ok(builder.finish())
+        builder.finish()
     }
 
     fn step(&self, vs: &nn::Path, chw: [i64; 3]) -> Result<Sequential> {

@@ -2,15 +2,18 @@
 
 use crate::torchscript::Script;
 use crate::{Error, Result};
-use tch::Tensor;
+use tch::{nn, Tensor};
 
 /// A network from `[N, C, H, W]` to `[N, C', H, W]`, differentiable, without any constraint.
+///
+/// Every [`tch::nn::Module`] is one: a `tch::nn::seq()`, or a closure as `tch::nn::func(|x| ...)`. A closure that takes a
+/// condition as well is [`conditional`](super::conditional).
 pub trait Conditioner: std::fmt::Debug + Send {
-    /// Evaluates the network.
+    /// Evaluates the network, under a condition `[N, F]` if the call has one. A network without use for it ignores it.
     ///
     /// # Errors
-    /// A shape, kind or device that the parameters do not fit.
-    fn forward(&self, x: &Tensor) -> Result<Tensor>;
+    /// A shape, kind or device that the parameters do not fit; no condition where one is needed.
+    fn forward(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor>;
 
     /// The network in TorchScript, its variables being attributes of the names they have here.
     ///
@@ -33,8 +36,15 @@ pub trait Conditioner: std::fmt::Debug + Send {
     ///
     /// # Errors
     /// As `forward`.
-    fn initialize(&mut self, _x: &Tensor) -> Result<()> {
+    fn initialize(&mut self, _x: &Tensor, _condition: Option<&Tensor>) -> Result<()> {
         Ok(())
+    }
+}
+
+/// The condition is ignored, and a panic of the module is its own.
+impl<M: nn::Module> Conditioner for M {
+    fn forward(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Tensor> {
+        Ok(nn::Module::forward(self, x))
     }
 }
 

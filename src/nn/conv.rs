@@ -1,15 +1,16 @@
 //! Convolutions that keep the size of the image.
 
+use super::embedding::Embedding;
 use super::Conditioner;
 use crate::ops::conv_relu_conv;
 use crate::torchscript::Script;
-use crate::Result;
+use crate::{Error, Result};
 use tch::{nn, nn::Init, Tensor};
 
 /// Convolution with stride 1 and zero padding `(k-1)/2`, so that the image keeps its size; odd `k`.
 ///
 /// Variables: `weight` `[C', C, k, k]` and, if asked for, `bias` `[C']`, both drawn from `U(-b, b)` with
-/// `b = 1/sqrt(C k^2)`, torch's default.
+/// `b = 1/sqrt(C k^2)`, torch's default. A [conditioned](Conv2d::conditioned) one has `condition` `[C', F]` too.
 ///
 /// # Shapes
 /// `[N, C, H, W]` → `[N, C', H, W]`.
@@ -18,13 +19,14 @@ pub struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     kernel: i64,
+    condition: Option<Embedding>,
 }
 
 impl Conv2d {
     /// A convolution with torch's default initialisation.
     ///
     /// # Errors
-    /// What libtorch reports when it cannot make the parameters.
+    /// [`Error::Config`] for a size below 1 or an even kernel; what libtorch reports when it cannot make the parameters.
     pub fn new(vs: &nn::Path, inputs: i64, outputs: i64, kernel: i64, bias: bool) -> Result<Self> {
         let bound = 1.0 / ((inputs * kernel * kernel) as f64).sqrt();
         Self::with_init(
@@ -59,7 +61,27 @@ impl Conv2d {
             weight,
             bias,
             kernel,
+            condition: None,
         }
+    }
+
+    /// With a bias of each image's own, a linear function of its condition of `features` numbers, which every call then
+    /// needs. Its weights are drawn from `U(-b, b)`, `b = 1/sqrt(F)`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a condition without a feature.
+    pub fn conditioned(mut self, vs: &nn::Path, features: i64) -> Result<Self> {
+        self.condition = Some(Embedding::new(vs, features, self.weight.size()[0])?);
+        Ok(self)
+    }
+
+    /// The convolution and its bias.
+    pub(super) fn convolve(&self, x: &Tensor) -> Result<Tensor> {
+        if self.kernel == 1 {
+            return self.pointwise(x);
+        }
+        let pad = (self.kernel - 1) / 2;
+        Ok(x.f_conv2d(&self.weight, self.bias.as_ref(), [1], [pad], [1], 1)?)
     }
 
     fn with_init(
@@ -68,12 +90,19 @@ impl Conv2d {
         bias: bool,
         init: Init,
     ) -> Result<Self> {
+        if inputs < 1 || outputs < 1 || kernel < 1 || kernel % 2 == 0 {
+            return Err(Error::config(format!(
+                "a convolution that keeps the size of the image needs channels and an odd filter, got {inputs} to \
+                 {outputs} channels and a filter of {kernel}x{kernel}"
+            )));
+        }
         Ok(Self {
             weight: vs.f_var("weight", &[outputs, inputs, kernel, kernel], init)?,
             bias: bias
                 .then(|| vs.f_var("bias", &[outputs], init))
                 .transpose()?,
             kernel,
+            condition: None,
         })
     }
 
@@ -83,6 +112,10 @@ impl Conv2d {
     /// batch 100): it rearranges the wide input into blocks first, which costs more than the product.
     fn pointwise(&self, x: &Tensor) -> Result<Tensor> {
         let size = x.size();
+        if size.len() != 4 {
+            let why = format!("must have 4 dimensions [N, C, H, W], got size {size:?}");
+            return Err(Error::argument("conv2d", "x", why));
+        }
         let (outputs, inputs) = (self.weight.size()[0], self.weight.size()[1]);
         let (n, pixels) = (size[0], size[2] * size[3]);
         let weight = self
@@ -101,15 +134,18 @@ impl Conv2d {
 }
 
 impl Conditioner for Conv2d {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if self.kernel == 1 {
-            return self.pointwise(x);
+    fn forward(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
+        let y = self.convolve(x)?;
+        match &self.condition {
+            None => Ok(y),
+            Some(embedding) => Ok(y.f_add(&embedding.bias(condition)?)?),
         }
-        let pad = (self.kernel - 1) / 2;
-        Ok(x.f_conv2d(&self.weight, self.bias.as_ref(), [1], [pad], [1], 1)?)
     }
 
     fn torchscript(&self) -> Result<Script> {
+        if self.condition.is_some() {
+            return Err(Error::no_torchscript("a convolution with a condition"));
+        }
         Ok(match self.bias {
             Some(_) => Script::new("Conv2d", include_str!("conv2d.torchscript.py")),
             None => Script::new(
@@ -162,7 +198,12 @@ impl Second for Conv2dZero {
 }
 
 impl<S: Second> Conditioner for ConvPair<S> {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
+        if self.first.condition.is_some() {
+            // a bias for each image is not part of the fused operation
+            let hidden = self.first.forward(x, condition)?.f_relu_()?;
+            return self.second.forward(&hidden, condition);
+        }
         let bias = self.first.bias.as_ref();
         let y = conv_relu_conv(x, &self.first.weight, bias, self.second.filter())?;
         self.second.finish(y)
@@ -215,8 +256,8 @@ impl Conv2dZero {
 }
 
 impl Conditioner for Conv2dZero {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.scale(&self.conv.forward(x)?)
+    fn forward(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Tensor> {
+        self.scale(&self.conv.convolve(x)?)
     }
 
     fn torchscript(&self) -> Result<Script> {

@@ -66,18 +66,49 @@ impl CouplingNet {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for a width below 1.
     pub fn new(vs: &nn::Path, inputs: i64, outputs: i64, config: &CouplingConfig) -> Result<Self> {
+        Self::build(vs, [inputs, outputs], config, None)
+    }
+
+    /// The same net under a condition of `features` numbers for each image: a linear function of them is added to the
+    /// hidden channels after the first convolution. One variable more, `0.condition` `[w, F]`.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for a width or a number of features below 1.
+    pub fn with_condition(
+        vs: &nn::Path,
+        inputs: i64,
+        outputs: i64,
+        config: &CouplingConfig,
+        features: i64,
+    ) -> Result<Self> {
+        Self::build(vs, [inputs, outputs], config, Some(features))
+    }
+
+    fn build(
+        vs: &nn::Path,
+        [inputs, outputs]: [i64; 2],
+        config: &CouplingConfig,
+        features: Option<i64>,
+    ) -> Result<Self> {
         let w = check_width(config.width)?;
         // the i-th convolution stands at 2i, the ReLUs between them
         let at = |index: i64| vs / (2 * index);
+        let first = |bias: bool| {
+            let conv = Conv2d::new(&at(0), inputs, w, 3, bias)?;
+            match features {
+                None => Ok(conv),
+                Some(features) => conv.conditioned(&at(0), features),
+            }
+        };
         let layers: Vec<Box<dyn Conditioner>> = match config.net {
             Net::W => vec![
-                Box::new(Conv2d::new(&at(0), inputs, w, 3, true)?),
+                Box::new(first(true)?),
                 Box::new(Conv2d::new(&at(1), w, w, 1, true)?),
                 Box::new(Conv2dZero::new(&at(2), w, outputs)?),
             ],
             Net::N => vec![
                 Box::new(ConvPair {
-                    first: Conv2d::new(&at(0), inputs, w, 3, false)?,
+                    first: first(false)?,
                     second: Conv2d::new(&at(1), w, outputs, 1, false)?,
                 }),
                 Box::new(Conv2dZero::new(&at(2), outputs, outputs)?),
@@ -89,12 +120,12 @@ impl CouplingNet {
                     Conv2d::new
                 };
                 vec![Box::new(ConvPair {
-                    first: Conv2d::new(&at(0), inputs, w, 3, false)?,
+                    first: first(false)?,
                     second: last(&at(1), w, outputs, 1, false)?,
                 })]
             }
             Net::Z => vec![Box::new(ConvPair {
-                first: Conv2d::new(&at(0), inputs, w, 3, true)?,
+                first: first(true)?,
                 second: Conv2dZero::new(&at(1), w, outputs)?,
             })],
         };
@@ -103,7 +134,7 @@ impl CouplingNet {
 }
 
 impl Conditioner for CouplingNet {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
         let mut value = x.shallow_clone();
         for (index, layer) in self.layers.iter().enumerate() {
             if index > 0 {
@@ -111,7 +142,7 @@ impl Conditioner for CouplingNet {
                 // what a training step's memory traffic is made of
                 value = value.f_relu_()?;
             }
-            value = layer.forward(&value)?;
+            value = layer.forward(&value, condition)?;
         }
         Ok(value)
     }

@@ -61,12 +61,12 @@ impl FirstBatch {
     /// amplify its first grey pixel.
     pub(crate) fn moments(&self, x: &Tensor) -> Result<Moments> {
         let size = x.size();
-        if size[0] * size[2] * size[3] < 2 {
+        if size.len() != 4 || size[0] * size[2] * size[3] < 2 {
             return Err(Error::argument(
                 self.layer,
                 "x",
                 format!(
-                    "must have at least two values per channel to be standardised, got size {size:?}"
+                    "must be [N, C, H, W] with at least two values per channel to be standardised, got size {size:?}"
                 ),
             ));
         }

@@ -41,11 +41,11 @@ impl NormConv2d {
 }
 
 impl Conditioner for NormConv2d {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Tensor> {
         self.first.require()?;
         let scale = self.log_scale.f_exp()?;
         let weight = self.weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?;
-        Conv2d::from_parts(weight, Some(self.shift.f_mul(&scale)?)).forward(x)
+        Conv2d::from_parts(weight, Some(self.shift.f_mul(&scale)?)).convolve(x)
     }
 
     fn torchscript(&self) -> Result<Script> {
@@ -55,12 +55,12 @@ impl Conditioner for NormConv2d {
         ))
     }
 
-    fn initialize(&mut self, x: &Tensor) -> Result<()> {
+    fn initialize(&mut self, x: &Tensor, _condition: Option<&Tensor>) -> Result<()> {
         if self.first.seen()? {
             return Ok(());
         }
         tch::no_grad(|| -> Result<()> {
-            let y = Conv2d::from_parts(self.weight.shallow_clone(), None).forward(x)?;
+            let y = Conv2d::from_parts(self.weight.shallow_clone(), None).convolve(x)?;
             let Moments { mean, log_std } = self.first.moments(&y)?;
             self.shift.f_copy_(&mean.f_neg()?)?;
             self.log_scale.f_copy_(&log_std.f_neg()?)?;
@@ -96,10 +96,10 @@ impl TwiceBiasedConv2dZero {
 }
 
 impl Conditioner for TwiceBiasedConv2dZero {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Tensor> {
         let column = [1, -1, 1, 1];
         let factor = self.logs.f_mul_scalar(3.0)?.f_exp()?;
-        let y = self.conv.forward(x)?;
+        let y = self.conv.convolve(x)?;
         Ok(y.f_add(&self.second_bias.f_view(column)?)?
             .f_mul(&factor.f_view(column)?)?)
     }

@@ -30,7 +30,8 @@ impl Stack {
         }
     }
 
-    /// Appends a layer, and the activation before it unless it is the first.
+    /// Appends a layer, and the activation before it unless it is the first. The activation overwrites what the layer
+    /// before it made, so that one must be a tensor of its own, which the layer needs no more for its gradients.
     #[must_use]
     pub fn push(mut self, layer: impl Conditioner + 'static) -> Self {
         self.layers.push(Box::new(layer));
@@ -48,13 +49,13 @@ impl Stack {
 }
 
 impl Conditioner for Stack {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
         let mut value = x.shallow_clone();
         for (index, layer) in self.layers.iter().enumerate() {
             if index > 0 {
                 value = self.activate(value)?;
             }
-            value = layer.forward(&value)?;
+            value = layer.forward(&value, condition)?;
         }
         Ok(value)
     }
@@ -69,14 +70,14 @@ impl Conditioner for Stack {
         Ok(Script::net(activation, layers))
     }
 
-    fn initialize(&mut self, x: &Tensor) -> Result<()> {
+    fn initialize(&mut self, x: &Tensor, condition: Option<&Tensor>) -> Result<()> {
         let mut value = x.shallow_clone();
         for index in 0..self.layers.len() {
             if index > 0 {
                 value = self.activate(value)?;
             }
-            self.layers[index].initialize(&value)?;
-            value = self.layers[index].forward(&value)?;
+            self.layers[index].initialize(&value, condition)?;
+            value = self.layers[index].forward(&value, condition)?;
         }
         Ok(())
     }

@@ -126,8 +126,8 @@ impl WeightNorm {
 struct WeightNormConv2d(WeightNorm);
 
 impl Conditioner for WeightNormConv2d {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Conv2d::from_parts(self.0.weight()?, Some(self.0.bias().shallow_clone())).forward(x)
+    fn forward(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Tensor> {
+        Conv2d::from_parts(self.0.weight()?, Some(self.0.bias().shallow_clone())).convolve(x)
     }
 
     fn torchscript(&self) -> Result<Script> {
@@ -137,9 +137,9 @@ impl Conditioner for WeightNormConv2d {
         ))
     }
 
-    fn initialize(&mut self, x: &Tensor) -> Result<()> {
+    fn initialize(&mut self, x: &Tensor, _condition: Option<&Tensor>) -> Result<()> {
         self.0.initialize(|weight, bias| {
-            Conv2d::from_parts(weight.shallow_clone(), Some(bias.shallow_clone())).forward(x)
+            Conv2d::from_parts(weight.shallow_clone(), Some(bias.shallow_clone())).convolve(x)
         })
     }
 }

@@ -12,7 +12,7 @@ use super::Timings;
 use crate::data::{stream, uniform_noise, Purpose};
 use crate::ffi::peak;
 use crate::flows::Cx;
-use crate::models::{self, parameter_count, Flow, Latents};
+use crate::models::{parameter_count, MultiScale};
 use crate::train::timing::{summary, wait};
 use crate::train::{build_model, signals, Learner, RunConfig};
 use crate::Result;
@@ -160,7 +160,7 @@ pub fn step_times(
         return Ok(None);
     };
     let peak = peak::peak(device)?;
-    let model = learner.model.as_ref();
+    let model = &learner.model;
     let mut forward = || tch::no_grad(|| model.log_prob(&x, cx)).map(drop);
     let Some(forward) = sound(device, timings, images, &mut forward)? else {
         return Ok(None);
@@ -224,13 +224,13 @@ fn difference(a: &[Tensor], b: &[Tensor]) -> Result<f64> {
 /// # Errors
 /// What the model reports.
 pub fn sample_times(
-    model: &dyn Flow,
+    model: &MultiScale,
     device: Device,
     timings: &Timings,
 ) -> Result<Option<SampleTimes>> {
     let draw = |images: i64| {
-        let latents = latents(model, images, device)?;
-        tch::no_grad(|| models::sample(model, &latents, 1.0)).map(drop)
+        // latents from libtorch's own generator on the device, as the published code draws them
+        model.sample(images, 1.0, Cx::default()).map(drop)
     };
     let Some(draws) = calls(
         device,
@@ -254,13 +254,6 @@ pub fn sample_times(
         many,
         problem: None,
     }))
-}
-
-/// Latents from libtorch's own generator on the device, as the published code draws them.
-fn latents(model: &dyn Flow, images: i64, device: Device) -> Result<Latents> {
-    let shapes = model.latent_shapes().into_iter();
-    let drawn = shapes.map(|[c, h, w]| Tensor::f_randn([images, c, h, w], (Kind::Float, device)));
-    Ok(Latents(drawn.collect::<std::result::Result<_, _>>()?))
 }
 
 /// Calls of a quantity that are made even if its time is over, unless a single call takes all of that time.

@@ -183,7 +183,7 @@ impl Work<'_> {
                 seed: sample,
                 device,
             };
-            let likelihood = evaluation.likelihood(model.as_ref(), &data)?;
+            let likelihood = evaluation.likelihood(&model, &data)?;
             if !likelihood.bpd.is_finite() {
                 return Ok(None);
             }
@@ -198,7 +198,7 @@ impl Work<'_> {
         let root = Plan::row_dir(self.dir, &self.row.name).join("seed-0");
         let (model, _vs) = load_model(&Checkpoint::open(&find_checkpoint(&root)?)?, device)?;
         let timings = &self.plan.budget.timings;
-        match sample_times(model.as_ref(), device, timings) {
+        match sample_times(&model, device, timings) {
             // a trained model that cannot be inverted is a result: what sampling costs is told by a fresh one
             Err(err @ (Error::NotConverged { .. } | Error::Singular { .. })) => {
                 let mut times = self.fresh_sampling(config, device)?;
@@ -217,7 +217,7 @@ impl Work<'_> {
         let x = Tensor::f_rand([8, c, h, w], (Kind::Float, device))?;
         let x = x.f_mul_scalar(255.0)?.f_floor()?;
         tch::no_grad(|| model.initialize(&x, Cx::default()))?;
-        sample_times(model.as_ref(), device, &self.plan.budget.timings)
+        sample_times(&model, device, &self.plan.budget.timings)
     }
 }
 

@@ -13,7 +13,7 @@
 
 use super::format::{stored_config, FileKind};
 use super::{Adam, RunConfig};
-use crate::models::Flow;
+use crate::models::MultiScale;
 use crate::torchscript::{archive, Solve};
 use crate::weights::{replace_file, write_safetensors, Naming, StateFile};
 use crate::{Error, Result};
@@ -96,7 +96,7 @@ pub fn save_model(path: &Path, vs: &VarStore, config: &RunConfig) -> Result<()> 
 /// The file cannot be written, a layer has no TorchScript, or the model has not seen its first batch.
 pub fn save_torchscript(
     path: &Path,
-    flow: &dyn Flow,
+    flow: &MultiScale,
     vs: &VarStore,
     config: &RunConfig,
     solve: Solve,

@@ -1,9 +1,10 @@
 //! Likelihood and invertibility of a model on a data set.
 
-use super::{bits_per_dim, prior_latents, sampling::narrow_latents};
+use super::{prior_latents, sampling::narrow_latents};
 use crate::data::{stream, uniform_noise, Dataset, Epoch, Purpose};
+use crate::distributions::bits_per_dim;
 use crate::flows::Cx;
-use crate::models::Flow;
+use crate::models::MultiScale;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -127,7 +128,7 @@ impl Evaluation {
     ///
     /// # Errors
     /// No images, images of another shape than the model's, or what the model reports.
-    pub fn likelihood(&self, model: &dyn Flow, data: &Dataset) -> Result<Likelihood> {
+    pub fn likelihood(&self, model: &MultiScale, data: &Dataset) -> Result<Likelihood> {
         let mut nll = 0.0;
         self.each_batch(model, data, |x, cx| {
             let log_prob = model.log_prob(x, cx)?;
@@ -138,7 +139,7 @@ impl Evaluation {
         Ok(Likelihood {
             images: data.len(),
             nll_nats,
-            bpd: bits_per_dim(nll_nats, data.chw),
+            bpd: bits_per_dim(nll_nats, data.chw.iter().product()),
         })
     }
 
@@ -146,11 +147,11 @@ impl Evaluation {
     ///
     /// # Errors
     /// As [`likelihood`](Self::likelihood).
-    pub fn reconstruct(&self, model: &dyn Flow, data: &Dataset) -> Result<Reconstruction> {
+    pub fn reconstruct(&self, model: &MultiScale, data: &Dataset) -> Result<Reconstruction> {
         let (mut originals, mut decoded) = (Vec::new(), Vec::new());
         self.each_batch(model, data, |x, cx| {
             originals.push(dequantised(x, cx)?.f_to_device(Device::Cpu)?);
-            let value = model.decode(&model.encode(x, cx)?.latents)?.value;
+            let value = model.decode(&model.encode(x, cx)?.latents, cx)?.value;
             decoded.push(value.f_to_device(Device::Cpu)?);
             Ok(())
         })?;
@@ -168,10 +169,10 @@ impl Evaluation {
     ///
     /// # Errors
     /// As [`likelihood`](Self::likelihood).
-    pub fn round_trip(&self, model: &dyn Flow, data: &Dataset) -> Result<RoundTrip> {
+    pub fn round_trip(&self, model: &MultiScale, data: &Dataset) -> Result<RoundTrip> {
         let mut of_data = Vec::with_capacity(data.len());
         self.each_batch(model, data, |x, cx| {
-            let decoded = model.decode(&model.encode(x, cx)?.latents)?.value;
+            let decoded = model.decode(&model.encode(x, cx)?.latents, cx)?.value;
             of_data.extend(errors(&decoded, &dequantised(x, cx)?)?);
             Ok(())
         })?;
@@ -181,7 +182,7 @@ impl Evaluation {
         })
     }
 
-    fn samples_round_trip(&self, model: &dyn Flow, count: usize) -> Result<Vec<f64>> {
+    fn samples_round_trip(&self, model: &MultiScale, count: usize) -> Result<Vec<f64>> {
         let _guard = tch::no_grad_guard();
         let latents = prior_latents(model, count as i64, self.seed, self.device)?;
         let mut all = Vec::with_capacity(count);
@@ -189,7 +190,10 @@ impl Evaluation {
             let length = self.batch_size.min(count - start);
             let part = narrow_latents(&latents, start as i64, length as i64)?;
             // rounding may put a saturated pixel on or beyond the ends of the range
-            let image = model.decode(&part)?.value.f_clamp(0.0, LARGEST_PIXEL)?;
+            let image = model
+                .decode(&part, Cx::default())?
+                .value
+                .f_clamp(0.0, LARGEST_PIXEL)?;
             // a continuous image is its own integer part and noise
             let floor = image.f_floor()?;
             let noise = image.f_sub(&floor)?;
@@ -197,7 +201,7 @@ impl Evaluation {
                 noise: Some(&noise),
                 ..Cx::default()
             };
-            let again = model.decode(&model.encode(&floor, cx)?.latents)?.value;
+            let again = model.decode(&model.encode(&floor, cx)?.latents, cx)?.value;
             all.extend(errors(&again, &image)?);
         }
         Ok(all)
@@ -206,7 +210,7 @@ impl Evaluation {
     /// Calls `f` with every batch as floating point on the device, without recording gradients.
     fn each_batch(
         &self,
-        model: &dyn Flow,
+        model: &MultiScale,
         data: &Dataset,
         mut f: impl FnMut(&Tensor, Cx<'_>) -> Result<()>,
     ) -> Result<()> {

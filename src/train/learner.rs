@@ -3,7 +3,7 @@
 use super::{Adam, TrainConfig};
 use crate::ffi::optim::grad_norm;
 use crate::flows::{AuxiliaryLosses, Cx};
-use crate::models::{gradients_by_inversion, Flow, PART_ELEMENTS};
+use crate::models::{gradients_by_inversion, MultiScale, PART_ELEMENTS};
 use crate::{Error, Result};
 use tch::{nn::VarStore, Kind, Tensor};
 
@@ -14,7 +14,7 @@ pub const MAX_SKIPPED_IN_ROW: u64 = 10;
 #[derive(Debug)]
 pub struct Learner {
     /// The density model.
-    pub model: Box<dyn Flow>,
+    pub model: MultiScale,
     /// Its parameters and buffers.
     pub vs: VarStore,
     /// The optimiser of its parameters.
@@ -44,7 +44,7 @@ impl Learner {
     ///
     /// # Errors
     /// A model without trainable parameters, or not enough memory for the optimiser.
-    pub fn new(model: Box<dyn Flow>, vs: VarStore, config: &TrainConfig) -> Result<Self> {
+    pub fn new(model: MultiScale, vs: VarStore, config: &TrainConfig) -> Result<Self> {
         let adam = Adam::new(&vs, config)?;
         if adam.params().is_empty() {
             return Err(Error::config("the model has no trainable parameters"));
@@ -124,17 +124,17 @@ impl Learner {
     /// # Errors
     /// What the model reports.
     pub fn gradients(&self, x: &Tensor, noise: &Tensor) -> Result<(Tensor, Vec<Tensor>)> {
-        if self.rebuild_activations {
-            let (model, params) = (self.model.as_ref(), self.adam.params());
-            let rebuilt =
-                gradients_by_inversion(model, x, Some(noise), true, PART_ELEMENTS, params)?;
-            return Ok((rebuilt.nll, rebuilt.grads));
-        }
         let auxiliary = AuxiliaryLosses::default();
         let cx = Cx {
             noise: Some(noise),
             training: Some(&auxiliary),
+            ..Cx::default()
         };
+        if self.rebuild_activations {
+            let (model, params) = (&self.model, self.adam.params());
+            let rebuilt = gradients_by_inversion(model, x, cx, PART_ELEMENTS, params)?;
+            return Ok((rebuilt.nll, rebuilt.grads));
+        }
         let nll = -self.model.log_prob(x, cx)?.f_mean(None::<Kind>)?;
         let loss = match auxiliary.total()? {
             Some(extra) => nll.f_add(&extra)?,

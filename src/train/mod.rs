@@ -42,7 +42,6 @@ pub use evaluate::{
 };
 pub use format::{stored_config, FileKind};
 pub use learner::{Learner, Step, MAX_SKIPPED_IN_ROW};
-pub use metrics::bits_per_dim;
 pub use report::{say, Figures, Report};
 pub use run_dir::{find_checkpoint, RunDir};
 pub use sampling::{prior_latents, sample};

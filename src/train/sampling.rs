@@ -1,7 +1,8 @@
 //! Images from a model, and latents to draw them from.
 
 use crate::data::{standard_normal, stream, Purpose};
-use crate::models::{self, Flow, Latents};
+use crate::flows::Cx;
+use crate::models::{Latents, MultiScale};
 use crate::Result;
 use tch::{Device, Kind, Tensor};
 
@@ -9,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 ///
 /// # Errors
 /// A device that is not there.
-pub fn prior_latents(model: &dyn Flow, count: i64, seed: u64, device: Device) -> Result<Latents> {
+pub fn prior_latents(model: &MultiScale, count: i64, seed: u64, device: Device) -> Result<Latents> {
     let shapes = model.latent_shapes().into_iter().enumerate();
     let latents = shapes.map(|(level, [c, h, w])| {
         // a stream per level: image i of a smaller count is image i of a larger one
@@ -28,7 +29,7 @@ pub fn prior_latents(model: &dyn Flow, count: i64, seed: u64, device: Device) ->
 /// # Errors
 /// A temperature that is negative or not finite, or what the model reports.
 pub fn sample(
-    model: &dyn Flow,
+    model: &MultiScale,
     count: i64,
     temperature: f64,
     seed: u64,
@@ -41,7 +42,9 @@ pub fn sample(
     for start in (0..count).step_by(batch.max(1) as usize) {
         let length = batch.max(1).min(count - start);
         let part = narrow_latents(&latents, start, length)?;
-        let decoded = models::sample(model, &part, temperature)?;
+        let decoded = model
+            .decode(&part.scaled(temperature)?, Cx::default())?
+            .value;
         images.push(decoded.f_to_device(Device::Cpu)?);
     }
     Ok(Tensor::f_cat(&images, 0)?)

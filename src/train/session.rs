@@ -9,7 +9,7 @@ use super::{
 };
 use crate::data::{self, stream, uniform_noise, Augmentation, Dataset, Epoch, Purpose};
 use crate::flows::Cx;
-use crate::models::{self, Flow};
+use crate::models::{self, MultiScale};
 use crate::weights::{Naming, StateFile};
 use crate::{Error, Result};
 use std::path::Path;
@@ -26,7 +26,7 @@ impl Trainer {
         RunDir::check_free(root, overwrite)?;
         let parts = Parts::prepare(config, quiet)?;
         let (mut model, vs) = build_model(&parts.config, parts.device)?;
-        parts.initialize(model.as_mut())?;
+        parts.initialize(&mut model)?;
         let learner = Learner::new(model, vs, &parts.config.train)?;
         let dir = RunDir::create(root, overwrite)?;
         let trainer = parts.into_trainer(dir, learner, Progress::default())?;
@@ -76,7 +76,7 @@ impl Trainer {
 ///
 /// # Errors
 /// A checkpoint of another model than its configuration says.
-pub fn load_model(checkpoint: &Checkpoint, device: Device) -> Result<(Box<dyn Flow>, VarStore)> {
+pub fn load_model(checkpoint: &Checkpoint, device: Device) -> Result<(MultiScale, VarStore)> {
     let (model, vs) = build_model(&checkpoint.config, device)?;
     checkpoint.load_model(&vs)?;
     Ok((model, vs))
@@ -90,7 +90,7 @@ pub fn load_state(
     file: &StateFile,
     config: &RunConfig,
     device: Device,
-) -> Result<(Box<dyn Flow>, VarStore)> {
+) -> Result<(MultiScale, VarStore)> {
     let (model, vs) = build_model(config, device)?;
     let targets = vs.variables().into_iter().collect();
     let layers = model.layers();
@@ -108,7 +108,7 @@ pub fn load_state(
 ///
 /// # Errors
 /// A configuration that no model can be built from.
-pub fn build_model(config: &RunConfig, device: Device) -> Result<(Box<dyn Flow>, VarStore)> {
+pub fn build_model(config: &RunConfig, device: Device) -> Result<(MultiScale, VarStore)> {
     tch::manual_seed(config.seed as i64);
     let vs = VarStore::new(device);
     let model = models::build(&vs.root(), &config.model)?;
@@ -157,7 +157,7 @@ impl Parts {
     }
 
     /// Data-dependent initialisation from the first batch of the run, as its first step will see it.
-    fn initialize(&self, model: &mut dyn Flow) -> Result<()> {
+    fn initialize(&self, model: &mut MultiScale) -> Result<()> {
         let epoch = self.epoch(1)?;
         let Some(indices) = epoch.batches().next() else {
             return Err(Error::config(format!("{} has no images", self.train.name)));

@@ -3,10 +3,11 @@
 use super::metrics::{Interval, Metrics, Record};
 use super::session::batch;
 use super::{
-    bits_per_dim, draw_curves, sample, signals, Dequantize, Evaluation, Figures, Learner,
-    Likelihood, Progress, Report, RunConfig, RunDir, Schedule,
+    draw_curves, sample, signals, Dequantize, Evaluation, Figures, Learner, Likelihood, Progress,
+    Report, RunConfig, RunDir, Schedule,
 };
 use crate::data::{Dataset, Epoch, Split};
+use crate::distributions::bits_per_dim;
 use crate::plot::save_grid;
 use crate::{Error, Result};
 use std::time::Instant;
@@ -181,7 +182,7 @@ impl Trainer {
         self.report.step(Figures {
             epoch: self.progress.epoch,
             step: self.progress.step,
-            bpd: measured.map(|(nll, _)| bits_per_dim(nll, self.train.chw)),
+            bpd: measured.map(|(nll, _)| bits_per_dim(nll, self.train.chw.iter().product())),
             lr,
             images_per_s: self.interval.images_per_s().unwrap_or(0.0),
         });
@@ -196,7 +197,7 @@ impl Trainer {
         let means = self.interval.means();
         let record = Record {
             nll_nats: means.map(|(nll, _)| nll),
-            bpd: means.map(|(nll, _)| bits_per_dim(nll, self.train.chw)),
+            bpd: means.map(|(nll, _)| bits_per_dim(nll, self.train.chw.iter().product())),
             grad_norm: means.map(|(_, norm)| norm),
             images_per_s: self.interval.images_per_s(),
             ..self.record(Split::Train)
@@ -269,7 +270,7 @@ impl Trainer {
             seed: self.config.seed,
             device: self.device,
         };
-        evaluation.likelihood(self.learner.model.as_ref(), &self.val)
+        evaluation.likelihood(&self.learner.model, &self.val)
     }
 
     /// The same latents every time, so that the grids of a run show one set of images taking shape.
@@ -279,7 +280,7 @@ impl Trainer {
             return Ok(());
         }
         let images = sample(
-            self.learner.model.as_ref(),
+            &self.learner.model,
             t.samples as i64,
             t.sample_temperature,
             self.config.seed,

@@ -1,6 +1,7 @@
 //! Every layer with random parameters, for the laws that all of them obey. Needs `mod common` beside it.
 
 use crate::common::*;
+use inverse_flow::distributions::LearnedPrior;
 use inverse_flow::flows::*;
 use inverse_flow::nn::{norm_net, weight_norm_net, CouplingConfig, CouplingNet, Net};
 use inverse_flow::ops::Corner;

@@ -43,7 +43,7 @@ pub fn small(image: [i64; 3], levels: usize, steps: usize) -> GlowConfig {
 }
 
 /// The model of `config`.
-pub fn glow(vs: &nn::VarStore, config: &GlowConfig) -> inverse_flow::Result<Box<dyn Flow>> {
+pub fn glow(vs: &nn::VarStore, config: &GlowConfig) -> inverse_flow::Result<MultiScale> {
     seeded(|| build(&vs.root(), &config.clone().into()))
 }
 
@@ -53,7 +53,7 @@ pub fn moved(
     kind: Kind,
     first: &Tensor,
     std: f64,
-) -> (nn::VarStore, Box<dyn Flow>) {
+) -> (nn::VarStore, MultiScale) {
     let vs = store(kind);
     let mut flow = glow(&vs, config).unwrap();
     flow.initialize(first, Cx::default()).unwrap();
@@ -72,12 +72,17 @@ pub fn shaken(
     kind: Kind,
     first: &Tensor,
     std: f64,
-) -> (nn::VarStore, Box<dyn Flow>) {
+) -> (nn::VarStore, MultiScale) {
     let vs = store(kind);
     let mut flow = glow(&vs, config).unwrap();
     flow.initialize(first, Cx::default()).unwrap();
     shake(&vs, 7, std);
     (vs, flow)
+}
+
+/// Images of the latents `temperature eps`.
+pub fn sample(flow: &MultiScale, eps: &Latents, temperature: f64) -> inverse_flow::Result<Tensor> {
+    Ok(flow.decode(&eps.scaled(temperature)?, Cx::default())?.value)
 }
 
 /// One small model for each family, with the parts that only some rows of the tables have.

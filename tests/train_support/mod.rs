@@ -1,8 +1,8 @@
 //! A small flow whose failures can be provoked, and images for it.
 #![allow(dead_code)] // every test program uses another part of this module
 
-use inverse_flow::flows::{sum_per_sample, Cx, Mapped};
-use inverse_flow::models::{Encoded, Flow, Latents};
+use inverse_flow::flows::{Cx, Mapped, Transform};
+use inverse_flow::models::MultiScale;
 use inverse_flow::Result;
 use tch::{nn, Kind, Tensor};
 
@@ -16,77 +16,68 @@ pub struct ScaleFlow {
     kink: Tensor,
     initialized: Tensor,
     /// Weight of an auxiliary loss, `|shift|^2`.
-    pub auxiliary: f64,
+    auxiliary: f64,
 }
 
 impl ScaleFlow {
-    pub fn build(vs: &nn::Path, chw: [i64; 3]) -> Self {
+    pub fn build(vs: &nn::Path, chw: [i64; 3]) -> MultiScale {
+        Self::with_auxiliary(vs, chw, 0.0)
+    }
+
+    pub fn with_auxiliary(vs: &nn::Path, chw: [i64; 3], auxiliary: f64) -> MultiScale {
         let path = vs / "levels" / 0;
-        Self {
+        let layer = Self {
             chw,
             log_scale: path.var("log_scale", &chw, nn::Init::Const(0.1)),
             shift: path.var("shift", &chw, nn::Init::Const(-0.2)),
             kink: path.var("kink", &[1], nn::Init::Const(1.0)),
             initialized: path.zeros_no_train("initialized", &[]),
-            auxiliary: 0.0,
-        }
+            auxiliary,
+        };
+        let mut builder = MultiScale::builder(vs, chw).unwrap();
+        builder.layer("levels.0.scale", layer).unwrap();
+        builder.finish().unwrap()
+    }
+
+    /// `log|det|` of `forward`, `[n]`.
+    fn log_det(&self, n: i64) -> Tensor {
+        let numel = self.chw.iter().product::<i64>() as f64;
+        let log_det = self.log_scale.sum(Kind::Float) - numel * 256f64.ln();
+        (log_det + self.kink.sqrt() - 1.0).expand([n], false)
     }
 }
 
-impl Flow for ScaleFlow {
-    fn image_shape(&self) -> [i64; 3] {
-        self.chw
+impl Transform for ScaleFlow {
+    fn name(&self) -> &'static str {
+        "scale"
     }
 
-    fn latent_shapes(&self) -> Vec<[i64; 3]> {
-        vec![self.chw]
+    fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
+        if let (Some(losses), true) = (cx.training, self.auxiliary != 0.0) {
+            losses.add(self.shift.square().sum(Kind::Float) * self.auxiliary);
+        }
+        let x = match cx.noise {
+            Some(noise) => x + noise,
+            None => x + 0.5,
+        };
+        let value = x / 256.0 * self.log_scale.exp() + &self.shift;
+        let log_det = self.log_det(value.size()[0]);
+        Ok(Mapped { value, log_det })
+    }
+
+    fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+        let value = (z - &self.shift) / self.log_scale.exp() * 256.0;
+        let log_det = -self.log_det(value.size()[0]);
+        Ok(Mapped { value, log_det })
+    }
+
+    fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
+        Ok(chw)
     }
 
     fn initialize(&mut self, _x: &Tensor, _cx: Cx<'_>) -> Result<()> {
         let _ = self.initialized.fill_(1.0);
         Ok(())
-    }
-
-    fn encode(&self, x: &Tensor, cx: Cx<'_>) -> Result<Encoded> {
-        let x = match cx.noise {
-            Some(noise) => x + noise,
-            None => x + 0.5,
-        };
-        let z = x / 256.0 * self.log_scale.exp() + &self.shift;
-        let numel = self.chw.iter().product::<i64>() as f64;
-        let log_det = self.log_scale.sum(Kind::Float) - numel * 256f64.ln();
-        let log_det = log_det.expand([z.size()[0]], false);
-        let latents = Latents(vec![z]);
-        Ok(Encoded { latents, log_det })
-    }
-
-    fn decode(&self, latents: &Latents) -> Result<Mapped> {
-        let value = (&latents.0[0] - &self.shift) / self.log_scale.exp() * 256.0;
-        let log_det = sum_per_sample(&value.zeros_like());
-        Ok(Mapped { value, log_det })
-    }
-
-    fn log_prob(&self, x: &Tensor, cx: Cx<'_>) -> Result<Tensor> {
-        if let (Some(losses), true) = (cx.training, self.auxiliary != 0.0) {
-            losses.add(self.shift.square().sum(Kind::Float) * self.auxiliary);
-        }
-        let encoded = self.encode(x, cx)?;
-        let log_density = encoded.latents.0[0].square() * -0.5 - 0.5 * std::f64::consts::TAU.ln();
-        Ok(sum_per_sample(&log_density) + encoded.log_det + self.kink.sqrt() - 1.0)
-    }
-
-    fn torchscript(&self) -> inverse_flow::Result<inverse_flow::torchscript::Script> {
-        unreachable!("never saved")
-    }
-
-    fn layers(&self) -> Vec<(String, &'static str)> {
-        vec![("levels.0".into(), "scale")]
-    }
-
-    fn first_non_finite(&self, x: &Tensor, cx: Cx<'_>) -> Result<Option<String>> {
-        let z = &self.encode(x, cx)?.latents.0[0];
-        let finite = z.isfinite().all().int64_value(&[]) != 0;
-        Ok((!finite).then(|| "levels.0.scale".into()))
     }
 }
 

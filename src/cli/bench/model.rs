@@ -4,7 +4,7 @@ use crate::cli::common::Compute;
 use crate::data::{stream, uniform_noise, Purpose};
 use crate::ffi::peak::{self, Peak};
 use crate::flows::Cx;
-use crate::models::{self, Flow};
+use crate::models::{Latents, MultiScale};
 use crate::ops::eagerly;
 use crate::train::timing::{compare, compare_samples, wait, Timing};
 use crate::train::{build_model, prior_latents, say, Learner, RunConfig};
@@ -108,7 +108,7 @@ impl ModelArgs {
             ..Cx::default()
         };
         tch::no_grad(|| model.initialize(&x, cx))?;
-        let latents = [1, 100].map(|n| prior_latents(model.as_ref(), n, 0, device));
+        let latents = [1, 100].map(|n| prior_latents(&model, n, 0, device));
         let [one, hundred] = latents;
         let (one, hundred) = (one?, hundred?);
         let mut learner = Learner::new(model, vs, &config.train)?;
@@ -121,8 +121,9 @@ impl ModelArgs {
             [&mut || learner.step(&x, &noise, 1e-6).map(drop)],
         )?;
         let peak = peak::peak(device)?;
-        let model = learner.model.as_ref();
-        let sample = |latents| tch::no_grad(|| models::sample(model, latents, 1.0)).map(drop);
+        let model = &learner.model;
+        let sample =
+            |latents: &Latents| tch::no_grad(|| model.decode(latents, Cx::default())).map(drop);
         let [sample_1] = compare(device, [&mut || sample(&one)])?;
         let [forward, sample_100] = compare_samples(
             device,
@@ -139,13 +140,13 @@ impl ModelArgs {
                     samples,
                     [&mut || learner.step(&x, &noise, 1e-6).map(drop)],
                 )?;
-                let model = learner.model.as_ref();
+                let model = &learner.model;
                 let [forward, sample_100] = compare_samples(
                     device,
                     samples,
                     [
                         &mut || tch::no_grad(|| model.log_prob(&x, cx)).map(drop),
-                        &mut || tch::no_grad(|| models::sample(model, &hundred, 1.0)).map(drop),
+                        &mut || tch::no_grad(|| model.decode(&hundred, Cx::default())).map(drop),
                     ],
                 )?;
                 Ok::<_, Error>([step, forward, sample_100])
@@ -192,7 +193,7 @@ impl ModelArgs {
             .map(Tensor::shallow_clone)
             .collect();
         for run in 0..self.samples + 1 {
-            let times = stage_times(learner.model.as_ref(), &params, x, cx, device)?;
+            let times = stage_times(&learner.model, &params, x, cx, device)?;
             let grads: Vec<Tensor> = params
                 .iter()
                 .map(Tensor::f_zeros_like)
@@ -317,7 +318,7 @@ impl ModelArgs {
 
 /// Forward and backward of every stage by itself, milliseconds, summed up by kind.
 fn stage_times(
-    model: &dyn Flow,
+    model: &MultiScale,
     params: &[Tensor],
     x: &Tensor,
     cx: Cx<'_>,
@@ -329,11 +330,11 @@ fn stage_times(
         let leaf = value.f_detach()?.f_set_requires_grad(true)?;
         wait(device);
         let started = Instant::now();
-        let staged = (stage.run)(&leaf, cx)?;
+        let staged = stage.forward(&leaf, cx)?;
         wait(device);
         let forward = milliseconds(started);
         let mut loss = staged.kept.f_sum(None::<Kind>)?;
-        for made in staged.latents.iter().chain(&staged.log_det) {
+        for made in staged.latent.iter().chain(&staged.log_det) {
             if made.requires_grad() {
                 loss = loss.f_add(&made.f_sum(None::<Kind>)?)?;
             }
@@ -344,7 +345,7 @@ fn stage_times(
         let started = Instant::now();
         Tensor::f_run_backward(&[loss], &inputs, false, false)?;
         wait(device);
-        let entry = times.entry(kind_of(stage.kind)).or_default();
+        let entry = times.entry(kind_of(stage.kind())).or_default();
         entry[0] += forward;
         entry[1] += milliseconds(started);
         value = staged.kept;

@@ -1,0 +1,17 @@
+//! The one kind of model: stages that run forth and back, and the latents that they leave.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `stage` | one stage: a layer, or a split that sends a latent out |
+//! | `model` | the stages in a row: likelihood, latents, samples, the TorchScript of it all |
+//! | `check` | what a model refuses at its entry |
+//! | `builder` | a model in the making |
+
+mod builder;
+mod check;
+mod model;
+mod stage;
+
+pub use builder::MultiScaleBuilder;
+pub use model::MultiScale;
+pub use stage::{Stage, Staged};

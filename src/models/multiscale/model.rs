@@ -1,0 +1,212 @@
+//! A model of stages: likelihood, latents, samples.
+
+use super::stage::{Stage, Staged};
+use crate::distributions::{standard_normal, standard_normal_log_prob};
+use crate::flows::{zero_log_det, Cx, Mapped};
+use crate::models::latents::{Encoded, Latents};
+use crate::torchscript::{self, Script, Stages};
+use crate::Result;
+use tch::{Device, Kind, Tensor};
+
+/// A density model over 8-bit images made of stages: layers, and splits that send the last channels out as a latent.
+///
+/// All latents are under `N(0, I)`: where a family models a latent in another way, a
+/// [`SplitPrior`](crate::distributions::SplitPrior), or a layer before the split or at the end, turns it into a standard
+/// normal one.
+///
+/// Images are `[N, C, H, W]` with pixel values 0..=255 in the model's floating-point kind; the dequantisation noise, and
+/// the condition of a model that has one, come in through [`Cx`].
+///
+/// [`build`](super::build()) makes the models of this crate; [`MultiScale::builder`] one of your own.
+#[derive(Debug)]
+pub struct MultiScale {
+    pub(super) image: [i64; 3],
+    pub(super) latents: Vec<[i64; 3]>,
+    pub(super) kind: Kind,
+    pub(super) device: Device,
+    /// From data to latent.
+    pub(super) stages: Vec<Stage>,
+}
+
+impl MultiScale {
+    /// `[C, H, W]` of an image.
+    pub fn image_shape(&self) -> [i64; 3] {
+        self.image
+    }
+
+    /// `[C, H, W]` of each latent, in the order of [`Latents`].
+    pub fn latent_shapes(&self) -> Vec<[i64; 3]> {
+        self.latents.clone()
+    }
+
+    /// The stages from data to latent, for whoever runs or measures them one by one.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// Name and kind of every stage in order (`levels.0.steps.3.inv_conv`).
+    pub fn layers(&self) -> Vec<(String, &'static str)> {
+        let stages = self.stages.iter();
+        stages
+            .map(|stage| (stage.name().to_owned(), stage.kind()))
+            .collect()
+    }
+
+    /// Data-dependent initialisation of every layer from a first batch. Idempotent.
+    ///
+    /// # Errors
+    /// A wrong shape.
+    pub fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {
+        self.check_images("initialize", x, cx.condition)?;
+        tch::no_grad(|| {
+            let mut value = x.shallow_clone();
+            for stage in &mut self.stages {
+                value = stage.initialize(&value, cx)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Images to latents.
+    ///
+    /// # Errors
+    /// A wrong shape, or not initialised.
+    pub fn encode(&self, x: &Tensor, cx: Cx<'_>) -> Result<Encoded> {
+        let mut total = None;
+        let latents = self.run(x, cx, |_, staged| {
+            if let Some(log_det) = &staged.log_det {
+                total = Some(add(total.take(), log_det)?);
+            }
+            Ok(true)
+        })?;
+        Ok(Encoded {
+            latents: Latents(latents),
+            log_det: total.map_or_else(|| zero_log_det(x), Ok)?,
+        })
+    }
+
+    /// Latents to images (continuous, in `[0, 256)`; floor them for 8-bit pixels), the exact inverse of `encode`;
+    /// `log_det` is `log|det ∂image/∂latents|`.
+    ///
+    /// # Errors
+    /// A wrong shape, or not initialised.
+    pub fn decode(&self, latents: &Latents, cx: Cx<'_>) -> Result<Mapped> {
+        let Latents(latents) = latents;
+        let top = self.check_latents(latents, cx.condition)?;
+        let mut waiting = latents.iter().rev().skip(1);
+        let mut value = top.shallow_clone();
+        let mut total = None;
+        for stage in self.stages.iter().rev() {
+            let latent = if stage.is_split() {
+                waiting.next()
+            } else {
+                None
+            };
+            let log_det;
+            (value, log_det) = stage.inverse(&value, latent, cx)?;
+            if let Some(log_det) = log_det {
+                total = Some(add(total, &log_det)?);
+            }
+        }
+        Ok(Mapped {
+            value,
+            log_det: total.map_or_else(|| zero_log_det(top), Ok)?,
+        })
+    }
+
+    /// Exact `log p(x)` of the dequantised images, nats, `[N]`.
+    ///
+    /// # Errors
+    /// As [`encode`](MultiScale::encode).
+    pub fn log_prob(&self, x: &Tensor, cx: Cx<'_>) -> Result<Tensor> {
+        let Encoded { latents, log_det } = self.encode(x, cx)?;
+        latents.0.iter().try_fold(log_det, |sum, latent| {
+            Ok(sum.f_add(&standard_normal_log_prob(latent)?)?)
+        })
+    }
+
+    /// `n` images, `[n, C, H, W]`, from latents of the prior times `temperature`: 1 is the model's own distribution,
+    /// less gives smoother images.
+    ///
+    /// The latents are drawn from libtorch's global generator, which `tch::manual_seed` seeds; no gradients are
+    /// recorded. For latents of your own there is [`decode`](MultiScale::decode).
+    ///
+    /// # Errors
+    /// As `decode`; [`Error::Argument`](crate::Error::Argument) for a negative number or temperature.
+    pub fn sample(&self, n: i64, temperature: f64, cx: Cx<'_>) -> Result<Tensor> {
+        let latents = self
+            .latents
+            .iter()
+            .map(|&chw| standard_normal(n, chw, temperature, (self.kind, self.device)));
+        let latents = Latents(latents.collect::<Result<_>>()?);
+        Ok(tch::no_grad(|| self.decode(&latents, cx))?.value)
+    }
+
+    /// The model in TorchScript, with the methods that [`archive`](crate::torchscript::archive()) describes.
+    ///
+    /// # Errors
+    /// A layer that has no TorchScript, with its kind and place.
+    pub fn torchscript(&self) -> Result<Script> {
+        let mut program = Stages::default();
+        let mut latent = 0;
+        for stage in &self.stages {
+            stage.add_to(&mut program, latent)?;
+            latent += usize::from(stage.is_split());
+        }
+        torchscript::model(self.image, &self.latents, program)
+    }
+
+    /// Runs `encode` layer by layer and names the first layer whose value or log-det is not finite.
+    ///
+    /// # Errors
+    /// As [`encode`](MultiScale::encode).
+    pub fn first_non_finite(&self, x: &Tensor, cx: Cx<'_>) -> Result<Option<String>> {
+        let mut culprit = None;
+        tch::no_grad(|| {
+            self.run(x, cx, |name, staged| {
+                let others = [&staged.latent, &staged.log_det];
+                for tensor in [&staged.kept]
+                    .into_iter()
+                    .chain(others.into_iter().flatten())
+                {
+                    if tensor.f_isfinite()?.f_all()?.f_double_value(&[])? == 0.0 {
+                        culprit = Some(name.to_owned());
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            })
+        })?;
+        Ok(culprit)
+    }
+
+    /// Runs `x` through all stages, shows `see` the name of each and what it made, and stops when it says so.
+    fn run(
+        &self,
+        x: &Tensor,
+        cx: Cx<'_>,
+        mut see: impl FnMut(&str, &Staged) -> Result<bool>,
+    ) -> Result<Vec<Tensor>> {
+        self.check_images("encode", x, cx.condition)?;
+        let mut latents = Vec::with_capacity(self.latents.len());
+        let mut value = x.shallow_clone();
+        for stage in &self.stages {
+            let staged = stage.forward(&value, cx)?;
+            let go_on = see(stage.name(), &staged)?;
+            latents.extend(staged.latent);
+            value = staged.kept;
+            if !go_on {
+                break;
+            }
+        }
+        latents.push(value);
+        Ok(latents)
+    }
+}
+
+fn add(total: Option<Tensor>, log_det: &Tensor) -> Result<Tensor> {
+    Ok(match total {
+        None => log_det.shallow_clone(),
+        Some(total) => total.f_add(log_det)?,
+    })
+}

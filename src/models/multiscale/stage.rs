@@ -1,0 +1,133 @@
+//! One stage of a model: a layer, or a split that sends a latent out.
+
+use crate::distributions::SplitPrior;
+use crate::flows::{Cx, Mapped, Transform};
+use crate::torchscript::{split_statements, Stages};
+use crate::{Error, Result};
+use tch::Tensor;
+
+/// A stage of a [`MultiScale`](super::MultiScale) with its full name.
+#[derive(Debug)]
+pub struct Stage {
+    pub(super) name: String,
+    pub(super) part: Part,
+}
+
+#[derive(Debug)]
+pub(super) enum Part {
+    Layer(Box<dyn Transform>),
+    /// The first `kept` of `channels` go on, the others are a latent.
+    Split {
+        kept: i64,
+        channels: i64,
+    },
+    /// A split of the channels in half, behind a coupling of the half that leaves.
+    SplitPrior(SplitPrior),
+}
+
+/// What one stage makes of its input.
+#[derive(Debug)]
+pub struct Staged {
+    /// Goes on to the next stage.
+    pub kept: Tensor,
+    /// What leaves here, under `N(0, I)`.
+    pub latent: Option<Tensor>,
+    /// `[N]`; a plain split has none.
+    pub log_det: Option<Tensor>,
+}
+
+impl Stage {
+    /// The name in the model, as in `levels.0.steps.3.inv_conv`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The kind of layer, `split` or `split_prior`.
+    pub fn kind(&self) -> &'static str {
+        match &self.part {
+            Part::Layer(layer) => layer.name(),
+            Part::Split { .. } => "split",
+            Part::SplitPrior(_) => "split_prior",
+        }
+    }
+
+    /// Runs the stage on its input.
+    ///
+    /// # Errors
+    /// As the layer.
+    pub fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Staged> {
+        Ok(match &self.part {
+            Part::Layer(layer) => {
+                let Mapped { value, log_det } = layer.forward(x, cx)?;
+                Staged {
+                    kept: value,
+                    latent: None,
+                    log_det: Some(log_det),
+                }
+            }
+            Part::Split { kept, channels } => Staged {
+                kept: x.f_narrow(1, 0, *kept)?,
+                latent: Some(x.f_narrow(1, *kept, channels - kept)?),
+                log_det: None,
+            },
+            Part::SplitPrior(prior) => {
+                let split = prior.split(x, cx)?;
+                Staged {
+                    kept: split.kept,
+                    latent: Some(split.latent),
+                    log_det: Some(split.log_det),
+                }
+            }
+        })
+    }
+
+    /// The input of the stage from what went on and what left there, and the log-det of this map, which a plain split
+    /// does not have.
+    ///
+    /// # Errors
+    /// As the layer; a split without its latent.
+    pub fn inverse(
+        &self,
+        kept: &Tensor,
+        latent: Option<&Tensor>,
+        cx: Cx<'_>,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let left = || {
+            latent.ok_or_else(|| {
+                let why = format!("the latent that left at `{}` is missing", self.name);
+                Error::argument("inverse", "latent", why)
+            })
+        };
+        let Mapped { value, log_det } = match &self.part {
+            Part::Layer(layer) => layer.inverse(kept, cx)?,
+            Part::Split { .. } => return Ok((Tensor::f_cat(&[kept, left()?], 1)?, None)),
+            Part::SplitPrior(prior) => prior.merge(kept, left()?, cx)?,
+        };
+        Ok((value, Some(log_det)))
+    }
+
+    /// Whether a latent leaves here.
+    pub(super) fn is_split(&self) -> bool {
+        !matches!(self.part, Part::Layer(_))
+    }
+
+    /// Initialises the stage from a first batch at its input and returns what goes on.
+    pub(super) fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<Tensor> {
+        match &mut self.part {
+            Part::Layer(layer) => layer.initialize(x, cx)?,
+            Part::Split { .. } => {}
+            Part::SplitPrior(prior) => prior.initialize(x, cx)?,
+        }
+        Ok(self.forward(x, cx)?.kept)
+    }
+
+    /// Appends the stage to a program, in which the next latent to leave is that of index `latent`.
+    pub(super) fn add_to(&self, program: &mut Stages, latent: usize) -> Result<()> {
+        let (kept, script) = match &self.part {
+            Part::Layer(layer) => return program.push(&self.name, layer.torchscript()),
+            Part::Split { kept, .. } => (*kept, None),
+            Part::SplitPrior(prior) => (prior.kept(), Some(prior.torchscript())),
+        };
+        program.push_with(&self.name, script, split_statements(kept, latent))
+    }
+}

@@ -1,0 +1,45 @@
+//! What a condition adds to the channels of an image.
+
+use crate::{Error, Result};
+use tch::{nn, nn::Init, Tensor};
+
+/// A linear map from a condition `[N, F]` to a bias for each channel of each image.
+///
+/// Variable: `condition` `[C', F]`.
+#[derive(Debug)]
+pub(super) struct Embedding(Tensor);
+
+impl Embedding {
+    pub(super) fn new(vs: &nn::Path, features: i64, channels: i64) -> Result<Self> {
+        if features < 1 {
+            return Err(Error::config(format!(
+                "a condition must have 1 or more features, got {features}"
+            )));
+        }
+        let bound = 1.0 / (features as f64).sqrt();
+        let init = Init::Uniform {
+            lo: -bound,
+            up: bound,
+        };
+        Ok(Self(vs.f_var("condition", &[channels, features], init)?))
+    }
+
+    /// `[N, C', 1, 1]`.
+    pub(super) fn bias(&self, condition: Option<&Tensor>) -> Result<Tensor> {
+        let features = self.0.size()[1];
+        let wrong = |got: String| {
+            let why = format!(
+                "must be [N, F] with F = {features}, which this net was built for, got {got}"
+            );
+            Error::argument("net", "condition", why)
+        };
+        let condition = condition.ok_or_else(|| wrong("none".into()))?;
+        match condition.size().as_slice() {
+            &[n, f] if f == features => {
+                let bias = condition.f_matmul(&self.0.f_transpose(0, 1)?)?;
+                Ok(bias.f_view([n, self.0.size()[0], 1, 1])?)
+            }
+            size => Err(wrong(format!("size {size:?}"))),
+        }
+    }
+}
