@@ -15,7 +15,6 @@ const ARCHS: &str = "75,80,86,89,90,100,120";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-check-cfg=cfg(inverse_flow_kernels)");
     let libtorch = libtorch();
     bridge(&libtorch);
     kernels();
@@ -41,7 +40,11 @@ fn bridge(lib: &Path) {
         .parent()
         .expect("libtorch/lib has a parent")
         .join("include");
-    let sources = ["src/ffi/bridge.cpp", "src/ffi/torchscript.cpp"];
+    let sources = [
+        "src/ffi/bridge.cpp",
+        "src/ffi/runtime.cpp",
+        "src/ffi/torchscript.cpp",
+    ];
     for file in sources
         .into_iter()
         .chain(["src/ffi/bridge.h", "src/ffi/guard.h"])
@@ -103,7 +106,6 @@ fn kernels() {
     }
     table.push(']');
     fs::write(out.join("images.rs"), table).expect("OUT_DIR is writable");
-    println!("cargo:rustc-cfg=inverse_flow_kernels");
     println!("cargo:rustc-env=INVERSE_FLOW_CUDA_ARCHS={archs}");
 }
 

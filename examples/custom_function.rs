@@ -16,7 +16,7 @@
 //! learned  : 0.75
 //! ```
 
-use inverse_flow::ffi::{apply, CustomFn, Saved};
+use inverse_flow::autograd::{apply, CustomFn, Saved};
 use inverse_flow::{Error, Result};
 use tch::{Device, Kind, Tensor};
 

@@ -4,7 +4,8 @@
 #
 #   scripts/check_layers.sh [DIR]    DIR holds src/ and kernels/; the repository by default
 set -euo pipefail
-cd "${1:-$(dirname "${BASH_SOURCE[0]}")/..}"
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "${1:-$here/..}"
 
 max_lines=400
 breaches=0
@@ -29,46 +30,9 @@ matches() {
   grep -nHE "$pattern" "$@" | grep -vE '^[^:]+:[0-9]+:[[:space:]]*(//|/\*|\*)' || true
 }
 
-# Imports point rightwards only: cli → reproduce → train → models → {flows, distributions} → {nn, ops} →
-# {cuda, ffi} → error; torchscript serves all that a model is made of; data, weights and plot serve train and
-# cli. Two arrows point back, because they are what the border is for: torch's dispatcher calls the
-# operators' bodies (ffi → ops), and launch plans are functions of the operators' geometry (cuda → ops).
-modules=(cli reproduce train models flows distributions nn ops cuda ffi torchscript data weights plot error)
-declare -A may_import=(
-  [cli]="reproduce train models flows distributions nn ops cuda ffi data weights plot torchscript error"
-  [reproduce]="train models flows distributions nn ops cuda ffi data weights plot torchscript error"
-  [train]="models flows distributions nn ops cuda ffi data weights plot torchscript error"
-  [models]="flows distributions nn ops cuda ffi torchscript error"
-  [flows]="nn ops cuda ffi torchscript error"
-  [distributions]="flows nn ops cuda ffi torchscript error"
-  [nn]="ops cuda ffi torchscript error"
-  [ops]="nn cuda ffi error"
-  [cuda]="ops ffi error"
-  [ffi]="ops cuda error"
-  [torchscript]="ffi error"
-  [data]="error"
-  [weights]="error"
-  [plot]="error"
-  [error]=""
-)
-for module in "${modules[@]}"; do
-  mapfile -t sources < <(files "$module")
-  [ ${#sources[@]} -gt 0 ] || continue
-  for other in "${modules[@]}"; do
-    [ "$other" != "$module" ] || continue
-    case " ${may_import[$module]} " in *" $other "*) continue ;; esac
-    report "src/$module must not import crate::$other" < <(
-      matches "crate::$other\b|crate::\{([^}]*[ ,{])?$other\b" "${sources[@]}"
-      # `use crate::{` groups that rustfmt broke over several lines
-      for file in "${sources[@]}"; do
-        awk -v other="$other" -v file="$file" '
-          /^[ \t]*(pub )?use crate::\{[ \t]*$/ { inside = 1; next }
-          inside && /^[ \t]*};/ { inside = 0 }
-          inside && $0 ~ "^[ \t]*" other "(::|,|$)" { print file ":" FNR ":" $0 }' "$file"
-      done
-    )
-  done
-done
+# The order of the layers stands in import_graph.py: imports point one way, and there is no circle.
+arrows=$(python3 "$here/import_graph.py" .)
+report "imports point one way" < <(printf '%s' "${arrows:+$arrows$'\n'}")
 
 mapfile -t everything < <(find src -name '*.rs' | sort)
 mapfile -t outside_border < <(find src -name '*.rs' -not -path 'src/ffi/*' -not -path 'src/cuda/*' | sort)
@@ -80,7 +44,8 @@ report "cudarc and torch_sys belong in src/ffi or src/cuda" < <(
   matches '\b(cudarc|torch_sys)::' "${outside_border[@]}"
 )
 report "a library neither prints nor exits nor leaves work undone" < <(
-  for module in reproduce models flows distributions nn ops cuda ffi data weights plot error; do
+  for module in reproduce models distributions flows nn torchscript ops autograd cuda ffi problem files error data weights \
+    plot; do
     while IFS= read -r file; do
       # a file's tests stand at its end and may print why they skip
       awk -v file="$file" '

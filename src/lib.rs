@@ -16,7 +16,7 @@
 //! | [`models`] | density models over images | [`models::MultiScale`] |
 //! | [`torchscript`] | what a layer is in TorchScript, and the file of a model | [`torchscript::Script`] |
 //! | [`weights`] | named tensors in files of this crate, tch and PyTorch | [`weights::StateFile`] |
-//! | [`ffi`] | autograd functions written in Rust; torch's dispatcher | [`ffi::CustomFn`] |
+//! | [`autograd`] | autograd functions written in Rust | [`autograd::CustomFn`] |
 //! | [`cuda`] | kernel images, launch plans, launches on torch's stream | [`cuda::launch`] |
 //! | [`data`] | image data sets and all randomness of training | [`data::load`] |
 //! | [`train`] | runs: optimiser, checkpoints, metrics, evaluation | [`train::Trainer`] |
@@ -77,20 +77,23 @@
 //! 2.11.0 and no other.
 #![deny(unsafe_code)]
 
+pub mod autograd;
 pub mod cli;
 pub mod cuda;
 pub mod data;
 pub mod distributions;
 mod error;
-pub mod ffi;
+mod ffi;
 pub mod flows;
 pub mod models;
 pub mod nn;
 pub mod ops;
 pub mod plot;
+mod problem;
 pub mod reproduce;
 pub mod torchscript;
 pub mod train;
 pub mod weights;
 
 pub use error::{Error, Result};
+pub use ffi::keep_freed_memory;

@@ -1,6 +1,6 @@
 //! The bridge: autograd functions written in Rust, through torch's engine and back.
 
-use inverse_flow::ffi::{apply, CustomFn, Saved};
+use inverse_flow::autograd::{apply, CustomFn, Saved};
 use inverse_flow::{Error, Result};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
@@ -209,4 +209,33 @@ fn an_output_may_be_saved() {
     let y = apply(Exp, &[&x]).unwrap().remove(0);
     y.sum(Kind::Double).backward();
     assert_eq!(value(&x.grad()), 0.5f64.exp());
+}
+
+/// Returns no tensor where one is expected.
+struct Nothing;
+
+impl CustomFn for Nothing {
+    fn forward(&self, saved: &mut Saved, _xs: &[Tensor]) -> Result<Vec<Tensor>> {
+        saved.save(&Tensor::new());
+        Ok(vec![Tensor::new()])
+    }
+
+    fn backward(
+        &self,
+        _saved: &[Tensor],
+        _grads: &[Option<Tensor>],
+        _needs: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![None])
+    }
+}
+
+#[test]
+fn an_undefined_output_is_undefined_or_an_error_and_never_a_null_pointer() {
+    for x in [leaf(1.0), Tensor::from_slice(&[1.0])] {
+        if let Ok(outputs) = apply(Nothing, &[&x]) {
+            assert!(outputs.iter().all(|output| !output.defined()));
+        }
+    }
+    assert!(apply(Nothing, &[&Tensor::new()]).is_err());
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use inverse_flow::ops::affine::{affine_coupling, reference};
+use inverse_flow::ops::coupling::{affine_coupling, reference};
 use inverse_flow::ops::Direction;
 use tch::{Kind, Tensor};
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use inverse_flow::ops::channel_affine::{channel_affine, reference};
+use inverse_flow::ops::actnorm::{actnorm, reference};
 use inverse_flow::ops::Direction;
 use tch::{Kind, Tensor};
 
@@ -34,15 +34,15 @@ fn values_log_dets_and_gradients_are_those_of_the_twin() {
             let leaves = leaves(&size, kind);
             let [x, loc, log_scale] = &leaves;
             for direction in DIRECTIONS {
-                let (value, log_det) = channel_affine(x, loc, log_scale, direction).unwrap();
-                let expected = reference::channel_affine(x, loc, log_scale, direction).unwrap();
+                let (value, log_det) = actnorm(x, loc, log_scale, direction).unwrap();
+                let expected = reference::actnorm(x, loc, log_scale, direction).unwrap();
                 assert_close("value", &value, &expected.0, tolerance);
                 assert_close("log-det", &log_det, &expected.1, tolerance);
                 let gradients = |f: Operator| {
                     Tensor::run_backward(&[loss(f, &leaves, direction)], &leaves, false, false)
                 };
-                let expected = gradients(reference::channel_affine);
-                for (got, expected) in gradients(channel_affine).iter().zip(&expected) {
+                let expected = gradients(reference::actnorm);
+                for (got, expected) in gradients(actnorm).iter().zip(&expected) {
                     assert_close("gradient", got, expected, tolerance);
                 }
             }
@@ -58,16 +58,14 @@ fn gradients_are_central_differences_and_second_derivatives_those_of_the_twin() 
         let variables: Vec<_> = (names.iter().zip(&leaves))
             .map(|(name, t)| (format!("{direction:?} {name}"), t.shallow_clone()))
             .collect();
-        assert_gradients(&variables, 1e-6, || {
-            loss(channel_affine, &leaves, direction)
-        });
+        assert_gradients(&variables, 1e-6, || loss(actnorm, &leaves, direction));
         let second = |f: Operator| {
             let first = Tensor::run_backward(&[loss(f, &leaves, direction)], &leaves, true, true);
             let norm: Tensor = first.iter().map(|g| g.square().sum(Kind::Double)).sum();
             Tensor::run_backward(&[norm], &leaves, false, false)
         };
-        let expected = second(reference::channel_affine);
-        for (got, expected) in second(channel_affine).iter().zip(&expected) {
+        let expected = second(reference::actnorm);
+        for (got, expected) in second(actnorm).iter().zip(&expected) {
             assert_close("second derivative", got, expected, 1e-8);
         }
     }
@@ -77,7 +75,7 @@ fn gradients_are_central_differences_and_second_derivatives_those_of_the_twin() 
 fn arguments_that_do_not_fit_together_are_errors_that_name_them() {
     let [x, loc, log_scale] = leaves(&[2, 4, 3, 3], Kind::Double);
     let text = |x: &Tensor, loc: &Tensor, log_scale: &Tensor| {
-        let result = channel_affine(x, loc, log_scale, Direction::Forward);
+        let result = actnorm(x, loc, log_scale, Direction::Forward);
         result.unwrap_err().to_string()
     };
     for (text, part) in [

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use inverse_flow::ops::conv_pair::{conv_relu_conv, reference};
+use inverse_flow::ops::conv_relu_conv::{conv_relu_conv, reference};
 use tch::{Kind, Tensor};
 
 type Operator = fn(&Tensor, &Tensor, Option<&Tensor>, &Tensor) -> inverse_flow::Result<Tensor>;

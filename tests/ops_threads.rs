@@ -6,7 +6,7 @@ use inverse_flow::ops::{inv_conv2d, masked_conv2d, Corner};
 use ops_cases::{random, Case};
 use tch::{Kind, Tensor};
 
-/// Shapes that together take every path of the CPU kernels, in both dtypes: `src/ops/cpu/plan.rs` has the rules.
+/// Shapes that together take every path of the CPU kernels, in both dtypes: `src/ops/inv_conv/cpu/plan.rs` has the rules.
 fn cases() -> Vec<(&'static str, Case)> {
     let one = &[Corner::TopLeft];
     vec![

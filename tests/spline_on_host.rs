@@ -6,7 +6,7 @@ mod host_cuda;
 use host_cuda::{launch, Config};
 use inverse_flow::cuda::launch::Launch;
 use inverse_flow::cuda::spline::{spline_plan, SplineParams};
-use inverse_flow::ops::spline::{reference, RawSpline, Sizes};
+use inverse_flow::ops::spline::{reference, RawSpline, SplineSizes};
 use inverse_flow::ops::Direction;
 use tch::{Device, Kind, Tensor};
 
@@ -112,7 +112,7 @@ fn run(launches: &[Launch], params: &SplineParams, order: u32) {
 
 /// Value, log-det, and the gradients of x, widths, heights and derivatives at `at`.
 fn on_host(case: &Case, at: &Tensor, direction: Direction, order: u32) -> Vec<Tensor> {
-    let sizes = Sizes::check(&case.x, &raw(case)).unwrap();
+    let sizes = SplineSizes::check(&case.x, &raw(case)).unwrap();
     let kind = case.x.kind();
     let mut plan = spline_plan(&sizes, kind, direction, TAIL).unwrap();
     let inputs: Vec<Memory> = case.raw.iter().map(Memory::of).collect();

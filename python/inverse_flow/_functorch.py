@@ -1,7 +1,7 @@
 """``torch.func``: grad, jvp, vmap and what is made of them (jacobian, hessian, per-example gradients).
 
 The shared library records its operators by functions in C++, which torch does not allow inside of these transforms. There
-they are recorded by the Python function below instead, which knows the same derivatives (src/ops/dispatch.rs). With A the
+they are recorded by the Python function below instead, which knows the same derivatives (src/ffi/bridge.cpp). With A the
 masked convolution and G its weight gradient, all linear in each of their arguments::
 
     x = A(W)^-1 y     u = A(W)^-T dx     dy = u            dW = -G(x, u)

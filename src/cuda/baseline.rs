@@ -12,7 +12,7 @@ use super::kernels::Element;
 use super::launch::Launch;
 use super::module;
 use super::params::Shape;
-use crate::ops::{Corner, Geometry};
+use crate::problem::{Corner, Geometry};
 use crate::{Error, Result};
 
 const OP: &str = "baseline::solve";

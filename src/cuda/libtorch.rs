@@ -47,7 +47,7 @@ pub fn availability() -> Result<()> {
                 .into(),
         ));
     }
-    if super::module::IMAGES.is_empty() {
+    if super::images::IMAGES.is_empty() {
         return Err(Error::Cuda(
             "this build has no kernels: build again with nvcc 13.0 (scripts/setup.sh installs it) and without \
              INVERSE_FLOW_CUDA=0"

@@ -3,26 +3,33 @@
 //! | module | idea |
 //! |---|---|
 //! | [`libtorch`] | loads libtorch's CUDA half where there is a driver |
-//! | [`module`] | kernel images, loaded once per device; launches |
+//! | `images`, `module` | kernel images, loaded once per device; launches |
 //! | [`kernels`] | the names of the kernels |
 //! | [`launch`] | launch plans: pure functions of the sizes |
 //! | [`params`] | the kernels' parameter structs |
 //! | [`spline`] | the spline: parameters, plan, launches |
 //! | [`baseline`] | the published scheme, to be measured against |
-//! | [`probe`] | what the driver and the GPUs are, for `doctor` |
+//! | `probe` | what the driver and the GPUs are, for `doctor` |
 //!
-//! `unsafe` code lives here and in [`crate::ffi`] only.
+//! `unsafe` code lives here and in `ffi` only. What launches is not public but for [`baseline::solve`], which checks its
+//! arguments: a kernel believes the addresses and sizes in its parameters.
+//!
+//! ```compile_fail
+//! use inverse_flow::cuda::module::Device;
+//! ```
 #![allow(unsafe_code)]
 
 pub mod baseline;
+mod images;
 pub mod kernels;
 pub mod launch;
 pub mod libtorch;
-pub mod module;
+mod module;
 pub mod params;
-pub mod probe;
+pub(crate) mod probe;
 mod run;
 pub mod spline;
+mod tensors;
 
 pub use libtorch::availability;
 pub(crate) use run::run;

@@ -1,6 +1,8 @@
-//! Kernel images, loaded once per device, and launches on torch's current stream.
+//! Kernels, loaded once per device, and launches on torch's current stream.
 
+use super::images::{ARCHS, IMAGES};
 use super::launch::Launch;
+use super::libtorch::availability;
 use crate::{Error, Result};
 use cudarc::driver::result::{ctx, function, launch_kernel, memset_d8_async, module};
 use cudarc::driver::sys::{CUdevice_attribute, CUfunction, CUfunction_attribute, CUresult};
@@ -9,29 +11,23 @@ use std::collections::HashMap;
 use std::ffi::{c_void, CString};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
-/// One fatbin per kernel file: cubins for the architectures of the build, and PTX for the newest of them.
-pub const IMAGES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/images.rs"));
-
-/// Compute capabilities of [`IMAGES`], as `75,80,...`; empty in a build without kernels.
-pub const ARCHS: &str = env!("INVERSE_FLOW_CUDA_ARCHS");
-
 /// Dynamic shared memory that a kernel may use without asking.
 const DEFAULT_SHARED: u32 = 48 * 1024;
 
 /// A kernel's handle; it lives as long as its module, which is never unloaded.
 #[derive(Clone, Copy)]
-struct Function(CUfunction);
+struct KernelHandle(CUfunction);
 
 // SAFETY: a CUfunction is an opaque handle of the driver, which may be used from any thread.
-unsafe impl Send for Function {}
+unsafe impl Send for KernelHandle {}
 // SAFETY: as above.
-unsafe impl Sync for Function {}
+unsafe impl Sync for KernelHandle {}
 
 /// A GPU: torch's primary context on it, and the kernels that were loaded into that context.
 pub struct Device {
     context: Arc<CudaContext>,
     shared_limit: usize,
-    functions: RwLock<HashMap<&'static str, Function>>,
+    functions: RwLock<HashMap<&'static str, KernelHandle>>,
 }
 
 impl Device {
@@ -48,7 +44,7 @@ impl Device {
         if let Some(device) = devices.get(&index) {
             return Ok(device.clone());
         }
-        super::availability()?;
+        availability()?;
         // the primary context is the one that libtorch uses, so its tensors and streams are valid in it
         let context =
             CudaContext::new(index).map_err(|err| driver_error("opening the device", err))?;
@@ -132,7 +128,7 @@ impl Device {
         ctx::synchronize().map_err(|err| driver_error("waiting for the device", err))
     }
 
-    fn function(&self, launch: &Launch) -> Result<Function> {
+    fn function(&self, launch: &Launch) -> Result<KernelHandle> {
         let name = launch.kernel;
         let cached = self
             .functions
@@ -148,7 +144,7 @@ impl Device {
     }
 
     /// Loads the image that has kernel `name`, and lets the kernel use all the shared memory of the device.
-    fn load(&self, image: &'static str, name: &'static str) -> Result<Function> {
+    fn load(&self, image: &'static str, name: &'static str) -> Result<KernelHandle> {
         let mut functions = self
             .functions
             .write()
@@ -175,8 +171,8 @@ impl Device {
             }
             .map_err(|err| driver_error(name, err))?;
         }
-        functions.insert(name, Function(function));
-        Ok(Function(function))
+        functions.insert(name, KernelHandle(function));
+        Ok(KernelHandle(function))
     }
 }
 

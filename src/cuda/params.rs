@@ -5,7 +5,7 @@
 
 use std::mem::{offset_of, size_of};
 
-use crate::ops::{Corner, Geometry};
+use crate::problem::{Corner, Geometry};
 use crate::{Error, Result};
 
 /// Groups whose corners fit into the parameters, two bits each.
@@ -191,18 +191,10 @@ const _: () = {
     assert!(offset_of!(WeightGradParams, slices) == 332);
 };
 
-// SAFETY: a `#[repr(C)]` struct of plain integers without padding or references, passed by value to kernels whose only
-// parameter is its C++ twin (equal size and offsets asserted on both sides).
-unsafe impl cudarc::driver::DeviceRepr for SolveParams {}
-// SAFETY: as for `SolveParams`.
-unsafe impl cudarc::driver::DeviceRepr for ApplyParams {}
-// SAFETY: as for `SolveParams`.
-unsafe impl cudarc::driver::DeviceRepr for WeightGradParams {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::geometry;
+    use crate::problem::geometry;
 
     #[test]
     fn corners_are_packed_two_bits_each() {

@@ -2,52 +2,57 @@
 
 use super::launch::{apply_plan, solve_plan, weight_grad_plan};
 use super::module::Device;
-use crate::ffi::operator::Op;
-use crate::ops::{Corner, Geometry};
-use crate::{Error, Result};
+use super::tensors::{address, expect};
+use crate::problem::{Corner, Geometry, Op};
+use crate::Result;
 use tch::Tensor;
 
-/// Runs the kernels of `op` on torch's current stream, without waiting for them. `a` and `b` are contiguous and checked
-/// against `geometry`; `out` is new, and contiguous.
+/// Runs the kernels of `op` on torch's current stream, without waiting for them. `a` and `b` are contiguous and of the
+/// sizes that `geometry` says: images and weight, or for a weight gradient images twice.
+///
+/// # Errors
+/// They are not; there is no plan; a launch fails.
 pub(crate) fn run(
     op: Op,
     geometry: &Geometry,
     a: &Tensor,
     b: &Tensor,
     corners: &[Corner],
-    out: &mut Tensor,
-) -> Result<()> {
-    let tch::Device::Cuda(index) = a.device() else {
-        return Err(Error::Cuda("expected tensors on a GPU".into()));
+) -> Result<Tensor> {
+    let b_size = match op {
+        Op::WeightGrad => geometry.image_size(),
+        _ => geometry.weight_size(),
     };
+    let index = expect(&[(a, &geometry.image_size()), (b, &b_size)])?;
     let device = Device::get(index)?;
+    let out = Tensor::f_empty(geometry.result_size(op), (a.kind(), a.device()))?;
     let adjoint = matches!(op, Op::SolveAdjoint | Op::ConvAdjoint);
     match op {
         Op::Solve | Op::SolveAdjoint => {
             let mut plan = solve_plan(geometry, a.kind(), corners, adjoint, device.shared_limit())?;
             (plan.params.y, plan.params.weight, plan.params.x) =
-                (address(a), address(b), address(out));
+                (address(a), address(b), address(&out));
             // images in bands need a few zeros in which the bands tell each other how far they are
             let words = plan.progress_words;
             let progress = (words > 0)
                 .then(|| Tensor::f_empty([words as i64], (tch::Kind::Int, a.device())))
                 .transpose()?;
-            // SAFETY: the parameters of this kernel, with tensors of the sizes that `geometry` was checked for; torch's
+            // SAFETY: the parameters of this kernel, with tensors of the sizes in it, checked above; torch's
             // allocator hands their memory on in the order of this very stream, so it outlives the kernel.
             unsafe {
                 if let Some(progress) = &progress {
                     plan.params.progress = address(progress);
                     device.zero(plan.params.progress, words * size_of::<i32>())?;
                 }
-                device.launch(&plan.launch, &plan.params)
+                device.launch(&plan.launch, &plan.params)?;
             }
         }
         Op::Conv | Op::ConvAdjoint => {
             let mut plan = apply_plan(geometry, a.kind(), corners, adjoint)?;
             (plan.params.x, plan.params.weight, plan.params.y) =
-                (address(a), address(b), address(out));
+                (address(a), address(b), address(&out));
             // SAFETY: as above.
-            unsafe { device.launch(&plan.launch, &plan.params) }
+            unsafe { device.launch(&plan.launch, &plan.params)? };
         }
         Op::WeightGrad => {
             let mut plan = weight_grad_plan(geometry, a.kind(), corners, device.shared_limit())?;
@@ -55,17 +60,14 @@ pub(crate) fn run(
                 Tensor::f_empty([plan.workspace_elements as i64], (a.kind(), a.device()))?;
             let params = &mut plan.params;
             (params.x, params.u, params.partials, params.grad) =
-                (address(a), address(b), address(&partials), address(out));
+                (address(a), address(b), address(&partials), address(&out));
             // SAFETY: as above; the workspace is as large as the plan asks for, and its memory is handed on only after
             // both kernels in the order of the stream, though the tensor is dropped before they run.
             unsafe {
                 device.launch(&plan.partial, &plan.params)?;
-                device.launch(&plan.sum, &plan.params)
+                device.launch(&plan.sum, &plan.params)?;
             }
         }
     }
-}
-
-fn address(tensor: &Tensor) -> u64 {
-    tensor.data_ptr() as u64
+    Ok(out)
 }

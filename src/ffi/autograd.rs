@@ -1,33 +1,4 @@
-//! Custom autograd functions: implement [`CustomFn`] in Rust, call [`apply`], and torch differentiates through it.
-//!
-//! ```
-//! use inverse_flow::ffi::{apply, CustomFn, Saved};
-//! use tch::{Device, Kind, Tensor};
-//!
-//! /// `y = x³`, with `dL/dx = 3 x² dL/dy`.
-//! struct Cube;
-//!
-//! impl CustomFn for Cube {
-//!     fn forward(&self, saved: &mut Saved, inputs: &[Tensor]) -> inverse_flow::Result<Vec<Tensor>> {
-//!         saved.save(&inputs[0]);
-//!         Ok(vec![inputs[0].pow_tensor_scalar(3)])
-//!     }
-//!     fn backward(
-//!         &self,
-//!         saved: &[Tensor],
-//!         grads: &[Option<Tensor>],
-//!         _needs: &[bool],
-//!     ) -> inverse_flow::Result<Vec<Option<Tensor>>> {
-//!         Ok(vec![grads[0].as_ref().map(|g| g * 3.0 * saved[0].square())])
-//!     }
-//! }
-//!
-//! let x = Tensor::from_slice(&[2.0f64]).set_requires_grad(true);
-//! let y = apply(Cube, &[&x])?.remove(0);
-//! y.sum(Kind::Double).backward();
-//! assert_eq!(x.grad().double_value(&[0]), 12.0);
-//! # Ok::<(), inverse_flow::Error>(())
-//! ```
+//! Custom autograd functions: the unsafe half of [`crate::autograd`].
 
 use super::status::{callback, checked};
 use super::sys::{self, Handle, Sink};
@@ -65,12 +36,13 @@ pub trait CustomFn: Send + Sync + 'static {
 }
 
 /// Collects the tensors that the backward pass needs: inputs, outputs, or others.
-pub struct Saved(Sink);
+#[derive(Debug, Default)]
+pub struct Saved(Vec<Tensor>);
 
 impl Saved {
     /// Keeps `tensor` for the backward pass, which sees the saved tensors in this order.
     pub fn save(&mut self, tensor: &Tensor) {
-        push(&self.0, tensor.shallow_clone());
+        self.0.push(tensor.shallow_clone());
     }
 }
 
@@ -100,7 +72,7 @@ pub fn apply<F: CustomFn>(function: F, inputs: &[&Tensor]) -> Result<Vec<Tensor>
 }
 
 /// Hands a tensor to a list on the C++ side.
-fn push(sink: &Sink, tensor: Tensor) {
+fn push(sink: &Sink, tensor: &Tensor) {
     // tch gives up its handle only by reference, so a second one is made for C++ to own
     // SAFETY: `at_shallow_clone` returns a new handle, and `push` of a sink takes ownership of it.
     unsafe {
@@ -117,8 +89,14 @@ fn push_undefined(sink: &Sink) {
 }
 
 unsafe extern "C" fn push_into_vec(list: *mut c_void, tensor: Handle) {
-    // SAFETY: `list` is the `Vec<Tensor>` of `apply`, whose call this is in; the handle is new and ours.
-    unsafe { (*list.cast::<Vec<Tensor>>()).push(Tensor::from_ptr(tensor)) }
+    let tensor = if tensor.is_null() {
+        Tensor::new() // undefined, as `forward` has made it
+    } else {
+        // SAFETY: the handle is new and ours.
+        unsafe { Tensor::from_ptr(tensor) }
+    };
+    // SAFETY: `list` is the `Vec<Tensor>` of `apply`, whose call this is in.
+    unsafe { (*list.cast::<Vec<Tensor>>()).push(tensor) }
 }
 
 /// New tch handles for borrowed ones.
@@ -155,9 +133,10 @@ unsafe extern "C" fn forward<F: CustomFn>(
     unsafe {
         callback(error, || {
             let inputs = defined(tensors(inputs, n_inputs), "input")?;
-            for tensor in (*state.cast::<F>()).forward(&mut Saved(saved), &inputs)? {
-                push(&outputs, tensor);
-            }
+            let mut kept = Saved::default();
+            let made = (*state.cast::<F>()).forward(&mut kept, &inputs)?;
+            made.iter().for_each(|tensor| push(&outputs, tensor));
+            kept.0.iter().for_each(|tensor| push(&saved, tensor));
             Ok(())
         })
     }
@@ -183,7 +162,7 @@ unsafe extern "C" fn backward<F: CustomFn>(
             let needs: Vec<bool> = (0..n_inputs).map(|i| *needs.add(i) != 0).collect();
             for grad in (*state.cast::<F>()).backward(&saved, &grads, &needs)? {
                 match grad {
-                    Some(grad) => push(&input_grads, grad),
+                    Some(grad) => push(&input_grads, &grad),
                     None => push_undefined(&input_grads),
                 }
             }

@@ -1,23 +1,17 @@
-// libtorch's side of the border: custom autograd functions whose bodies are Rust, the operators in torch's
-// dispatcher, and the few libtorch functions that tch does not offer. See bridge.h for who owns what.
+// libtorch's side of the border: custom autograd functions whose bodies are Rust, and the operators in torch's
+// dispatcher. See bridge.h for who owns what.
 
 #include "bridge.h"
 #include "guard.h"
 
 #include <ATen/DeviceGuard.h>
-#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
-#include <ATen/ops/_foreach_norm.h>
-#include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/linalg_vector_norm.h>
-#include <ATen/ops/stack.h>
-#include <c10/core/CachingDeviceAllocator.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 #include <torch/version.h>
 
+#include <array>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -26,7 +20,9 @@ namespace {
 
 using at::Tensor;
 using inverse_flow::borrow;
+using inverse_flow::borrow_all;
 using inverse_flow::guarded;
+using inverse_flow::release;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -42,21 +38,11 @@ void check(int status, char* message) {
 
 // --- tensors --------------------------------------------------------------------------------------------------------
 
-ivf_tensor release(Tensor tensor) { return tensor.defined() ? new Tensor(std::move(tensor)) : nullptr; }
-
 Tensor adopt(ivf_tensor handle) {
   if (handle == nullptr) return {};
   Tensor tensor = std::move(*static_cast<Tensor*>(handle));
   delete static_cast<Tensor*>(handle);
   return tensor;
-}
-
-std::vector<Tensor> borrow_all(const ivf_tensor* handles, size_t n) {
-  std::vector<Tensor> tensors(n);
-  for (size_t i = 0; i < n; ++i) {
-    if (handles[i] != nullptr) tensors[i] = borrow(handles[i]);
-  }
-  return tensors;
 }
 
 ivf_tensor lend(const Tensor& tensor) { return const_cast<Tensor*>(&tensor); }
@@ -122,12 +108,13 @@ struct RustFunction : torch::autograd::Function<RustFunction> {
 
 // --- the operators --------------------------------------------------------------------------------------------------
 
+// In the schema corners are texts, which is what Python and TorchScript write; beyond it they are numbers.
 using Corners = c10::List<std::string>;
 const char* const kCornerNames[] = {"top_left", "top_right", "bottom_left", "bottom_right"};
 
 std::vector<uint8_t> parse_corners(const char* op, const Corners& corners) {
   std::vector<uint8_t> codes;
-  for (const std::string& name : static_cast<const std::vector<std::string>&>(corners.vec())) {
+  for (const std::string& name : corners.vec()) {
     size_t code = 0;
     while (code < 4 && name != kCornerNames[code]) ++code;
     TORCH_CHECK(code < 4, op, ": `corners` has an unknown corner '", name,
@@ -137,26 +124,46 @@ std::vector<uint8_t> parse_corners(const char* op, const Corners& corners) {
   return codes;
 }
 
-const char* name_of(int op) {
+const char* name_of(int64_t op) {
   static const char* const names[] = {"inv_conv2d", "_inv_conv2d_adjoint", "masked_conv2d", "_masked_conv2d_adjoint",
                                       "_conv2d_weight_grad"};
   return names[op];
 }
 
-using RustOp = int (*)(int, ivf_tensor, ivf_tensor, ivf_tensor, const uint8_t*, size_t, ivf_tensor*, char**);
+template <typename Signature>
+c10::TypedOperatorHandle<Signature> find(int64_t op) {
+  return c10::Dispatcher::singleton()
+      .findSchemaOrThrow((std::string("inverse_flow::") + name_of(op)).c_str(), "")
+      .typed<Signature>();
+}
 
-Tensor call_rust(RustOp rust, int op, const Tensor& a, const Tensor& b, const Tensor* c, const Corners& corners) {
+// Calls an operator through torch's dispatcher, at the keys that are not excluded.
+Tensor call(int64_t op, at::TensorList tensors, const Corners& corners) {
+  using Binary = Tensor(const Tensor&, const Tensor&, Corners);
+  using Ternary = Tensor(const Tensor&, const Tensor&, const Tensor&, Corners);
+  static const std::array<c10::TypedOperatorHandle<Binary>, 4> binary = {
+      find<Binary>(IVF_SOLVE), find<Binary>(IVF_SOLVE_ADJOINT), find<Binary>(IVF_CONV), find<Binary>(IVF_CONV_ADJOINT)};
+  static const auto weight_grad = find<Ternary>(IVF_WEIGHT_GRAD);
+  TORCH_CHECK(op >= 0 && op <= IVF_WEIGHT_GRAD, "unknown operator number ", op);
+  if (op == IVF_WEIGHT_GRAD) return weight_grad.call(tensors[0], tensors[1], tensors[2], corners);
+  return binary[op].call(tensors[0], tensors[1], corners);
+}
+
+// CPU and CUDA: the kernels, in Rust.
+Tensor compute(int64_t op, at::TensorList tensors, const Corners& corners) {
+  const at::OptionalDeviceGuard guard(tensors[0].device());
   const std::vector<uint8_t> codes = parse_corners(name_of(op), corners);
   ivf_tensor out = nullptr;
   char* error = nullptr;
-  const int status =
-      rust(op, lend(a), lend(b), c != nullptr ? lend(*c) : nullptr, codes.data(), codes.size(), &out, &error);
+  const int status = ivf_op_compute(static_cast<int>(op), lend(tensors[0]), lend(tensors[1]),
+                                    tensors.size() > 2 ? lend(tensors[2]) : nullptr, codes.data(), codes.size(), &out,
+                                    &error);
   check(status, error);
   return adopt(out);
 }
 
-// Shapes only, symbolic sizes included: this is what torch.compile traces with.
-void check_meta(int op, const Tensor& input, const Tensor& weight) {
+// Meta: shapes only, symbolic sizes included; this is what torch.compile traces with.
+void check_meta(int64_t op, const Tensor& input, const Tensor& weight) {
   TORCH_CHECK(input.dim() == 4, name_of(op), ": `input` must be [B, C, H, W], got ", input.dim(), " dimensions");
   TORCH_CHECK(weight.dim() == 4, name_of(op), ": `weight` must be [C, C/g, k, k], got ", weight.dim(), " dimensions");
   TORCH_CHECK(input.scalar_type() == weight.scalar_type(), name_of(op), ": `weight` must have the dtype of `input`, ",
@@ -165,63 +172,127 @@ void check_meta(int op, const Tensor& input, const Tensor& weight) {
               " output channels as `input` has channels, got ", weight.sym_size(0));
 }
 
-// One struct per operator, one static function per dispatch key.
-template <int Op>
-struct Binary {
-  static Tensor compute(const Tensor& input, const Tensor& weight, Corners corners) {
-    const at::OptionalDeviceGuard guard(input.device());
-    return call_rust(ivf_op_compute, Op, input, weight, nullptr, corners);
+Tensor meta(int64_t op, at::TensorList tensors, const Corners& corners) {
+  parse_corners(name_of(op), corners);
+  const Tensor& weight = tensors.back();
+  for (const Tensor& image : tensors.slice(0, tensors.size() - 1)) check_meta(op, image, weight);
+  const Tensor& like = op == IVF_WEIGHT_GRAD ? weight : tensors[0];
+  return at::empty_symint(like.sym_sizes(), like.options());
+}
+
+// Autograd: one call in the graph. Every operator is linear in each of its arguments, and the five close under
+// differentiation; A is the masked convolution, G(x, u) the weight gradient:
+//
+//   x = A^-1 y     u := A^-T dx     dy = u          dW = -G(x, u)
+//   x = A^-T y     u := A^-1 dx     dy = u          dW = -G(u, x)
+//   y = A x                         dx = A^T dy     dW =  G(x, dy)
+//   y = A^T x                       dx = A dy       dW =  G(dy, x)
+//   g = G(x, u)                     dx = A(dg)^T u  du = A(dg) x
+//
+// The first line is the implicit function theorem: A x = y gives A dx + dA x = dy. The backward calls the differentiable
+// operators themselves, so that under create_graph derivatives of any order are right. It is here and not in Rust so that
+// a call crosses the border once, for its kernel, and the corners are read once.
+struct Recorded : torch::autograd::Function<Recorded> {
+  static Tensor forward(AutogradContext* ctx, at::TensorList inputs, int64_t op, const Corners& corners) {
+    const Tensor out = [&] {
+      const at::AutoDispatchBelowADInplaceOrView below_autograd;
+      return call(op, inputs, corners);
+    }();
+    // a solve is differentiated at its solution, a convolution at its input
+    const bool solves = op == IVF_SOLVE || op == IVF_SOLVE_ADJOINT;
+    ctx->save_for_backward({solves ? out : inputs[0], inputs[1]});
+    ctx->saved_data["op"] = op;
+    ctx->saved_data["corners"] = corners;
+    ctx->set_materialize_grads(false);
+    return out;
   }
-  static Tensor record(const Tensor& input, const Tensor& weight, Corners corners) {
-    return call_rust(ivf_op_record, Op, input, weight, nullptr, corners);
-  }
-  static Tensor meta(const Tensor& input, const Tensor& weight, Corners corners) {
-    parse_corners(name_of(Op), corners);
-    check_meta(Op, input, weight);
-    return at::empty_symint(input.sym_sizes(), input.options());
-  }
-  // A recurrence in half precision is worthless: under autocast the operator runs in float32.
-  template <c10::DeviceType Device>
-  static Tensor autocast(const Tensor& input, const Tensor& weight, Corners corners) {
-    const c10::impl::ExcludeDispatchKeyGuard no_autocast(at::autocast::get_autocast_dispatch_key_from_device_type(Device));
-    auto full = [](const Tensor& t) { return at::autocast::cached_cast(at::kFloat, t, Device); };
-    return call(full(input), full(weight), std::move(corners));
-  }
-  static Tensor call(const Tensor& input, const Tensor& weight, Corners corners) {
-    static const auto handle = c10::Dispatcher::singleton()
-                                   .findSchemaOrThrow((std::string("inverse_flow::") + name_of(Op)).c_str(), "")
-                                   .typed<Tensor(const Tensor&, const Tensor&, Corners)>();
-    return handle.call(input, weight, std::move(corners));
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const int64_t op = ctx->saved_data["op"].toInt();
+    const auto corners = ctx->saved_data["corners"].to<Corners>();
+    // one for each tensor, and none for the operator and the corners
+    variable_list input_grads((op == IVF_WEIGHT_GRAD ? 3 : 2) + 2);
+    const Tensor& grad = grads[0];
+    if (!grad.defined()) return input_grads;
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor &at = saved[0], &second = saved[1];
+    auto run = [&](int64_t op, const Tensor& a, const Tensor& b) {
+      const std::array<Tensor, 2> tensors = {a, b};
+      return call(op, tensors, corners);
+    };
+    auto weight_grad = [&](const Tensor& x, const Tensor& u) {
+      const std::array<Tensor, 3> tensors = {x, u, second};
+      return call(IVF_WEIGHT_GRAD, tensors, corners);
+    };
+    Tensor &of_first = input_grads[0], &of_second = input_grads[1];
+    const bool first_wanted = ctx->needs_input_grad(0), second_wanted = ctx->needs_input_grad(1);
+    switch (op) {
+      case IVF_SOLVE:
+        of_first = run(IVF_SOLVE_ADJOINT, grad, second);
+        if (second_wanted) of_second = weight_grad(at, of_first).neg();
+        break;
+      case IVF_SOLVE_ADJOINT:
+        of_first = run(IVF_SOLVE, grad, second);
+        if (second_wanted) of_second = weight_grad(of_first, at).neg();
+        break;
+      case IVF_CONV:
+        if (first_wanted) of_first = run(IVF_CONV_ADJOINT, grad, second);
+        if (second_wanted) of_second = weight_grad(at, grad);
+        break;
+      case IVF_CONV_ADJOINT:
+        if (first_wanted) of_first = run(IVF_CONV, grad, second);
+        if (second_wanted) of_second = weight_grad(grad, at);
+        break;
+      default:  // the weight gradient: `second` is u, and the incoming gradient has the shape of the weight
+        if (first_wanted) of_first = run(IVF_CONV_ADJOINT, second, grad);
+        if (second_wanted) of_second = run(IVF_CONV, at, grad);
+    }
+    return input_grads;
   }
 };
 
-struct WeightGrad {
-  static constexpr int kOp = IVF_WEIGHT_GRAD;
-  static Tensor compute(const Tensor& input, const Tensor& grad, const Tensor& weight, Corners corners) {
-    const at::OptionalDeviceGuard guard(input.device());
-    return call_rust(ivf_op_compute, kOp, input, grad, &weight, corners);
-  }
-  static Tensor record(const Tensor& input, const Tensor& grad, const Tensor& weight, Corners corners) {
-    return call_rust(ivf_op_record, kOp, input, grad, &weight, corners);
-  }
-  static Tensor meta(const Tensor& input, const Tensor& grad, const Tensor& weight, Corners corners) {
-    parse_corners(name_of(kOp), corners);
-    check_meta(kOp, input, weight);
-    check_meta(kOp, grad, weight);
-    return at::empty_symint(weight.sym_sizes(), weight.options());
-  }
-  static Tensor call(const Tensor& input, const Tensor& grad, const Tensor& weight, Corners corners) {
-    static const auto handle = c10::Dispatcher::singleton()
-                                   .findSchemaOrThrow("inverse_flow::_conv2d_weight_grad", "")
-                                   .typed<Tensor(const Tensor&, const Tensor&, const Tensor&, Corners)>();
-    return handle.call(input, grad, weight, std::move(corners));
-  }
-};
+Tensor record(int64_t op, at::TensorList tensors, const Corners& corners) {
+  return Recorded::apply(tensors, op, corners);
+}
 
-using Solve = Binary<IVF_SOLVE>;
-using SolveAdjoint = Binary<IVF_SOLVE_ADJOINT>;
-using Conv = Binary<IVF_CONV>;
-using ConvAdjoint = Binary<IVF_CONV_ADJOINT>;
+// Autocast: a recurrence in half precision is worthless, so the operator runs in float32.
+template <c10::DeviceType Device>
+Tensor autocast(int64_t op, at::TensorList tensors, const Corners& corners) {
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(at::autocast::get_autocast_dispatch_key_from_device_type(Device));
+  std::vector<Tensor> full;
+  for (const Tensor& tensor : tensors) full.push_back(at::autocast::cached_cast(at::kFloat, tensor, Device));
+  return call(op, full, corners);
+}
+
+// What the operators do at one dispatch key.
+using AtKey = Tensor (*)(int64_t op, at::TensorList tensors, const Corners& corners);
+
+// The functions that the dispatcher knows: one for each operator and key, with the schema's arguments.
+template <int Op, AtKey Do>
+Tensor binary(const Tensor& input, const Tensor& weight, Corners corners) {
+  const std::array<Tensor, 2> tensors = {input, weight};
+  return Do(Op, tensors, corners);
+}
+
+template <AtKey Do>
+Tensor weight_grad(const Tensor& input, const Tensor& grad, const Tensor& weight, Corners corners) {
+  const std::array<Tensor, 3> tensors = {input, grad, weight};
+  return Do(IVF_WEIGHT_GRAD, tensors, corners);
+}
+
+template <AtKey Do>
+void register_public(torch::Library& m) {
+  m.impl("inv_conv2d", binary<IVF_SOLVE, Do>);
+  m.impl("masked_conv2d", binary<IVF_CONV, Do>);
+}
+
+template <AtKey Do>
+void register_all(torch::Library& m) {
+  register_public<Do>(m);
+  m.impl("_inv_conv2d_adjoint", binary<IVF_SOLVE_ADJOINT, Do>);
+  m.impl("_masked_conv2d_adjoint", binary<IVF_CONV_ADJOINT, Do>);
+  m.impl("_conv2d_weight_grad", weight_grad<Do>);
+}
 
 }  // namespace
 
@@ -234,27 +305,12 @@ TORCH_LIBRARY(inverse_flow, m) {
   m.def("_conv2d_weight_grad(Tensor input, Tensor grad, Tensor weight, str[] corners) -> Tensor");
 }
 
-#define IVF_REGISTER(KEY, FUNCTION)                       \
-  TORCH_LIBRARY_IMPL(inverse_flow, KEY, m) {              \
-    m.impl("inv_conv2d", Solve::FUNCTION);                \
-    m.impl("masked_conv2d", Conv::FUNCTION);              \
-    m.impl("_inv_conv2d_adjoint", SolveAdjoint::FUNCTION); \
-    m.impl("_masked_conv2d_adjoint", ConvAdjoint::FUNCTION); \
-    m.impl("_conv2d_weight_grad", WeightGrad::FUNCTION);  \
-  }
-IVF_REGISTER(CPU, compute)
-IVF_REGISTER(CUDA, compute)
-IVF_REGISTER(Meta, meta)
-IVF_REGISTER(Autograd, record)
-
-TORCH_LIBRARY_IMPL(inverse_flow, AutocastCPU, m) {
-  m.impl("inv_conv2d", Solve::autocast<c10::DeviceType::CPU>);
-  m.impl("masked_conv2d", Conv::autocast<c10::DeviceType::CPU>);
-}
-TORCH_LIBRARY_IMPL(inverse_flow, AutocastCUDA, m) {
-  m.impl("inv_conv2d", Solve::autocast<c10::DeviceType::CUDA>);
-  m.impl("masked_conv2d", Conv::autocast<c10::DeviceType::CUDA>);
-}
+TORCH_LIBRARY_IMPL(inverse_flow, CPU, m) { register_all<compute>(m); }
+TORCH_LIBRARY_IMPL(inverse_flow, CUDA, m) { register_all<compute>(m); }
+TORCH_LIBRARY_IMPL(inverse_flow, Meta, m) { register_all<meta>(m); }
+TORCH_LIBRARY_IMPL(inverse_flow, Autograd, m) { register_all<record>(m); }
+TORCH_LIBRARY_IMPL(inverse_flow, AutocastCPU, m) { register_public<autocast<c10::DeviceType::CPU>>(m); }
+TORCH_LIBRARY_IMPL(inverse_flow, AutocastCUDA, m) { register_public<autocast<c10::DeviceType::CUDA>>(m); }
 
 // --- the C surface --------------------------------------------------------------------------------------------------
 
@@ -268,83 +324,15 @@ int ivf_apply(ivf_function function, const ivf_tensor* inputs, size_t n_inputs, 
   });
 }
 
-int ivf_call_op(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8_t* corners, size_t n_corners,
-                int below_autograd, ivf_tensor* out, char** error) {
+int ivf_call_op(int op, ivf_tensor a, ivf_tensor b, const uint8_t* corners, size_t n_corners, ivf_tensor* out,
+                char** error) {
   return guarded(error, [&] {
     Corners names;
     names.reserve(n_corners);
     for (size_t i = 0; i < n_corners; ++i) names.push_back(kCornerNames[corners[i]]);
-    std::optional<at::AutoDispatchBelowADInplaceOrView> guard;
-    if (below_autograd != 0) guard.emplace();
-    auto run = [&]() -> Tensor {
-      switch (op) {
-        case IVF_SOLVE: return Solve::call(borrow(a), borrow(b), names);
-        case IVF_SOLVE_ADJOINT: return SolveAdjoint::call(borrow(a), borrow(b), names);
-        case IVF_CONV: return Conv::call(borrow(a), borrow(b), names);
-        case IVF_CONV_ADJOINT: return ConvAdjoint::call(borrow(a), borrow(b), names);
-        case IVF_WEIGHT_GRAD: return WeightGrad::call(borrow(a), borrow(b), borrow(c), names);
-        default: TORCH_CHECK(false, "unknown operator number ", op);
-      }
-    };
-    *out = release(run());
+    const std::array<Tensor, 2> tensors = {borrow(a), borrow(b)};
+    *out = release(call(op, tensors, names));
   });
 }
 
 const char* ivf_built_for(void) { return "inverse-flow: built for torch " TORCH_VERSION; }
-
-int ivf_current_cuda_stream(int index, void** stream, char** error) {
-  return guarded(error, [&] {
-    const c10::Device device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index));
-    *stream = c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle();
-  });
-}
-
-int ivf_device_peak(int index, uint64_t* bytes, char** error) {
-  return guarded(error, [&] {
-    const auto stats = c10::getDeviceAllocator(c10::DeviceType::CUDA)->getDeviceStats(static_cast<c10::DeviceIndex>(index));
-    const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-    *bytes = static_cast<uint64_t>(stats.allocated_bytes[all].peak);
-  });
-}
-
-int ivf_device_reset_peak(int index, char** error) {
-  return guarded(error, [&] {
-    c10::getDeviceAllocator(c10::DeviceType::CUDA)->resetPeakStats(static_cast<c10::DeviceIndex>(index));
-  });
-}
-
-int ivf_grad_enabled(void) { return at::GradMode::is_enabled() ? 1 : 0; }
-
-void ivf_parallel_for(int64_t jobs, void (*run)(void*, int64_t, int64_t), void* context) {
-  at::parallel_for(0, jobs, 1, [&](int64_t begin, int64_t end) { run(context, begin, end); });
-}
-
-int ivf_global_norm(const ivf_tensor* tensors, size_t n, ivf_tensor* out, char** error) {
-  return guarded(error, [&] {
-    const at::NoGradGuard no_grad;
-    *out = release(at::linalg_vector_norm(at::stack(at::_foreach_norm(borrow_all(tensors, n)))));
-  });
-}
-
-int ivf_fused_adam(const ivf_adam* adam, char** error) {
-  return guarded(error, [&] {
-    const at::NoGradGuard no_grad;
-    const size_t n = adam->n;
-    std::optional<Tensor> grad_scale;
-    if (adam->grad_scale != nullptr) grad_scale = borrow(adam->grad_scale);
-    // the fused kernel reads the number of the step, counted from 1, from a tensor per parameter
-    Tensor step = borrow(adam->step);
-    const std::vector<Tensor> steps(n, step.add_(1));
-    const bool amsgrad = adam->max_exp_avg_sq != nullptr;
-    std::vector<Tensor> max_exp_avg_sq;
-    if (amsgrad) max_exp_avg_sq = borrow_all(adam->max_exp_avg_sq, n);
-    const std::vector<Tensor> params = borrow_all(adam->params, n);
-    at::_fused_adam_(params, borrow_all(adam->grads, n), borrow_all(adam->exp_avg, n),
-                     borrow_all(adam->exp_avg_sq, n), max_exp_avg_sq, steps, adam->lr, adam->beta1,
-                     adam->beta2, adam->weight_decay, adam->eps, amsgrad, /*maximize=*/false, grad_scale,
-                     /*found_inf=*/{});
-    // unlike other in-place operations the fused step leaves the versions alone, by which autograd and whoever keeps
-    // something computed from the parameters notice a change
-    for (const Tensor& param : params) param.unsafeGetTensorImpl()->bump_version();
-  });
-}

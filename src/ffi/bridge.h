@@ -43,16 +43,14 @@ enum ivf_op {
   IVF_WEIGHT_GRAD = 4,    // _conv2d_weight_grad
 };
 
-// Calls an operator through torch's dispatcher. `c` is NULL but for IVF_WEIGHT_GRAD, whose third tensor gives the
-// shape of the weight. With `below_autograd` the Autograd and ADInplaceOrView keys are skipped.
-int ivf_call_op(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8_t* corners, size_t n_corners,
-                int below_autograd, ivf_tensor* out, char** error);
+// Calls an operator of two tensors through torch's dispatcher; autograd records it. `corners` are numbers below 4.
+int ivf_call_op(int op, ivf_tensor a, ivf_tensor b, const uint8_t* corners, size_t n_corners, ivf_tensor* out,
+                char** error);
 
-// Implemented in Rust (src/ops/dispatch.rs): the CPU and CUDA kernels, and the recording of the operator.
+// Implemented in Rust (`operator_entry` in src/ffi/operator.rs): the CPU and CUDA kernels. `c` is NULL but for
+// IVF_WEIGHT_GRAD, whose third tensor gives the shape of the weight; `corners` are numbers below 4.
 int ivf_op_compute(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8_t* corners, size_t n_corners,
                    ivf_tensor* out, char** error);
-int ivf_op_record(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8_t* corners, size_t n_corners,
-                  ivf_tensor* out, char** error);
 
 // "inverse-flow: built for torch 2.11.0": the Python package finds this in the file before it loads it.
 const char* ivf_built_for(void);

@@ -8,6 +8,8 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 namespace inverse_flow {
 
@@ -35,5 +37,18 @@ int guarded(char** error, Body&& body) {
 }
 
 inline const at::Tensor& borrow(ivf_tensor handle) { return *static_cast<at::Tensor*>(handle); }
+
+inline std::vector<at::Tensor> borrow_all(const ivf_tensor* handles, size_t n) {
+  std::vector<at::Tensor> tensors(n);
+  for (size_t i = 0; i < n; ++i) {
+    if (handles[i] != nullptr) tensors[i] = borrow(handles[i]);
+  }
+  return tensors;
+}
+
+// A new handle for the other side to own.
+inline ivf_tensor release(at::Tensor tensor) {
+  return tensor.defined() ? new at::Tensor(std::move(tensor)) : nullptr;
+}
 
 }  // namespace inverse_flow

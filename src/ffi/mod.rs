@@ -1,11 +1,19 @@
 //! The C++ border: custom autograd functions in Rust, the operators in torch's dispatcher, and the few things of
-//! libtorch that tch does not offer.
+//! libtorch that tch does not offer. Users find what is theirs of it in [`crate::autograd`], [`crate::ops`] and at the
+//! root of the crate; nothing here is public, because what is here trusts its callers:
+//!
+//! ```compile_fail
+//! // memory of a tensor as a slice, whoever else may write to it
+//! use inverse_flow::ffi::memory::slice;
+//! ```
 //!
 //! | module | what crosses |
 //! |---|---|
-//! | [`autograd`] | [`CustomFn`]: a differentiable function whose forward and backward are Rust |
+//! | [`autograd`] | [`autograd::CustomFn`]: a differentiable function whose forward and backward are Rust |
 //! | [`operator`] | calls into torch's dispatcher, and the kernels that it calls back |
-//! | [`memory`] | CPU tensors as slices, work split over libtorch's threads, the allocator's thresholds |
+//! | [`memory`] | CPU tensors as slices |
+//! | [`threads`] | work split over libtorch's threads |
+//! | [`mod@allocator`] | the allocator's thresholds |
 //! | [`exit`] | the end of the process, at once |
 //! | [`peak`] | the largest amount of memory in use |
 //! | [`optim`] | torch's fused Adam and global gradient norm |
@@ -14,6 +22,7 @@
 //! `unsafe` code lives here and in [`crate::cuda`] only. The C surface is documented in `bridge.h`.
 #![allow(unsafe_code)]
 
+mod allocator;
 pub mod autograd;
 pub mod exit;
 pub mod memory;
@@ -22,12 +31,12 @@ pub mod optim;
 pub mod peak;
 mod status;
 mod sys;
+pub mod threads;
 pub mod torchscript;
 
-pub use autograd::{apply, CustomFn, Saved};
-pub use memory::keep_freed_memory;
+pub use allocator::keep_freed_memory;
 
-/// Whether operations on this thread are being recorded for autograd: in a [`CustomFn::backward`], whether the backward
+/// Whether operations on this thread are being recorded for autograd: in a [`autograd::CustomFn::backward`], whether the backward
 /// pass may be differentiated again.
 pub(crate) fn grad_enabled() -> bool {
     // SAFETY: reads a flag of the calling thread.

@@ -1,78 +1,32 @@
-//! The operators in torch's dispatcher: calls into it, and the two entry points that it calls back.
+//! The operators in torch's dispatcher: calls into it, and the kernels that it calls back.
 //!
 //! Everything goes through the dispatcher, also from Rust: so autograd, autocast, `torch.compile`'s fake tensors and
-//! profilers see one operator, whoever calls it.
+//! profilers see one operator, whoever calls it. A call crosses the border once each way: into the dispatcher
+//! ([`call`]), which records it in C++, and out of it to the kernel ([`operator_entry`]).
 
 use super::status::{callback, checked};
-use super::sys::{self, Handle};
-use crate::ops::{dispatch, Corner};
-use crate::Result;
+use super::sys;
+use crate::problem::{Corner, Op};
+use crate::{Error, Result};
 use std::ffi::{c_char, c_int};
 use tch::Tensor;
 
-/// The operators, numbered as in `bridge.h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i32)]
-pub enum Op {
-    /// `inv_conv2d`: `x = A⁻¹ y`.
-    Solve = 0,
-    /// `_inv_conv2d_adjoint`: `x = A⁻ᵀ y`.
-    SolveAdjoint = 1,
-    /// `masked_conv2d`: `y = A x`.
-    Conv = 2,
-    /// `_masked_conv2d_adjoint`: `y = Aᵀ x`.
-    ConvAdjoint = 3,
-    /// `_conv2d_weight_grad`: the masked correlation of input and gradient.
-    WeightGrad = 4,
-}
+pub(crate) use super::sys::Handle;
 
-impl Op {
-    fn from_code(code: c_int) -> Result<Self> {
-        [
-            Self::Solve,
-            Self::SolveAdjoint,
-            Self::Conv,
-            Self::ConvAdjoint,
-            Self::WeightGrad,
-        ]
-        .into_iter()
-        .find(|op| *op as c_int == code)
-        .ok_or_else(|| crate::Error::Torch(format!("unknown operator number {code}")))
-    }
-}
-
-/// Which dispatch keys a call goes through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// All: autograd records the call.
-    Autograd,
-    /// Below autograd: the forward of a custom function, where recording has happened already.
-    Kernel,
-}
-
-/// Calls `op` through torch's dispatcher; `shape` is the tensor whose shape a weight gradient takes.
-pub(crate) fn call(
-    op: Op,
-    level: Level,
-    a: &Tensor,
-    b: &Tensor,
-    shape: Option<&Tensor>,
-    corners: &[Corner],
-) -> Result<Tensor> {
-    let codes: Vec<u8> = corners.iter().map(|&corner| corner as u8).collect();
+/// Calls `op`, an operator of two tensors, through torch's dispatcher.
+pub(crate) fn call(op: Op, a: &Tensor, b: &Tensor, corners: &[Corner]) -> Result<Tensor> {
     let handle = |t: &Tensor| t.as_ptr().cast_mut();
     let mut out: Handle = std::ptr::null_mut();
     checked(|error| {
-        // SAFETY: handles of borrowed tensors; `codes` are corner numbers below 4; `out` receives a new handle.
+        // SAFETY: handles of borrowed tensors; a `Corner` is `#[repr(u8)]`, and its number below 4; `out` receives a new
+        // handle.
         unsafe {
             sys::ivf_call_op(
                 op as c_int,
                 handle(a),
                 handle(b),
-                shape.map_or(std::ptr::null_mut(), handle),
-                codes.as_ptr(),
-                codes.len(),
-                (level == Level::Kernel).into(),
+                corners.as_ptr().cast::<u8>(),
+                corners.len(),
                 &mut out,
                 error,
             )
@@ -82,105 +36,92 @@ pub(crate) fn call(
     Ok(unsafe { Tensor::from_ptr(out) })
 }
 
-/// What C++ passes for one operator call.
-struct Call {
-    op: Op,
-    a: Tensor,
-    b: Tensor,
-    shape: Option<Tensor>,
-    corners: Vec<Corner>,
+/// What torch's dispatcher asks a kernel for.
+pub(crate) struct KernelCall<'a> {
+    /// The operator.
+    pub op: Op,
+    /// The images.
+    pub a: &'a Tensor,
+    /// The weight; for the weight gradient the gradient `u`.
+    pub b: &'a Tensor,
+    /// For the weight gradient the tensor whose shape it takes.
+    pub shape: Option<&'a Tensor>,
+    /// One for each group.
+    pub corners: &'a [Corner],
 }
 
+/// Answers a call of the dispatcher with `compute`; the body of what [`operator_entry`] defines.
+///
 /// # Safety
-/// `a` and `b` are handles of live tensors, `c` is one or NULL, `corners` points to `n` numbers below 4.
-unsafe fn read_call(
+/// `a` and `b` are handles of live tensors, `c` is one or NULL, `corners` points to `n_corners` numbers below 4, `out` and
+/// `error` are valid for writing one pointer each.
+pub(crate) unsafe fn answer(
     op: c_int,
-    a: Handle,
-    b: Handle,
-    c: Handle,
+    [a, b, c]: [Handle; 3],
     corners: *const u8,
-    n: usize,
-) -> Result<Call> {
+    n_corners: usize,
+    out: *mut Handle,
+    error: *mut *mut c_char,
+    compute: fn(&KernelCall<'_>) -> Result<Tensor>,
+) -> c_int {
     // SAFETY: the caller's promise; `clone_from_ptr` makes a second handle and leaves the borrowed one alone.
     let tensor = |handle: Handle| unsafe { Tensor::clone_from_ptr(handle) };
-    // SAFETY: the caller's promise; an empty list may have a null pointer and is not read.
-    let corners = (0..n)
-        .map(|i| Corner::ALL[usize::from(unsafe { *corners.add(i) })])
-        .collect();
-    Ok(Call {
-        op: Op::from_code(op)?,
-        a: tensor(a),
-        b: tensor(b),
-        shape: (!c.is_null()).then(|| tensor(c)),
-        corners,
-    })
+    let body = || {
+        let known = Op::ALL.into_iter().find(|known| *known as c_int == op);
+        let op = known.ok_or_else(|| Error::Torch(format!("unknown operator number {op}")))?;
+        let (a, b, shape) = (tensor(a), tensor(b), (!c.is_null()).then(|| tensor(c)));
+        let corners: &[Corner] = match n_corners {
+            0 => &[], // an empty list may have a null pointer
+            // SAFETY: the caller's promise: numbers below 4 are corners, which are `#[repr(u8)]`.
+            _ => unsafe { std::slice::from_raw_parts(corners.cast::<Corner>(), n_corners) },
+        };
+        let result = compute(&KernelCall {
+            op,
+            a: &a,
+            b: &b,
+            shape: shape.as_ref(),
+            corners,
+        })?;
+        // SAFETY: `at_shallow_clone` makes a new handle, which the dispatcher owns from now on; `out` can be written.
+        unsafe { *out = torch_sys::at_shallow_clone(result.as_ptr().cast_mut()) };
+        Ok(())
+    };
+    // SAFETY: the caller's promise for `error`.
+    unsafe { callback(error, body) }
 }
 
-/// # Safety
-/// `out` must be valid for writing one handle.
-unsafe fn give(out: *mut Handle, tensor: &Tensor) {
-    // SAFETY: `at_shallow_clone` makes a new handle, which the caller of the entry point owns from now on.
-    unsafe { *out = torch_sys::at_shallow_clone(tensor.as_ptr().cast_mut()) };
-}
-
-/// The CPU and CUDA kernels: torch's dispatcher calls this below autograd.
+/// Makes a function the kernel that torch's dispatcher calls: `operator_entry!(compute)` with a
+/// `fn(&KernelCall) -> Result<Tensor>` defines `ivf_op_compute` of `bridge.h`.
 ///
-/// # Safety
-/// As in `bridge.h`: handles of live tensors, `n_corners` corner numbers, `out` and `error` valid for writing.
-#[no_mangle]
-pub unsafe extern "C" fn ivf_op_compute(
-    op: c_int,
-    a: Handle,
-    b: Handle,
-    c: Handle,
-    corners: *const u8,
-    n_corners: usize,
-    out: *mut Handle,
-    error: *mut *mut c_char,
-) -> c_int {
-    // SAFETY: the caller's promise, passed on.
-    unsafe {
-        callback(error, || {
-            let call = read_call(op, a, b, c, corners, n_corners)?;
-            give(
-                out,
-                &dispatch::compute(
-                    call.op,
-                    &call.a,
-                    &call.b,
-                    call.shape.as_ref(),
-                    &call.corners,
-                )?,
-            );
-            Ok(())
-        })
-    }
-}
+/// The C++ side needs a symbol at link time, because Python loads the library without running a line of Rust that could
+/// register anything; and the kernels stand above the border. So the border defines the symbol here, as a macro, and they
+/// expand it once. All the unsafe code is this text: what the user of the macro adds is a safe function, called with
+/// tensors and corners that [`answer`] has made, and a second expansion is refused as a second definition of the symbol.
+/// That is why the lint may be silenced for the expansion and for nothing around it.
+macro_rules! operator_entry {
+    ($compute:path) => {
+        #[allow(unsafe_code)]
+        const _: () = {
+            use $crate::ffi::operator::{answer, Handle};
 
-/// Recording: torch's dispatcher calls this at the Autograd key.
-///
-/// # Safety
-/// As [`ivf_op_compute`].
-#[no_mangle]
-pub unsafe extern "C" fn ivf_op_record(
-    op: c_int,
-    a: Handle,
-    b: Handle,
-    c: Handle,
-    corners: *const u8,
-    n_corners: usize,
-    out: *mut Handle,
-    error: *mut *mut c_char,
-) -> c_int {
-    // SAFETY: the caller's promise, passed on.
-    unsafe {
-        callback(error, || {
-            let call = read_call(op, a, b, c, corners, n_corners)?;
-            give(
-                out,
-                &dispatch::record(call.op, &call.a, &call.b, call.shape.as_ref(), call.corners)?,
-            );
-            Ok(())
-        })
-    }
+            /// # Safety
+            /// As in `bridge.h`: handles of live tensors, `n_corners` numbers below 4, `out` and `error` valid for writing.
+            #[no_mangle]
+            #[allow(clippy::too_many_arguments)] // the C signature
+            unsafe extern "C" fn ivf_op_compute(
+                op: std::ffi::c_int,
+                a: Handle,
+                b: Handle,
+                c: Handle,
+                corners: *const u8,
+                n_corners: usize,
+                out: *mut Handle,
+                error: *mut *mut std::ffi::c_char,
+            ) -> std::ffi::c_int {
+                // SAFETY: the caller's promise, passed on.
+                unsafe { answer(op, [a, b, c], corners, n_corners, out, error, $compute) }
+            }
+        };
+    };
 }
+pub(crate) use operator_entry;

@@ -3,7 +3,7 @@
 use super::status::checked;
 use super::sys::{self, Handle};
 use crate::{Error, Result};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Constants of one Adam step.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +59,8 @@ pub struct AdamState<'a> {
 /// anything else, which is how clipping costs no pass of its own.
 ///
 /// # Errors
-/// Lists of different lengths, or tensors of different kinds or devices.
+/// Lists of different lengths; tensors that differ from their parameter in size, kind or device, or are not contiguous;
+/// tensors to be written that share memory. torch's kernel checks none of this: it would write out of bounds.
 pub fn fused_adam_step(
     params: &[Tensor],
     grads: &[Tensor],
@@ -67,19 +68,11 @@ pub fn fused_adam_step(
     hyper: AdamHyper,
     grad_scale: Option<&Tensor>,
 ) -> Result<()> {
-    let n = params.len();
-    let largest = state.max_exp_avg_sq;
-    if [grads, state.exp_avg, state.exp_avg_sq]
-        .into_iter()
-        .chain(largest)
-        .any(|list| list.len() != n)
-    {
-        return Err(Error::argument(
-            "fused_adam_step",
-            "params",
-            "and the state lists must have the same length",
-        ));
-    }
+    // autograd may leave a gradient in another order of its elements
+    let grads = grads.iter().map(Tensor::f_contiguous);
+    let grads = &grads.collect::<std::result::Result<Vec<_>, _>>()?[..];
+    check_step(params, grads, &state, grad_scale)?;
+    let (n, largest) = (params.len(), state.max_exp_avg_sq);
     let lists = [params, grads, state.exp_avg, state.exp_avg_sq].map(handles);
     let largest = largest.map(handles);
     let adam = sys::Adam {
@@ -105,6 +98,64 @@ pub fn fused_adam_step(
     })
 }
 
+/// What the fused kernel takes for granted.
+fn check_step(
+    params: &[Tensor],
+    grads: &[Tensor],
+    state: &AdamState<'_>,
+    grad_scale: Option<&Tensor>,
+) -> Result<()> {
+    let wrong = |arg, text: String| Err(Error::argument("fused_adam_step", arg, text));
+    let lists = [
+        ("params", Some(params)),
+        ("grads", Some(grads)),
+        ("exp_avg", Some(state.exp_avg)),
+        ("exp_avg_sq", Some(state.exp_avg_sq)),
+        ("max_exp_avg_sq", state.max_exp_avg_sq),
+    ];
+    for (arg, list) in lists {
+        let Some(list) = list else { continue };
+        if list.len() != params.len() {
+            let text = format!("must have {} tensors, got {}", params.len(), list.len());
+            return wrong(arg, text);
+        }
+        for (tensor, param) in list.iter().zip(params) {
+            let facts = |t: &Tensor| (t.size(), t.kind(), t.device());
+            if facts(tensor) != facts(param) || !tensor.is_contiguous() {
+                let text = format!(
+                    "must be contiguous and like their parameters {:?}, got {:?} with strides {:?}",
+                    facts(param),
+                    facts(tensor),
+                    tensor.stride()
+                );
+                return wrong(arg, text);
+            }
+        }
+    }
+    for (arg, number) in [("step", Some(state.step)), ("grad_scale", grad_scale)] {
+        let Some(number) = number else { continue };
+        if number.kind() != Kind::Float || number.dim() != 0 {
+            let text = format!("must be a float32 number, got {:?}", number.size());
+            return wrong(arg, text);
+        }
+    }
+    let written = lists.iter().filter(|(arg, _)| *arg != "grads");
+    let tensors = written.filter_map(|(_, list)| *list).flatten();
+    let mut memory: Vec<_> = tensors.chain([state.step]).map(memory).collect();
+    memory.retain(|range| !range.is_empty());
+    memory.sort_by_key(|range| range.start);
+    if memory.windows(2).any(|pair| pair[1].start < pair[0].end) {
+        return wrong("params", "and their state must not share memory".into());
+    }
+    Ok(())
+}
+
+/// Addresses of a contiguous tensor's elements.
+fn memory(tensor: &Tensor) -> std::ops::Range<usize> {
+    let start = tensor.data_ptr() as usize;
+    start..start + tensor.numel() * tensor.kind().elt_size_in_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +166,56 @@ mod tests {
         let b = Tensor::from_slice(&[0.0f32, 4.0]);
         assert_eq!(grad_norm(&[a, b]).unwrap().double_value(&[]), 5.0);
         assert!(grad_norm(&[]).is_err());
+    }
+
+    #[test]
+    fn a_step_that_would_write_out_of_bounds_or_twice_is_refused() {
+        let numbers = |n: i64| Tensor::zeros([n], (Kind::Float, tch::Device::Cpu));
+        let hyper = AdamHyper {
+            lr: 0.1,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+        };
+        let step = |params: &[Tensor], grad: Tensor, m: Tensor, v: Tensor| {
+            let state = AdamState {
+                exp_avg: &[m],
+                exp_avg_sq: &[v],
+                max_exp_avg_sq: None,
+                step: &Tensor::zeros([0i64; 0], (Kind::Float, tch::Device::Cpu)),
+            };
+            fused_adam_step(params, &[grad], state, hyper, None).map_err(|err| err.to_string())
+        };
+        let params = [numbers(6)];
+        assert_eq!(step(&params, numbers(6), numbers(6), numbers(6)), Ok(()));
+        let all = numbers(8);
+        let (shared, apart) = (all.narrow(0, 0, 6), all.narrow(0, 2, 6));
+        let wide = Tensor::zeros([12], (Kind::Float, tch::Device::Cpu));
+        let strided = wide.slice(0, 0, 12, 2);
+        let double = numbers(6).to_kind(Kind::Double);
+        for (grad, m, v, part) in [
+            (numbers(6), numbers(5), numbers(6), "`exp_avg` must be"),
+            (numbers(6), numbers(6), numbers(0), "`exp_avg_sq` must be"),
+            (double, numbers(6), numbers(6), "`grads` must be"),
+            (
+                numbers(6),
+                strided,
+                numbers(6),
+                "`exp_avg` must be contiguous",
+            ),
+            (
+                numbers(6),
+                params[0].shallow_clone(),
+                numbers(6),
+                "share memory",
+            ),
+            (numbers(6), shared, apart, "share memory"),
+        ] {
+            let err = step(&params, grad, m, v).unwrap_err();
+            assert!(err.contains(part), "{err}");
+        }
+        let err = step(&[], numbers(6), numbers(6), numbers(6)).unwrap_err();
+        assert!(err.contains("`grads` must have 0 tensors"), "{err}");
     }
 }

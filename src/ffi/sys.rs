@@ -100,15 +100,12 @@ extern "C" {
         error: *mut *mut c_char,
     ) -> c_int;
 
-    #[allow(clippy::too_many_arguments)] // a C signature
     pub fn ivf_call_op(
         op: c_int,
         a: Handle,
         b: Handle,
-        c: Handle,
         corners: *const u8,
         n_corners: usize,
-        below_autograd: c_int,
         out: *mut Handle,
         error: *mut *mut c_char,
     ) -> c_int;

@@ -3,7 +3,7 @@
 use super::check::{same_channels, Placement};
 use super::{Cx, Mapped, Transform};
 use crate::nn::{FirstBatch, Moments};
-use crate::ops::channel_affine::channel_affine;
+use crate::ops::actnorm::actnorm;
 use crate::ops::Direction;
 use crate::torchscript::Script;
 use crate::{Error, Result};
@@ -90,7 +90,7 @@ impl ActNorm {
 
     fn map(&self, x: &Tensor, direction: Direction) -> Result<Mapped> {
         self.check(x)?;
-        let (value, log_det) = channel_affine(x, &self.loc, &self.log_scale, direction)?;
+        let (value, log_det) = actnorm(x, &self.loc, &self.log_scale, direction)?;
         Ok(Mapped { value, log_det })
     }
 }

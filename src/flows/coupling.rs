@@ -3,7 +3,7 @@
 use super::check::{same_channels, Placement};
 use super::{Cx, Mapped, Transform};
 use crate::nn::Conditioner;
-use crate::ops::affine::affine_coupling;
+use crate::ops::coupling::affine_coupling;
 use crate::ops::Direction;
 use crate::torchscript::Script;
 use crate::{Error, Result};

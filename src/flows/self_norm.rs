@@ -4,7 +4,7 @@ use super::check::{same_channels, Placement};
 use super::conv1x1::{for_each_sample, inverse_matrix, log_abs_det, mix_channels};
 use super::self_norm_grad::{adjoint, conv, SelfNormalised};
 use super::{Cx, Mapped, Transform};
-use crate::ffi::apply;
+use crate::autograd::apply;
 use crate::torchscript::Script;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,7 @@
 
 use super::conv1x1::mix_channels;
 use super::zero_log_det;
-use crate::ffi::{CustomFn, Saved};
+use crate::autograd::{CustomFn, Saved};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 

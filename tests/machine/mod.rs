@@ -66,6 +66,15 @@ impl Machine {
         self
     }
 
+    /// With the program of this machine in the place of a stand-in.
+    pub fn with_real(self, program: &str) -> Self {
+        let found = which(program).unwrap_or_else(|| panic!("this test needs {program}"));
+        let link = self.bin().join(program);
+        fs::remove_file(&link).unwrap();
+        symlink(found, link).unwrap();
+        self
+    }
+
     /// Puts a shell script in the place of a program.
     pub fn program(&self, name: &str, script: &str) {
         self.write_program(name, &format!("#!/bin/bash\n{script}\n"));

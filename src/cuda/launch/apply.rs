@@ -2,10 +2,10 @@
 
 use tch::Kind;
 
-use super::{div_up, Launch, MAX_GRID_X};
+use super::grid::{div_up, Launch, MAX_GRID_X};
 use crate::cuda::kernels::{Element, Operation};
 use crate::cuda::params::{ApplyParams, Shape};
-use crate::ops::{Corner, Geometry};
+use crate::problem::{Corner, Geometry};
 use crate::{Error, Result};
 
 /// Threads of a block; twin: `kApplyThreads`.

@@ -9,13 +9,15 @@ mod layout;
 mod tests;
 
 use cut::Cut;
-use layout::{layouts, Layout};
+use layout::{layouts, SolveLayout};
 use tch::Kind;
 
-use super::{div_up, image_groups, whole_warps, Launch, MAX_GRID_X};
+pub use cut::SolveLimits;
+
+use super::grid::{div_up, image_groups, whole_warps, Launch, MAX_GRID_X};
 use crate::cuda::kernels::{Element, Solver};
 use crate::cuda::params::{Shape, SolveParams};
-use crate::ops::{Corner, Geometry};
+use crate::problem::{Corner, Geometry};
 use crate::Result;
 
 const OP: &str = "inv_conv2d";
@@ -35,28 +37,6 @@ pub struct SolvePlan {
     pub progress_words: usize,
     /// Threads that share one row of pixels, or those that a thread has: a block has at least as many.
     pub row_threads: i64,
-}
-
-/// What a plan may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SolveLimits {
-    /// Dynamic shared memory of a block, in bytes, with opt-in.
-    pub shared: usize,
-    /// Rows of a band, unless the filter needs more.
-    pub band_rows: i64,
-    /// Diagonals of a chunk.
-    pub chunk: i64,
-}
-
-impl SolveLimits {
-    /// Those of a device with this much shared memory for a block.
-    pub const fn of_device(shared: usize) -> Self {
-        Self {
-            shared,
-            band_rows: i64::MAX,
-            chunk: 16,
-        }
-    }
 }
 
 /// Plans `reference::solve` for images of dtype `kind`.
@@ -102,7 +82,7 @@ pub fn solve_plans(
     Ok(plans)
 }
 
-impl Layout {
+impl SolveLayout {
     fn plan(
         &self,
         geometry: &Geometry,
@@ -126,7 +106,7 @@ impl Layout {
                 kernel,
                 grid: [if empty { 0 } else { blocks as u32 }, 1, 1],
                 block: [whole_warps(at_once * self.row_threads) as u32, 1, 1],
-                shared_bytes: self.shared_bytes(cut) as u32,
+                shared_bytes: self.shared_bytes(cut.band_rows, cut.chunk) as u32,
             },
             params: SolveParams {
                 bands: cut.bands as i32,

@@ -2,10 +2,10 @@
 
 use tch::Kind;
 
-use super::{div_up, whole_warps, Launch, MAX_GRID_X};
+use super::grid::{div_up, whole_warps, Launch, MAX_GRID_X};
 use crate::cuda::kernels::{Element, Operation, SPECIALISED};
 use crate::cuda::params::{Shape, WeightGradParams};
-use crate::ops::{Corner, Geometry};
+use crate::problem::{Corner, Geometry};
 use crate::{Error, Result};
 
 /// Threads of a weight gradient's block at most; twin: `kWeightGradThreads`.
@@ -181,7 +181,7 @@ fn tile_bytes(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::geometry;
+    use crate::problem::geometry;
 
     const KIB: usize = 1024;
 

@@ -10,25 +10,32 @@
 
 use super::knots::{Knots, SUMS};
 use super::lanes::{
-    choose, forward_lanes, gradient_lanes, inverse_lanes, load, store, Bin, Lanes, Scalar, N, X0,
+    choose, forward_lanes, gradient_lanes, inverse_lanes, load, store, LaneBin, Lanes, N, X0,
 };
-use super::{Direction, Sizes};
-use crate::ffi::memory::{parallel_chunks, parallel_chunks2};
+use crate::ffi::threads::{parallel_chunks, parallel_chunks2};
+use crate::ops::vector::Real;
+use crate::problem::spline::SplineSizes;
+use crate::problem::Direction;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Partial sums that are kept apart.
 const PARTIALS: usize = 16;
 
 /// One call, with its knots.
-pub struct Spline {
-    sizes: Sizes,
+pub struct KnottedSpline {
+    sizes: SplineSizes,
     direction: Direction,
     tail: f64,
     knots: Knots,
 }
 
-impl Spline {
-    pub fn new<T: Scalar>(sizes: &Sizes, direction: Direction, tail: f64, raw: [&[T]; 3]) -> Self {
+impl KnottedSpline {
+    pub fn new<T: Real>(
+        sizes: &SplineSizes,
+        direction: Direction,
+        tail: f64,
+        raw: [&[T]; 3],
+    ) -> Self {
         Self {
             sizes: *sizes,
             direction,
@@ -37,12 +44,12 @@ impl Spline {
         }
     }
 
-    pub fn forward<T: Scalar>(&self, x: &[T], value: &mut [T], log_det: &mut [T]) {
+    pub fn forward<T: Real>(&self, x: &[T], value: &mut [T], log_det: &mut [T]) {
         let table = self.table::<T>();
         let d = self.sizes.elements;
         let arch = Arch::new();
         parallel_chunks2((value, d), (log_det, 1), |sample, value, log_det| {
-            log_det[0] = T::from_f64(arch.dispatch(ForwardSample {
+            log_det[0] = T::from_f64(arch.dispatch(SplineForward {
                 bins: self.sizes.bins,
                 shared: self.sizes.shared,
                 inverse: self.direction == Direction::Inverse,
@@ -54,9 +61,9 @@ impl Spline {
         });
     }
 
-    /// Writes the gradients of `x` and of the raw numbers; `x` is what [`super::Fused`] says, `incoming` the gradients
+    /// Writes the gradients of `x` and of the raw numbers; `x` is what `super::SplineCall` says, `incoming` the gradients
     /// of value and log-det.
-    pub fn backward<T: Scalar>(
+    pub fn backward<T: Real>(
         &self,
         x: &[T],
         incoming: [&[T]; 2],
@@ -82,7 +89,7 @@ impl Spline {
     }
 
     /// The numbers of every bin for every vector of lanes, `[block][bin]`.
-    fn table<T: Scalar>(&self) -> Vec<Bin<T>> {
+    fn table<T: Real>(&self) -> Vec<LaneBin<T>> {
         let (bins, sets) = (self.sizes.bins, self.sizes.sets());
         let mut flat = vec![T::default(); self.blocks() * bins * 6 * N];
         parallel_chunks(&mut flat, bins * 6 * N, |block, chunk| {
@@ -103,14 +110,14 @@ impl Spline {
     }
 
     /// Writes the gradient of the elements and returns the sums of every set and bin.
-    fn bin_sums<T: Scalar>(
+    fn bin_sums<T: Real>(
         &self,
         x: &[T],
         [value_grad, log_det_grad]: [&[T]; 2],
         x_grad: &mut [T],
     ) -> Vec<[f64; SUMS]> {
         let table = self.table::<T>();
-        let Sizes {
+        let SplineSizes {
             samples,
             elements: d,
             bins,
@@ -129,7 +136,7 @@ impl Spline {
                 let (sums, _) = sums.as_chunks_mut::<SUMS>();
                 for (index, x_grad) in x_grad.chunks_exact_mut(d).enumerate() {
                     let sample = slot * per_slot + index;
-                    arch.dispatch(BackwardSample {
+                    arch.dispatch(SplineBackward {
                         bins,
                         shared,
                         inverse: self.direction == Direction::Inverse,
@@ -148,7 +155,7 @@ impl Spline {
     }
 
     /// Adds the partial sums up, in their order; lanes that share their numbers are added up too.
-    fn total<T: Scalar>(&self, partials: &[T], length: usize) -> Vec<[f64; SUMS]> {
+    fn total<T: Real>(&self, partials: &[T], length: usize) -> Vec<[f64; SUMS]> {
         let bins = self.sizes.bins;
         let per_block = bins * SUMS * N;
         let mut totals = vec![0.0; length];
@@ -175,17 +182,17 @@ impl Spline {
 }
 
 /// One sample's values; its result is the log-det.
-struct ForwardSample<'a, T> {
+struct SplineForward<'a, T> {
     bins: usize,
     shared: bool,
     inverse: bool,
     tail: T,
-    table: &'a [Bin<T>],
+    table: &'a [LaneBin<T>],
     x: &'a [T],
     value: &'a mut [T],
 }
 
-impl<T: Scalar> WithSimd for ForwardSample<'_, T> {
+impl<T: Real> WithSimd for SplineForward<'_, T> {
     type Output = f64;
 
     #[inline(always)]
@@ -207,7 +214,7 @@ impl<T: Scalar> WithSimd for ForwardSample<'_, T> {
                 product[l] *= slope[l].to_f64();
             }
             factors += 1;
-            if factors == T::PER_LOG || start + N >= self.x.len() {
+            if factors == T::FACTORS_IN_F64 || start + N >= self.x.len() {
                 log_det += product.iter().map(|p| p.ln()).sum::<f64>();
                 (product, factors) = ([1.0; N], 0);
             }
@@ -221,12 +228,12 @@ impl<T: Scalar> WithSimd for ForwardSample<'_, T> {
 }
 
 /// One sample's gradient; adds to the sums `[block][bin][field]` of its slot.
-struct BackwardSample<'a, T> {
+struct SplineBackward<'a, T> {
     bins: usize,
     shared: bool,
     inverse: bool,
     tail: T,
-    table: &'a [Bin<T>],
+    table: &'a [LaneBin<T>],
     x: &'a [T],
     value_grad: &'a [T],
     log_det_grad: T,
@@ -234,7 +241,7 @@ struct BackwardSample<'a, T> {
     sums: &'a mut [[Lanes<T>; SUMS]],
 }
 
-impl<T: Scalar> WithSimd for BackwardSample<'_, T> {
+impl<T: Real> WithSimd for SplineBackward<'_, T> {
     type Output = ();
 
     #[inline(always)]

@@ -1,8 +1,8 @@
 //! From raw numbers to knots, and gradients back; one record of numbers for every set.
 
-use super::lanes::Scalar;
-use super::{derivative_offset, Sizes, MIN};
-use crate::ffi::memory::parallel_chunks;
+use crate::ffi::threads::parallel_chunks;
+use crate::ops::vector::Real;
+use crate::problem::spline::{derivative_offset, SplineSizes, MIN};
 
 /// Sets that one thread takes at a time.
 const SETS: usize = 32;
@@ -71,8 +71,8 @@ impl Set<'_> {
 }
 
 impl Knots {
-    pub fn new<T: Scalar>(
-        sizes: &Sizes,
+    pub fn new<T: Real>(
+        sizes: &SplineSizes,
         tail: f64,
         [widths, heights, derivatives]: [&[T]; 3],
     ) -> Self {
@@ -130,7 +130,7 @@ impl Knots {
     /// dL/dy0 =  Σ g                  dL/dh = Σ g (y - y0)/h + (Σ l - P Σ G_P - Q Σ G_Q) / h
     /// dL/dd0 =  Σ G_P w / h          dL/dd1 = Σ G_Q w / h
     /// ```
-    pub fn raw_gradient<T: Scalar>(&self, set: usize, sums: &[[f64; SUMS]], raw: [&mut [T]; 3]) {
+    pub fn raw_gradient<T: Real>(&self, set: usize, sums: &[[f64; SUMS]], raw: [&mut [T]; 3]) {
         let bins = self.bins;
         let set = self.set(set);
         let mut knots = [vec![0.0; bins + 1], vec![0.0; bins + 1]];
@@ -172,7 +172,7 @@ fn record_length(bins: usize) -> usize {
 }
 
 /// Softmax of `raw`, and the knots: the outer ones are set, not summed up, so that the spline meets its tails exactly.
-fn axis<T: Scalar>(raw: &[T], tail: f64, knots: &mut [f64], softmax: &mut [f64]) {
+fn axis<T: Real>(raw: &[T], tail: f64, knots: &mut [f64], softmax: &mut [f64]) {
     let bins = raw.len();
     let largest = raw
         .iter()
@@ -193,7 +193,7 @@ fn axis<T: Scalar>(raw: &[T], tail: f64, knots: &mut [f64], softmax: &mut [f64])
 }
 
 /// The gradient of [`axis`]: an inner knot is `2 tail` times the sum of the fractions before it.
-fn axis_gradient<T: Scalar>(knots: &[f64], softmax: &[f64], tail: f64, raw: &mut [T]) {
+fn axis_gradient<T: Real>(knots: &[f64], softmax: &[f64], tail: f64, raw: &mut [T]) {
     let bins = softmax.len();
     let mut fractions = vec![0.0; bins];
     for i in (0..bins - 1).rev() {

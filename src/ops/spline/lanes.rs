@@ -1,51 +1,16 @@
 //! The spline at a few neighbouring elements: plain arithmetic over lanes.
 
 use super::knots::{self, SUMS};
-use crate::ops::cpu::Real;
-use std::ops::{Div, Sub};
+use crate::ops::vector::Real;
 
 /// Elements that are computed together: enough that the compiler makes loops over them, which it vectorises, instead of
 /// straight code.
 pub const N: usize = 32;
-/// Arithmetic of the spline.
-pub trait Scalar: Real + Sub<Output = Self> + Div<Output = Self> + PartialOrd {
-    /// Square root.
-    fn root(self) -> Self;
-    /// A small whole number as an index.
-    fn to_index(self) -> usize;
-    /// Vectors whose slopes are multiplied before one logarithm is taken of the product, which must fit into f64.
-    const PER_LOG: usize;
-}
-
-impl Scalar for f32 {
-    #[inline(always)]
-    fn root(self) -> Self {
-        self.sqrt()
-    }
-    #[inline(always)]
-    fn to_index(self) -> usize {
-        self as i32 as usize
-    }
-    // 8 numbers of up to 38 decades either way
-    const PER_LOG: usize = 8;
-}
-
-impl Scalar for f64 {
-    #[inline(always)]
-    fn root(self) -> Self {
-        self.sqrt()
-    }
-    #[inline(always)]
-    fn to_index(self) -> usize {
-        self as i32 as usize
-    }
-    const PER_LOG: usize = 1;
-}
 
 /// The same number of neighbouring elements.
 pub type Lanes<T> = [T; N];
 /// The numbers of one bin, each for a vector of lanes.
-pub type Bin<T> = [Lanes<T>; 6];
+pub type LaneBin<T> = [Lanes<T>; 6];
 pub const X0: usize = 0;
 const WIDTH: usize = 1;
 const Y0: usize = 2;
@@ -55,14 +20,14 @@ const Q: usize = 5;
 
 /// The numbers of each lane's bin, its number, and whether the lane lies outside all bins.
 pub struct Chosen<T> {
-    pub bin: Bin<T>,
+    pub bin: LaneBin<T>,
     pub index: Lanes<T>,
     pub outside: [bool; N],
 }
 
 /// The last bin that begins at or before each lane on the axis `from` ([`X0`] or [`Y0`]).
 #[inline(always)]
-pub fn choose<T: Scalar>(at: &Lanes<T>, from: usize, tail: T, bins: &[Bin<T>]) -> Chosen<T> {
+pub fn choose<T: Real>(at: &Lanes<T>, from: usize, tail: T, bins: &[LaneBin<T>]) -> Chosen<T> {
     let (zero, one) = (T::default(), T::from_f64(1.0));
     let mut index = [zero; N];
     for candidate in &bins[1..] {
@@ -93,7 +58,7 @@ pub fn choose<T: Scalar>(at: &Lanes<T>, from: usize, tail: T, bins: &[Bin<T>]) -
 
 /// `N` elements from `x[start..]`; lanes past the end get `beyond`.
 #[inline(always)]
-pub fn load<T: Scalar>(x: &[T], start: usize, beyond: T) -> Lanes<T> {
+pub fn load<T: Real>(x: &[T], start: usize, beyond: T) -> Lanes<T> {
     let mut lanes = [beyond; N];
     match x[start..].first_chunk::<N>() {
         Some(whole) => lanes = *whole,
@@ -103,14 +68,14 @@ pub fn load<T: Scalar>(x: &[T], start: usize, beyond: T) -> Lanes<T> {
 }
 
 #[inline(always)]
-pub fn store<T: Scalar>(x: &mut [T], start: usize, lanes: &Lanes<T>) {
+pub fn store<T: Real>(x: &mut [T], start: usize, lanes: &Lanes<T>) {
     let end = x.len().min(start + N);
     x[start..end].copy_from_slice(&lanes[..end - start]);
 }
 
 /// `y` and `dy/dx` at `x`.
 #[inline(always)]
-pub fn forward_lanes<T: Scalar>(x: &Lanes<T>, tail: T, bins: &[Bin<T>]) -> (Lanes<T>, Lanes<T>) {
+pub fn forward_lanes<T: Real>(x: &Lanes<T>, tail: T, bins: &[LaneBin<T>]) -> (Lanes<T>, Lanes<T>) {
     let Chosen { bin, outside, .. } = choose(x, X0, tail, bins);
     let one = T::from_f64(1.0);
     let two = T::from_f64(2.0);
@@ -133,7 +98,7 @@ pub fn forward_lanes<T: Scalar>(x: &Lanes<T>, tail: T, bins: &[Bin<T>]) -> (Lane
 /// `x` and `dy/dx` at `y`: the root of `g u^2 - (1 + g) u + t` with `t = (y - y0) / h`, `g = P - 1 - t (P + Q - 2)`, in
 /// that of its two forms which does not cancel.
 #[inline(always)]
-pub fn inverse_lanes<T: Scalar>(y: &Lanes<T>, tail: T, bins: &[Bin<T>]) -> (Lanes<T>, Lanes<T>) {
+pub fn inverse_lanes<T: Real>(y: &Lanes<T>, tail: T, bins: &[LaneBin<T>]) -> (Lanes<T>, Lanes<T>) {
     let Chosen { bin, outside, .. } = choose(y, Y0, tail, bins);
     let (zero, one) = (T::default(), T::from_f64(1.0));
     let (two, four) = (T::from_f64(2.0), T::from_f64(4.0));
@@ -167,7 +132,7 @@ pub fn inverse_lanes<T: Scalar>(y: &Lanes<T>, tail: T, bins: &[Bin<T>]) -> (Lane
 
 /// The gradient of every element, and its terms of its bin's sums; the letters are those of [`knots`].
 #[inline(always)]
-pub fn gradient_lanes<T: Scalar>(
+pub fn gradient_lanes<T: Real>(
     x: &Lanes<T>,
     grad: &Lanes<T>,
     log_det_grad: T,

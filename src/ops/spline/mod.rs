@@ -5,40 +5,20 @@
 //! | [`mod@reference`] | the definition in plain tensor operations: the twin of the kernels, and their second derivative |
 //! | `knots` | raw numbers to knots, and the gradient back: a few numbers, in double precision |
 //! | `lanes`, `cpu` | a few elements at a time, and the passes over all of them, on the CPU |
-//! | `kernels` | the kernels of a device as functions of tensors |
 
 mod cpu;
-mod kernels;
 mod knots;
 mod lanes;
 pub mod reference;
 
-use super::form::is_eager;
-use super::{recorded_gradients, Direction};
-use crate::ffi::{apply, grad_enabled, CustomFn, Saved};
-use crate::{Error, Result};
-use tch::{Kind, Tensor};
+use super::fused::{run, take, FusedOp};
+use crate::cuda::spline as gpu;
+use crate::ops::vector::Real;
+use crate::problem::Direction;
+use crate::Result;
+use tch::Tensor;
 
-/// Smallest width and height of a bin, as a fraction of `2 tail`, and smallest derivative at a knot.
-pub const MIN: f64 = 1e-3;
-
-/// What a spline is made of: unconstrained numbers, `P` sets of them.
-#[derive(Debug, Clone, Copy)]
-pub struct RawSpline<'a> {
-    /// `[P, bins]`; their softmax gives the widths.
-    pub widths: &'a Tensor,
-    /// `[P, bins]`; their softmax gives the heights.
-    pub heights: &'a Tensor,
-    /// `[P, bins - 1]`; softplus gives the derivatives at the inner knots, 0 standing for 1.
-    pub derivatives: &'a Tensor,
-    /// The spline is the identity outside `[-tail, tail]`.
-    pub tail: f64,
-}
-
-/// What a raw derivative of 0 is shifted by, so that it stands for the derivative 1.
-pub(crate) fn derivative_offset() -> f64 {
-    (1.0 - MIN).exp_m1().ln()
-}
+pub use crate::problem::spline::{RawSpline, SplineSizes, MIN};
 
 /// Applies the spline, or its inverse, to every element; returns the value and `log|det|` of the map taken.
 ///
@@ -63,110 +43,16 @@ pub(crate) fn derivative_offset() -> f64 {
 /// # Source
 /// Durkan, Bekasov, Murray, Papamakarios, *Neural spline flows*, 2019, <https://arxiv.org/abs/1906.04032>.
 pub fn spline(x: &Tensor, raw: &RawSpline<'_>, direction: Direction) -> Result<(Tensor, Tensor)> {
-    Sizes::check(x, raw)?;
-    if is_eager() {
-        return reference::spline(x, raw, direction);
-    }
-    let function = Fused {
+    let call = SplineCall {
+        sizes: SplineSizes::check(x, raw)?,
         tail: raw.tail,
         direction,
     };
-    let outputs = apply(function, &[x, raw.widths, raw.heights, raw.derivatives])?;
-    <[Tensor; 2]>::try_from(outputs)
-        .map(|[value, log_det]| (value, log_det))
-        .map_err(|_| Error::Torch("a spline has two outputs".into()))
+    let [value, log_det] = take(run(call, &[x, raw.widths, raw.heights, raw.derivatives])?);
+    Ok((value, log_det))
 }
 
-/// Sizes of one call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sizes {
-    /// Samples N.
-    pub samples: usize,
-    /// Elements D of a sample.
-    pub elements: usize,
-    /// Bins, tails not counted.
-    pub bins: usize,
-    /// One set of numbers for all elements, else one for each of the D.
-    pub shared: bool,
-}
-
-impl Sizes {
-    /// Sizes of a call whose arguments fit together.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] that names the argument, what was expected and what was got.
-    pub fn check(x: &Tensor, raw: &RawSpline<'_>) -> Result<Self> {
-        let wrong = |arg, text: String| Err(Error::argument("spline", arg, text));
-        let options = (x.kind(), x.device());
-        if !matches!(options.0, Kind::Float | Kind::Double) {
-            return wrong(
-                "x",
-                format!("must be float32 or float64, got {:?}", options.0),
-            );
-        }
-        let (size, widths) = (x.size(), raw.widths.size());
-        let Some((&samples, sample)) = size.split_first() else {
-            return wrong("x", "must be [N, ...], got a scalar".into());
-        };
-        let elements: i64 = sample.iter().product();
-        let [sets, bins] = widths[..] else {
-            return wrong("widths", format!("must be [P, bins], got {widths:?}"));
-        };
-        if !(1..=500).contains(&bins) {
-            return wrong("widths", format!("must have 1 to 500 bins, got {bins}"));
-        }
-        if sets != 1 && sets != elements {
-            return wrong(
-                "widths",
-                format!("must have 1 set of numbers, or {elements} as a sample has elements, got {sets}"),
-            );
-        }
-        if !(raw.tail > 0.0 && raw.tail.is_finite()) {
-            return wrong(
-                "tail",
-                format!("must be a positive number, got {}", raw.tail),
-            );
-        }
-        for (arg, tensor, expected) in [
-            ("widths", raw.widths, bins),
-            ("heights", raw.heights, bins),
-            ("derivatives", raw.derivatives, bins - 1),
-        ] {
-            let got = (tensor.kind(), tensor.device());
-            if tensor.size() != [sets, expected] || got != options {
-                return wrong(
-                    arg,
-                    format!(
-                        "must be {:?} {:?} on {:?}, got {:?} {:?} on {:?}",
-                        [sets, expected],
-                        options.0,
-                        options.1,
-                        tensor.size(),
-                        got.0,
-                        got.1
-                    ),
-                );
-            }
-        }
-        Ok(Self {
-            samples: samples as usize,
-            elements: elements as usize,
-            bins: bins as usize,
-            shared: sets == 1,
-        })
-    }
-
-    /// Sets of numbers P.
-    pub fn sets(&self) -> usize {
-        if self.shared {
-            1
-        } else {
-            self.elements
-        }
-    }
-}
-
-/// One call in the autograd graph.
+/// One call.
 ///
 /// With `L` the loss, `f` the spline and `l` the gradient of the log-det, the forward direction is differentiated as it
 /// stands. In the inverse direction `x` solves `f(x, θ) = z` and the log-det is `-Σ log f'`, so
@@ -176,54 +62,78 @@ impl Sizes {
 /// ```
 ///
 /// which is the forward direction's gradient of θ for the incoming gradients `-a / f'` and `-l`, at the solution.
-struct Fused {
+struct SplineCall {
+    sizes: SplineSizes,
     tail: f64,
     direction: Direction,
 }
 
-impl Fused {
-    fn raw<'a>(&self, tensors: &'a [Tensor]) -> RawSpline<'a> {
-        RawSpline {
-            widths: &tensors[0],
-            heights: &tensors[1],
-            derivatives: &tensors[2],
+impl SplineCall {
+    fn on_gpu<'a>(&self, raw: &'a [Tensor]) -> gpu::SplineOnGpu<'a> {
+        gpu::SplineOnGpu {
+            sizes: self.sizes,
+            direction: self.direction,
             tail: self.tail,
+            raw,
         }
     }
 }
 
-impl CustomFn for Fused {
-    fn forward(&self, saved: &mut Saved, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        let raw = self.raw(&inputs[1..]);
-        let sizes = Sizes::check(&inputs[0], &raw)?;
-        let call = kernels::Call::new(&raw, &sizes, self.direction)?;
-        let [value, log_det] = call.forward(&inputs[0])?;
-        inputs.iter().for_each(|input| saved.save(input));
-        if self.direction == Direction::Inverse {
-            saved.save(&value);
+impl FusedOp for SplineCall {
+    const NAME: &'static str = "spline";
+
+    fn output_sizes(&self, inputs: &[Tensor]) -> Vec<Vec<i64>> {
+        vec![inputs[0].size(), vec![self.sizes.samples as i64]]
+    }
+
+    /// The solution, at which the inverse direction is differentiated.
+    fn kept_outputs(&self) -> &'static [usize] {
+        match self.direction {
+            Direction::Forward => &[],
+            Direction::Inverse => &[0],
         }
+    }
+
+    fn takes(&self, _x: &Tensor) -> bool {
+        true
+    }
+
+    fn twin(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        let [x, widths, heights, derivatives] = take(inputs.iter().copied());
+        let raw = RawSpline {
+            widths,
+            heights,
+            derivatives,
+            tail: self.tail,
+        };
+        let (value, log_det) = reference::spline(x, &raw, self.direction)?;
         Ok(vec![value, log_det])
     }
 
-    fn backward(
-        &self,
-        saved: &[Tensor],
-        grads: &[Option<Tensor>],
-        needs: &[bool],
-    ) -> Result<Vec<Option<Tensor>>> {
-        if grad_enabled() {
-            let outputs = reference::spline(&saved[0], &self.raw(&saved[1..4]), self.direction)?;
-            return recorded_gradients(&<[Tensor; 2]>::from(outputs), grads, saved, needs);
-        }
-        let raw = self.raw(&saved[1..4]);
-        let sizes = Sizes::check(&saved[0], &raw)?;
+    fn forward<T: Real>(&self, inputs: &[&[T]], outputs: Vec<&mut [T]>) {
+        let [x, raw @ ..]: [_; 4] = take(inputs.iter().copied());
+        let [value, log_det] = take(outputs);
+        let spline = cpu::KnottedSpline::new(&self.sizes, self.direction, self.tail, raw);
+        spline.forward(x, value, log_det);
+    }
+
+    fn backward<T: Real>(&self, saved: &[&[T]], grads: &[&[T]], input_grads: Vec<&mut [T]>) {
+        let (inputs, kept) = saved.split_at(4);
+        let [x, raw @ ..]: [_; 4] = take(inputs.iter().copied());
+        let at = kept.first().copied().unwrap_or(x);
+        let [x_grad, raw_grads @ ..]: [_; 4] = take(input_grads);
+        let spline = cpu::KnottedSpline::new(&self.sizes, self.direction, self.tail, raw);
+        spline.backward(at, take(grads.iter().copied()), x_grad, raw_grads);
+    }
+
+    fn forward_on_gpu(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        let call = self.on_gpu(&inputs[1..]);
+        Ok(call.forward(&inputs[0])?.into())
+    }
+
+    fn backward_on_gpu(&self, saved: &[Tensor], grads: &[Tensor]) -> Result<Vec<Tensor>> {
+        let call = self.on_gpu(&saved[1..4]);
         let at = saved.get(4).unwrap_or(&saved[0]);
-        let call = kernels::Call::new(&raw, &sizes, self.direction)?;
-        let gradients = call.backward(at, grads[0].as_ref(), grads[1].as_ref())?;
-        Ok(gradients
-            .into_iter()
-            .zip(needs)
-            .map(|(g, &need)| need.then_some(g))
-            .collect())
+        Ok(call.backward(at, [&grads[0], &grads[1]])?.into())
     }
 }

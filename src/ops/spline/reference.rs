@@ -1,6 +1,7 @@
 //! The spline in plain tensor operations: the specification of the kernels.
 
-use super::{derivative_offset, Direction, RawSpline, Sizes, MIN};
+use crate::problem::spline::{derivative_offset, RawSpline, SplineSizes, MIN};
+use crate::problem::Direction;
 use crate::Result;
 use tch::{Kind, Tensor};
 
@@ -40,7 +41,7 @@ struct Located {
 /// # Errors
 /// As [`super::spline`].
 pub fn spline(x: &Tensor, raw: &RawSpline<'_>, direction: Direction) -> Result<(Tensor, Tensor)> {
-    let sizes = Sizes::check(x, raw)?;
+    let sizes = SplineSizes::check(x, raw)?;
     let rows = image_to_rows(x, &sizes)?;
     let Bins {
         x: x_axis,
@@ -179,7 +180,7 @@ fn axis(raw: &Tensor, tail: f64) -> Result<Axis> {
 }
 
 /// `[N, ...]` → `[P, elements]`: one row for each set of numbers.
-fn image_to_rows(x: &Tensor, sizes: &Sizes) -> Result<Tensor> {
+fn image_to_rows(x: &Tensor, sizes: &SplineSizes) -> Result<Tensor> {
     Ok(if sizes.shared {
         x.f_reshape([1, -1])?
     } else {
@@ -190,7 +191,7 @@ fn image_to_rows(x: &Tensor, sizes: &Sizes) -> Result<Tensor> {
 }
 
 /// The way back, to `size`.
-fn rows_to_image(rows: &Tensor, size: &[i64], sizes: &Sizes) -> Result<Tensor> {
+fn rows_to_image(rows: &Tensor, size: &[i64], sizes: &SplineSizes) -> Result<Tensor> {
     Ok(if sizes.shared {
         rows.f_view(size)?
     } else {

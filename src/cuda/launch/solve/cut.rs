@@ -1,9 +1,8 @@
 //! How an image is cut into bands of rows, one block each, and chunks of diagonals.
 
-use super::layout::Layout;
-use super::SolveLimits;
-use crate::cuda::launch::div_up;
-use crate::ops::Geometry;
+use super::layout::SolveLayout;
+use crate::cuda::launch::grid::div_up;
+use crate::problem::Geometry;
 
 /// Images times groups from which on they fill a device by themselves.
 const ENOUGH_IMAGES: i64 = 64;
@@ -13,6 +12,28 @@ const ENOUGH_BLOCKS: i64 = 128;
 const BAND_THREADS: i64 = 192;
 /// Rows that a block takes even where its threads cover fewer at once.
 const BAND_ROWS: i64 = 8;
+
+/// What a plan may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SolveLimits {
+    /// Dynamic shared memory of a block, in bytes, with opt-in.
+    pub shared: usize,
+    /// Rows of a band, unless the filter needs more.
+    pub band_rows: i64,
+    /// Diagonals of a chunk.
+    pub chunk: i64,
+}
+
+impl SolveLimits {
+    /// Those of a device with this much shared memory for a block.
+    pub const fn of_device(shared: usize) -> Self {
+        Self {
+            shared,
+            band_rows: i64::MAX,
+            chunk: 16,
+        }
+    }
+}
 
 /// How an image is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +45,11 @@ pub(super) struct Cut {
 
 impl Cut {
     /// The first that fits into shared memory, from few large bands and long chunks to many small ones.
-    pub(super) fn find(geometry: &Geometry, layout: &Layout, limits: &SolveLimits) -> Option<Self> {
+    pub(super) fn find(
+        geometry: &Geometry,
+        layout: &SolveLayout,
+        limits: &SolveLimits,
+    ) -> Option<Self> {
         let mut wanted = Self::wanted_rows(geometry, layout)
             .min(geometry.height)
             .min(limits.band_rows);
@@ -40,10 +65,10 @@ impl Cut {
                 .min(longest)
                 .min(limits.chunk)
                 .max(1);
-            while cut.chunk > 1 && layout.shared_bytes(&cut) > limits.shared {
+            while cut.chunk > 1 && layout.shared_bytes(cut.band_rows, cut.chunk) > limits.shared {
                 cut.chunk /= 2;
             }
-            if layout.shared_bytes(&cut) <= limits.shared {
+            if layout.shared_bytes(cut.band_rows, cut.chunk) <= limits.shared {
                 return Some(cut);
             }
             if wanted <= 1 {
@@ -54,7 +79,7 @@ impl Cut {
     }
 
     /// Rows of a band: as many as fill a block's threads, fewer where there are too few images to fill the device.
-    fn wanted_rows(geometry: &Geometry, layout: &Layout) -> i64 {
+    fn wanted_rows(geometry: &Geometry, layout: &SolveLayout) -> i64 {
         let images = geometry.batch * geometry.groups;
         let most = (layout.max_threads / layout.row_threads * layout.rows).max(BAND_ROWS);
         let least = (BAND_THREADS / layout.row_threads).clamp(2, 16);
@@ -67,7 +92,7 @@ impl Cut {
     }
 
     /// Equal bands of about `wanted` rows: whole threads' worth, and none whose taps reach beyond the band before it.
-    fn into_rows(geometry: &Geometry, layout: &Layout, wanted: i64) -> Self {
+    fn into_rows(geometry: &Geometry, layout: &SolveLayout, wanted: i64) -> Self {
         let height = geometry.height.max(1);
         let bands = div_up(height, wanted.clamp(1, height));
         let balanced = div_up(height, bands).max(layout.tap_rows - 1);

@@ -1,9 +1,8 @@
 //! Where a block of a solve keeps matrices and channels, and how much shared memory that takes.
 
-use super::cut::Cut;
 use crate::cuda::kernels::{Element, Solver, REGISTER_SHAPES};
-use crate::cuda::launch::div_up;
-use crate::ops::Geometry;
+use crate::cuda::launch::grid::div_up;
+use crate::problem::Geometry;
 
 /// Threads of each team that a thread's second and fourth row must leave: three warps.
 const ROW_SHARING_THREADS: i64 = 96;
@@ -12,7 +11,7 @@ const TEAM_TAPS: i64 = 8;
 const MAX_TEAMS: i64 = 4;
 
 /// How a block keeps matrices and channels; twin: the products of `inv_conv_product.cuh`.
-pub(super) struct Layout {
+pub(super) struct SolveLayout {
     pub(super) solver: Solver,
     pub(super) element: Element,
     /// Channels of a slice, and slices.
@@ -32,7 +31,7 @@ pub(super) struct Layout {
 }
 
 /// The layouts that this geometry can have, the best first.
-pub(super) fn layouts(geometry: &Geometry, element: Element) -> Vec<Layout> {
+pub(super) fn layouts(geometry: &Geometry, element: Element) -> Vec<SolveLayout> {
     let (n, k) = (geometry.group_channels(), geometry.kernel);
     let vector = element.vector();
     let mut layouts = Vec::new();
@@ -40,7 +39,7 @@ pub(super) fn layouts(geometry: &Geometry, element: Element) -> Vec<Layout> {
         .into_iter()
         .find(|shape| shape.channels() >= n && element == Element::F32 && (k == 2 || k == 3));
     if let Some(shape) = in_registers {
-        layouts.push(Layout {
+        layouts.push(SolveLayout {
             solver: Solver::Registers { shape, kernel: k },
             element,
             slice: shape.slice,
@@ -79,7 +78,7 @@ pub(super) fn layouts(geometry: &Geometry, element: Element) -> Vec<Layout> {
             3
         };
         let stride = (div_up(slice, vector) * slices * channels + 1) * vector;
-        layouts.push(Layout {
+        layouts.push(SolveLayout {
             solver: Solver::Shared { slices, rows },
             element,
             slice,
@@ -106,18 +105,18 @@ pub(super) const fn solve_threads(element: Element) -> i64 {
     }
 }
 
-impl Layout {
-    /// Shared memory of a block; twin: the carving in `inv_conv_solve.cu` and the sizes in `InvConvBand`.
-    pub(super) fn shared_bytes(&self, cut: &Cut) -> usize {
+impl SolveLayout {
+    /// Shared memory of a block that takes `band_rows` rows and `chunk` diagonals at a time; twin: the carving in `inv_conv_solve.cu` and the sizes in `InvConvBand`.
+    pub(super) fn shared_bytes(&self, band_rows: i64, chunk: i64) -> usize {
         let vector = self.element.vector();
         let line = 8 * vector;
         let pixel_stride = self.slices * div_up(self.slice, vector) * vector;
-        let pixels = (cut.band_rows + self.tap_rows - 1) * pixel_stride;
+        let pixels = (band_rows + self.tap_rows - 1) * pixel_stride;
         let slot_stride = pixels + (line + vector - pixels % line) % line;
-        let slots = (self.tap_rows + self.tap_columns - 2).max(2) + 2 * cut.chunk;
+        let slots = (self.tap_rows + self.tap_columns - 2).max(2) + 2 * chunk;
         let matrices = div_up(self.matrix_elements, vector) * vector;
         let elements =
-            matrices + 2 * self.tap_teams * cut.band_rows * pixel_stride + slots * slot_stride;
+            matrices + 2 * self.tap_teams * band_rows * pixel_stride + slots * slot_stride;
         16 + elements as usize * self.element.bytes()
     }
 }

@@ -1,7 +1,7 @@
 //! What plans promise.
 
 use super::*;
-use crate::ops::geometry;
+use crate::problem::geometry;
 
 const KIB: usize = 1024;
 /// Dynamic shared memory of a block: H100 and H200, A100, and the smallest card that has kernels.

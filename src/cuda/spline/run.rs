@@ -1,0 +1,120 @@
+//! Launches of the spline's kernels.
+
+use super::plan::{spline_plan, SplineParams, SplinePlan};
+use crate::cuda::launch::Launch;
+use crate::cuda::module::Device;
+use crate::cuda::tensors::{address, expect};
+use crate::problem::spline::SplineSizes;
+use crate::problem::Direction;
+use crate::{Error, Result};
+use tch::{Kind, Tensor};
+
+/// One call: its sizes, and its raw numbers (widths, heights, derivatives).
+pub(crate) struct SplineOnGpu<'a> {
+    pub sizes: SplineSizes,
+    pub direction: Direction,
+    pub tail: f64,
+    pub raw: &'a [Tensor],
+}
+
+impl SplineOnGpu<'_> {
+    /// The plan, with the arguments filled in, and the GPU. `x` and `incoming`, the gradients of value and log-det, are
+    /// contiguous tensors of the call's sizes, and so are the raw numbers.
+    fn plan(&self, x: &Tensor, incoming: Option<[&Tensor; 2]>) -> Result<(usize, SplinePlan)> {
+        let &[ref widths, ref heights, ref derivatives] = self.raw else {
+            return Err(Error::Cuda("expected three raw tensors".into()));
+        };
+        let SplineSizes {
+            samples,
+            elements,
+            bins,
+            ..
+        } = self.sizes;
+        let size = x.size();
+        let [samples, sets, bins] = [samples, self.sizes.sets(), bins].map(|size| size as i64);
+        if size.first() != Some(&samples) || x.numel() != self.sizes.samples * elements {
+            return Err(Error::Cuda(format!(
+                "expected {samples} samples of {elements} elements, got {size:?}"
+            )));
+        }
+        let sample_sizes = [samples];
+        let (inner, ends) = ([sets, bins], [sets, bins - 1]);
+        let mut tensors: Vec<(&Tensor, &[i64])> = vec![
+            (x, &size),
+            (widths, &inner),
+            (heights, &inner),
+            (derivatives, &ends),
+        ];
+        if let Some([value, log_det]) = incoming {
+            tensors.push((value, &size));
+            tensors.push((log_det, &sample_sizes));
+        }
+        let index = expect(&tensors)?;
+        let mut plan = spline_plan(&self.sizes, x.kind(), self.direction, self.tail)?;
+        let params = &mut plan.params;
+        [params.widths, params.heights, params.derivatives] =
+            [widths, heights, derivatives].map(address);
+        params.x = address(x);
+        Ok((index, plan))
+    }
+
+    /// Value and log-det; nothing waits for the device.
+    ///
+    /// # Errors
+    /// `x` is not of the call's sizes, or a launch fails.
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<[Tensor; 2]> {
+        let (index, mut plan) = self.plan(x, None)?;
+        let options = (x.kind(), x.device());
+        let value = Tensor::f_empty(x.size(), options)?;
+        let log_det = Tensor::f_zeros([self.sizes.samples as i64], options)?;
+        let table = Tensor::f_empty([plan.table_elements as i64], options)?;
+        let params = &mut plan.params;
+        (params.table, params.value, params.log_det) =
+            (address(&table), address(&value), address(&log_det));
+        launch_all(index, &plan.forward, &plan.params)?;
+        Ok([value, log_det])
+    }
+
+    /// The gradients of `x` and of the raw numbers, from the `incoming` ones of value and log-det.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub(crate) fn backward(&self, x: &Tensor, incoming: [&Tensor; 2]) -> Result<[Tensor; 4]> {
+        let (index, mut plan) = self.plan(x, Some(incoming))?;
+        let device = x.device();
+        let workspace = |elements: usize, kind| Tensor::f_empty([elements as i64], (kind, device));
+        let table = workspace(plan.table_elements, x.kind())?;
+        let partials = workspace(plan.partial_elements, x.kind())?;
+        let sums = workspace(plan.sum_elements, Kind::Double)?;
+        let knot_grads = workspace(plan.knot_elements, Kind::Double)?;
+        let made = [
+            x.f_empty_like()?,
+            self.raw[0].f_zeros_like()?,
+            self.raw[1].f_zeros_like()?,
+            self.raw[2].f_zeros_like()?,
+        ];
+        let params = &mut plan.params;
+        [params.value_grad, params.log_det_grad] = incoming.map(address);
+        (params.table, params.partials) = (address(&table), address(&partials));
+        (params.sums, params.knot_grads) = (address(&sums), address(&knot_grads));
+        [
+            params.x_grad,
+            params.widths_grad,
+            params.heights_grad,
+            params.derivatives_grad,
+        ] = made.each_ref().map(address);
+        launch_all(index, &plan.backward, &plan.params)?;
+        Ok(made)
+    }
+}
+
+fn launch_all(index: usize, launches: &[Launch], params: &SplineParams) -> Result<()> {
+    let device = Device::get(index)?;
+    for launch in launches {
+        // SAFETY: the parameters of these kernels, with tensors of the plan's sizes, checked or made by the callers;
+        // torch's allocator hands their memory on in the order of this very stream, so also the workspaces outlive the
+        // kernels.
+        unsafe { device.launch(launch, params)? };
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+// The few things of libtorch that tch does not offer: streams, memory counters, threads, the optimiser's kernels.
+
+#include "bridge.h"
+#include "guard.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_fused_adam.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/stack.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+using at::Tensor;
+using inverse_flow::borrow;
+using inverse_flow::borrow_all;
+using inverse_flow::guarded;
+using inverse_flow::release;
+
+int ivf_current_cuda_stream(int index, void** stream, char** error) {
+  return guarded(error, [&] {
+    const c10::Device device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index));
+    *stream = c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle();
+  });
+}
+
+int ivf_device_peak(int index, uint64_t* bytes, char** error) {
+  return guarded(error, [&] {
+    const auto stats = c10::getDeviceAllocator(c10::DeviceType::CUDA)->getDeviceStats(static_cast<c10::DeviceIndex>(index));
+    const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    *bytes = static_cast<uint64_t>(stats.allocated_bytes[all].peak);
+  });
+}
+
+int ivf_device_reset_peak(int index, char** error) {
+  return guarded(error, [&] {
+    c10::getDeviceAllocator(c10::DeviceType::CUDA)->resetPeakStats(static_cast<c10::DeviceIndex>(index));
+  });
+}
+
+int ivf_grad_enabled(void) { return at::GradMode::is_enabled() ? 1 : 0; }
+
+void ivf_parallel_for(int64_t jobs, void (*run)(void*, int64_t, int64_t), void* context) {
+  at::parallel_for(0, jobs, 1, [&](int64_t begin, int64_t end) { run(context, begin, end); });
+}
+
+int ivf_global_norm(const ivf_tensor* tensors, size_t n, ivf_tensor* out, char** error) {
+  return guarded(error, [&] {
+    const at::NoGradGuard no_grad;
+    *out = release(at::linalg_vector_norm(at::stack(at::_foreach_norm(borrow_all(tensors, n)))));
+  });
+}
+
+int ivf_fused_adam(const ivf_adam* adam, char** error) {
+  return guarded(error, [&] {
+    const at::NoGradGuard no_grad;
+    const size_t n = adam->n;
+    std::optional<Tensor> grad_scale;
+    if (adam->grad_scale != nullptr) grad_scale = borrow(adam->grad_scale);
+    // the fused kernel reads the number of the step, counted from 1, from a tensor per parameter
+    Tensor step = borrow(adam->step);
+    const std::vector<Tensor> steps(n, step.add_(1));
+    const bool amsgrad = adam->max_exp_avg_sq != nullptr;
+    std::vector<Tensor> max_exp_avg_sq;
+    if (amsgrad) max_exp_avg_sq = borrow_all(adam->max_exp_avg_sq, n);
+    const std::vector<Tensor> params = borrow_all(adam->params, n);
+    at::_fused_adam_(params, borrow_all(adam->grads, n), borrow_all(adam->exp_avg, n),
+                     borrow_all(adam->exp_avg_sq, n), max_exp_avg_sq, steps, adam->lr, adam->beta1,
+                     adam->beta2, adam->weight_decay, adam->eps, amsgrad, /*maximize=*/false, grad_scale,
+                     /*found_inf=*/{});
+    // unlike other in-place operations the fused step leaves the versions alone, by which autograd and whoever keeps
+    // something computed from the parameters notice a change
+    for (const Tensor& param : params) param.unsafeGetTensorImpl()->bump_version();
+  });
+}

@@ -1,0 +1,124 @@
+//! Two convolutions with a ReLU between them, whose wide middle never leaves the cache.
+//!
+//! The nets of couplings widen a few channels to 512 and narrow them again. Written as three operations, the middle is
+//! 40 to 100 MB a layer and batch, is kept for the backward pass, and its memory traffic costs several times the
+//! arithmetic. Here a thread takes the pixels of a few images, computes the middle in chunks of channels that fit into
+//! its cache, uses each chunk at once, and computes it again in the backward pass.
+
+mod cpu;
+mod panels;
+mod product;
+mod shift;
+mod sizes;
+mod sweep;
+
+use super::fused::{run, take, FusedOp};
+use crate::ops::vector::Real;
+use crate::Result;
+use sizes::ConvSizes;
+use tch::Tensor;
+
+/// The definition in plain tensor operations: the twin of the kernel, and what runs on a GPU, where libtorch's
+/// convolutions are the better ones.
+pub mod reference {
+    use super::sizes::ConvSizes;
+    use crate::Result;
+    use tch::Tensor;
+
+    /// As [`super::conv_relu_conv`].
+    ///
+    /// # Errors
+    /// As [`super::conv_relu_conv`].
+    pub fn conv_relu_conv(
+        x: &Tensor,
+        first: &Tensor,
+        bias: Option<&Tensor>,
+        second: &Tensor,
+    ) -> Result<Tensor> {
+        ConvSizes::check(x, first, bias, second)?;
+        let pad = |weight: &Tensor| (weight.size()[3] - 1) / 2;
+        let middle = x
+            .f_conv2d(first, bias, [1], [pad(first)], [1], 1)?
+            .f_relu_()?; // in place: the convolution does not need its own result for its gradient
+        Ok(middle.f_conv2d(second, None::<Tensor>, [1], [pad(second)], [1], 1)?)
+    }
+}
+
+/// `conv(relu(conv(x, first) + bias), second)`, both convolutions with zero padding that keeps the size of the image.
+///
+/// # Shapes
+/// `x` `[N, C, H, W]`, `first` `[M, C, k, k]`, `bias` `[M]`, `second` `[C', M, k', k']` with odd k, k' → `[N, C', H, W]`.
+/// float32 or float64; any strides.
+///
+/// # Gradients
+/// Exact; second derivatives are those of [`mod@reference`]. On the CPU results are bit-identical from run to run, for any
+/// number of threads.
+///
+/// # Errors
+/// Shapes, dtypes or devices that do not fit together.
+pub fn conv_relu_conv(
+    x: &Tensor,
+    first: &Tensor,
+    bias: Option<&Tensor>,
+    second: &Tensor,
+) -> Result<Tensor> {
+    let shape = ConvSizes::check(x, first, bias, second)?;
+    let mut inputs = vec![x, first, second];
+    inputs.extend(bias);
+    let [y] = take(run(ConvReluConvCall(shape), &inputs)?);
+    Ok(y)
+}
+
+/// One call; its tensors are x, first, second and, where there is one, bias.
+///
+/// With `h = W1 x + b`, `r = relu(h)`, `y = W2 r` and the filters as matrices over patches:
+///
+/// ```text
+/// dr = W2ᵀ dy,   dh = dr [r > 0],   dx = W1ᵀ dh,   dW1 = dh xᵀ,   db = Σ dh,   dW2 = dy rᵀ
+/// ```
+struct ConvReluConvCall(ConvSizes);
+
+impl FusedOp for ConvReluConvCall {
+    const NAME: &'static str = "conv_relu_conv";
+
+    fn output_sizes(&self, _inputs: &[Tensor]) -> Vec<Vec<i64>> {
+        let shape = &self.0;
+        let size = [shape.images, shape.outputs, shape.height, shape.width];
+        vec![size.map(|s| s as i64).to_vec()]
+    }
+
+    fn twin(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        let bias = inputs.get(3).copied();
+        let y = reference::conv_relu_conv(inputs[0], inputs[1], bias, inputs[2])?;
+        Ok(vec![y])
+    }
+
+    fn forward<T: Real>(&self, inputs: &[&[T]], outputs: Vec<&mut [T]>) {
+        let ([x, first, second], bias) = with_bias(inputs.iter().copied());
+        let [y] = take(outputs);
+        cpu::Pair::new(&self.0, first, bias, second).forward(x, y);
+    }
+
+    fn backward<T: Real>(&self, saved: &[&[T]], grads: &[&[T]], input_grads: Vec<&mut [T]>) {
+        let ([x, first, second], bias) = with_bias(saved.iter().copied());
+        let [y_grad] = take(grads.iter().copied());
+        let ([x_grad, first_grad, second_grad], bias_grad) = with_bias(input_grads);
+        cpu::Pair::new(&self.0, first, bias, second).backward(
+            x,
+            y_grad,
+            cpu::Gradients {
+                x: x_grad,
+                first: first_grad,
+                second: second_grad,
+                bias: bias_grad,
+            },
+        );
+    }
+}
+
+/// The three tensors of every call, and the bias of some.
+fn with_bias<X>(items: impl IntoIterator<Item = X>) -> ([X; 3], Option<X>) {
+    let mut items = items.into_iter();
+    let three = take(items.by_ref().take(3));
+    (three, items.next())
+}

@@ -1,8 +1,0 @@
-/// Which way through a bijection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Data to latent.
-    Forward,
-    /// Latent to data.
-    Inverse,
-}

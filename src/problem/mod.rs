@@ -1,0 +1,16 @@
+//! What a call is: the words in which operators, kernels and the border talk about one.
+//!
+//! [`crate::ops`] offers the public ones again; nothing here computes.
+
+mod corner;
+mod direction;
+mod geometry;
+mod operation;
+pub mod spline;
+
+pub use corner::Corner;
+pub use direction::Direction;
+#[cfg(test)]
+pub(crate) use geometry::geometry;
+pub use geometry::Geometry;
+pub use operation::Op;
