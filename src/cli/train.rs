@@ -28,7 +28,8 @@ pub struct TrainArgs {
     /// Replace the run that is in the folder
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
-    /// Go on with this run, exactly as if it had not been stopped (on a CPU bit for bit, with the same --threads)
+    /// Go on with this run, exactly as if it had not been stopped (bit for bit on the CPU of the same machine, with the
+    /// same --threads)
     #[arg(long, value_name = "RUN", conflicts_with_all = ["Model", "Optimisation"])]
     resume: Option<PathBuf>,
     #[command(flatten)]

@@ -51,8 +51,8 @@ pub mod reference {
 /// float32 or float64; any strides.
 ///
 /// # Gradients
-/// Exact; second derivatives are those of [`mod@reference`]. On the CPU results are bit-identical from run to run, for any
-/// number of threads.
+/// Exact; second derivatives are those of [`mod@reference`]. On the CPU values and first derivatives are bit-identical from
+/// run to run, for any number of threads and wherever the arguments lie in memory.
 ///
 /// # Errors
 /// Shapes, dtypes or devices that do not fit together.
