@@ -1,7 +1,7 @@
 """TorchScript files that Rust has written, each time in a Python of its own: without anything of ours, and with the
 operator library. What is checked is in `torchscript_checks.py`.
 
-The Rust test `script_files` writes the files and what our side computes; where INVERSE_FLOW_SCRIPT_FILES names a folder
+The Rust test `models` (tests/models/torchscript.rs) writes the files and what our side computes; where INVERSE_FLOW_SCRIPT_FILES names a folder
 that has them already, as in scripts/test.sh, it is not run again.
 """
 
@@ -27,8 +27,8 @@ class TorchScript(unittest.TestCase):
             folder = tempfile.TemporaryDirectory()
             cls.addClassCleanup(folder.cleanup)
             cls.environment[FILES] = folder.name
-            command = ["cargo", "test", "--release", "--quiet", "--test", "script_files", "every_family"]
-            subprocess.run(command, cwd=ROOT, env=cls.environment, check=True)
+            command = ["cargo", "test", "--release", "--quiet", "--test", "models", "torchscript::every_family"]
+            subprocess.run(command, cwd=ROOT, env=cls.environment, check=True, stdout=subprocess.DEVNULL)
 
     def check(self, *arguments):
         command = [sys.executable, str(HERE / "torchscript_checks.py"), *arguments]

@@ -1,0 +1,25 @@
+// The kernels' sources, unchanged, compiled for the host; the test finds the entry points by name.
+
+// clang-format off
+#include "cuda_on_host.h"
+#include "../../../kernels/inv_conv_solve.cu"
+#include "../../../kernels/inv_conv_solve_wide.cu"
+#include "../../../kernels/inv_conv_apply.cu"
+#include "../../../kernels/inv_conv_weight_grad.cu"
+#include "../../../kernels/spline.cu"
+#include "../../../kernels/baseline_per_diagonal.cu"
+#include "faults.cu"
+// clang-format on
+
+#define LAUNCH(name, Params)                                                                                       \
+  extern "C" int name(void (*kernel)(Params), const void* params, const cuda_on_host::Config* config, char* message, \
+                      std::size_t length) {                                                                        \
+    return cuda_on_host::launch<Params>(kernel, params, config, message, length);                                  \
+  }
+
+LAUNCH(launch_solve, InvConvSolveParams)
+LAUNCH(launch_apply, InvConvApplyParams)
+LAUNCH(launch_weight_grad, InvConvWeightGradParams)
+LAUNCH(launch_spline, SplineParams)
+LAUNCH(launch_baseline, BaselineParams)
+LAUNCH(launch_fault, FaultParams)

@@ -1,0 +1,17 @@
+//! The CUDA kernels: run block by block on the host, and on a GPU where there is one (tests called `cuda_*`).
+
+#[path = "../common/gpu.rs"]
+mod gpu;
+#[path = "../common/numbers.rs"]
+mod numbers;
+#[path = "../common/ops_cases.rs"]
+mod ops_cases;
+#[path = "../common/skip.rs"]
+mod skip;
+
+mod host_cuda;
+mod host_faults;
+
+mod kernels_on_host;
+mod parity;
+mod spline_on_host;

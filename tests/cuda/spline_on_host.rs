@@ -1,0 +1,224 @@
+//! The spline's CUDA kernels, run block by block on the host, against the plain-tensor twin.
+
+use crate::host_cuda::{launch, Config};
+use crate::numbers::normal;
+use inverse_flow::cuda::launch::Launch;
+use inverse_flow::cuda::spline::{spline_plan, SplineParams};
+use inverse_flow::ops::spline::{reference, RawSpline, SplineSizes};
+use inverse_flow::ops::Direction;
+use tch::{Device, Kind, Tensor};
+
+/// Samples, elements of one, bins, shared: one bin and many, more elements than columns, more sets than a block has
+/// threads, chunks of one sample and of several, nothing at all.
+const CASES: [(i64, i64, i64, bool); 8] = [
+    (3, 30, 5, true),
+    (3, 30, 4, false),
+    (5, 1100, 10, true),
+    (2, 150, 3, false),
+    (130, 600, 2, true),
+    (2, 3, 1, true),
+    (0, 4, 3, true),
+    (2, 0, 3, false),
+];
+
+struct Case {
+    x: Tensor,
+    raw: [Tensor; 3],
+    value_grad: Tensor,
+    log_det_grad: Tensor,
+}
+
+const TAIL: f64 = 1.5;
+
+fn case((samples, elements, bins, shared): (i64, i64, i64, bool), kind: Kind) -> Case {
+    let mut seeds = 100 * (samples + 10 * elements + 1000 * bins) as u64..;
+    let sets = if shared { 1 } else { elements };
+    let mut random = |size: &[i64]| normal(seeds.next().unwrap(), size).to_kind(kind);
+    Case {
+        x: random(&[samples, elements]),
+        raw: [
+            random(&[sets, bins]),
+            random(&[sets, bins]),
+            random(&[sets, bins - 1]),
+        ],
+        value_grad: random(&[samples, elements]),
+        log_det_grad: random(&[samples]),
+    }
+}
+
+fn raw(case: &Case) -> RawSpline<'_> {
+    let [widths, heights, derivatives] = &case.raw;
+    RawSpline {
+        widths,
+        heights,
+        derivatives,
+        tail: TAIL,
+    }
+}
+
+/// Memory of a kernel with NaN before, in and after it.
+struct Memory(Tensor, i64);
+
+const FRAME: i64 = 256;
+
+impl Memory {
+    fn new(elements: usize, kind: Kind) -> Self {
+        let size = [elements as i64 + 2 * FRAME];
+        Self(
+            Tensor::full(size, f64::NAN, (kind, Device::Cpu)),
+            elements as i64,
+        )
+    }
+
+    fn of(tensor: &Tensor) -> Self {
+        let memory = Self::new(tensor.numel(), tensor.kind());
+        memory
+            .0
+            .narrow(0, FRAME, memory.1)
+            .copy_(&tensor.reshape([-1]));
+        memory
+    }
+
+    fn address(&self) -> u64 {
+        self.0.narrow(0, FRAME, self.1).data_ptr() as u64
+    }
+
+    /// The content, after a launch that must not have written beyond it.
+    fn read(&self, size: &[i64]) -> Tensor {
+        for start in [0, FRAME + self.1] {
+            let frame = self.0.narrow(0, start, FRAME).isnan().all();
+            assert_eq!(frame.int64_value(&[]), 1, "a write beyond the output");
+        }
+        self.0.narrow(0, FRAME, self.1).view(size)
+    }
+}
+
+fn run(launches: &[Launch], params: &SplineParams, order: u32) {
+    for stage in launches.iter().filter(|stage| !stage.is_empty()) {
+        let config = Config {
+            grid: stage.grid,
+            block: stage.block,
+            shared_bytes: stage.shared_bytes,
+            resident: 1,
+            order,
+        };
+        // SAFETY: the parameters of these kernels; their memory has the sizes of the plan and outlives the call.
+        unsafe { launch("launch_spline", stage.kernel, params, &config) }
+            .unwrap_or_else(|problem| panic!("{problem}: {stage:?}"));
+    }
+}
+
+/// Value, log-det, and the gradients of x, widths, heights and derivatives at `at`.
+fn on_host(case: &Case, at: &Tensor, direction: Direction, order: u32) -> Vec<Tensor> {
+    let sizes = SplineSizes::check(&case.x, &raw(case)).unwrap();
+    let kind = case.x.kind();
+    let mut plan = spline_plan(&sizes, kind, direction, TAIL).unwrap();
+    let inputs: Vec<Memory> = case.raw.iter().map(Memory::of).collect();
+    let (x, at) = (Memory::of(&case.x), Memory::of(at));
+    let incoming = [&case.value_grad, &case.log_det_grad].map(Memory::of);
+    let table = Memory::new(plan.table_elements, kind);
+    let partials = Memory::new(plan.partial_elements, kind);
+    let sums = Memory::new(plan.sum_elements, Kind::Double);
+    let knots = Memory::new(plan.knot_elements, Kind::Double);
+    let outputs = [
+        &case.x,
+        &case.log_det_grad,
+        &case.x,
+        &case.raw[0],
+        &case.raw[1],
+        &case.raw[2],
+    ];
+    let memories = outputs.map(|like| Memory::new(like.numel(), kind));
+    let p = &mut plan.params;
+    (p.widths, p.heights, p.derivatives) = (
+        inputs[0].address(),
+        inputs[1].address(),
+        inputs[2].address(),
+    );
+    (p.x, p.table, p.partials) = (x.address(), table.address(), partials.address());
+    (p.sums, p.knot_grads) = (sums.address(), knots.address());
+    [p.value_grad, p.log_det_grad] = incoming.each_ref().map(Memory::address);
+    [
+        p.value,
+        p.log_det,
+        p.x_grad,
+        p.widths_grad,
+        p.heights_grad,
+        p.derivatives_grad,
+    ] = memories.each_ref().map(Memory::address);
+    run(&plan.forward, &plan.params, order);
+    plan.params.x = at.address();
+    run(&plan.backward, &plan.params, order);
+    for workspace in [&table, &partials, &sums, &knots] {
+        let _ = workspace.read(&[workspace.1]);
+    }
+    memories
+        .iter()
+        .zip(outputs)
+        .map(|(memory, like)| memory.read(&like.size()).copy())
+        .collect()
+}
+
+fn by_the_twin(case: &Case, direction: Direction) -> Vec<Tensor> {
+    let leaf = |t: &Tensor| t.copy().set_requires_grad(true);
+    let leaves = [&case.x, &case.raw[0], &case.raw[1], &case.raw[2]].map(leaf);
+    let [x, widths, heights, derivatives] = &leaves;
+    let raw = RawSpline {
+        widths,
+        heights,
+        derivatives,
+        tail: TAIL,
+    };
+    let (value, log_det) = reference::spline(x, &raw, direction).unwrap();
+    let kind = x.kind();
+    let loss = (&value * &case.value_grad).sum(kind) + (&log_det * &case.log_det_grad).sum(kind);
+    let mut results = vec![value.detach(), log_det.detach()];
+    results.extend(Tensor::run_backward(&[loss], &leaves, false, false));
+    results
+}
+
+#[test]
+fn values_and_gradients_are_those_of_the_twin() {
+    for (kind, tolerance) in [(Kind::Double, 1e-10), (Kind::Float, 5e-4)] {
+        for sizes in CASES {
+            let case = case(sizes, kind);
+            for direction in [Direction::Forward, Direction::Inverse] {
+                let expected = by_the_twin(&case, direction);
+                let at = match direction {
+                    Direction::Forward => &case.x,
+                    Direction::Inverse => &expected[0],
+                };
+                let got = on_host(&case, at, direction, 0);
+                let empty = case.x.numel() == 0;
+                for (index, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                    // nothing is launched for nothing, and the operator fills in the zeros
+                    if empty || expected.numel() == 0 {
+                        assert_eq!(got.size(), expected.size());
+                        continue;
+                    }
+                    let scale = 1.0 + expected.abs().max().double_value(&[]);
+                    let error = (got - expected).abs().max().double_value(&[]) / scale;
+                    assert!(
+                        error < tolerance,
+                        "{sizes:?} {kind:?} {direction:?} output {index}: {error:e}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_order_of_blocks_and_threads() {
+    for sizes in [CASES[0], CASES[1], CASES[3]] {
+        let case = case(sizes, Kind::Float);
+        let first = on_host(&case, &case.x, Direction::Forward, 0);
+        for order in [1, 5] {
+            assert_eq!(
+                on_host(&case, &case.x, Direction::Forward, order),
+                first,
+                "{sizes:?} {order}"
+            );
+        }
+    }
+}

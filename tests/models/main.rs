@@ -1,0 +1,26 @@
+//! Whole networks: their likelihood and its gradient, their way back, and their TorchScript programs.
+
+#[path = "../common/gradients.rs"]
+mod gradients;
+#[path = "../common/jacobian.rs"]
+mod jacobian;
+#[path = "../common/numbers.rs"]
+mod numbers;
+#[path = "../common/variables.rs"]
+mod variables;
+
+mod support;
+
+mod common {
+    pub use crate::{gradients::*, jacobian::*, numbers::*, variables::*};
+}
+
+mod changes;
+mod families;
+mod glow;
+mod golden;
+mod life;
+mod published;
+mod published_sizes;
+mod rebuild;
+mod torchscript;

@@ -1,0 +1,30 @@
+//! The differentiable operators: against their twins in plain tensor operations, against differences, and whoever
+//! computes them.
+
+#[path = "../common/gpu.rs"]
+mod gpu;
+#[path = "../common/gradients.rs"]
+mod gradients;
+#[path = "../common/numbers.rs"]
+mod numbers;
+#[path = "../common/ops_cases.rs"]
+mod ops_cases;
+#[path = "../common/process.rs"]
+mod process;
+#[path = "../common/skip.rs"]
+mod skip;
+
+mod common {
+    pub use crate::{gradients::*, numbers::*};
+}
+
+mod affine;
+mod channel_affine;
+mod conv_pair;
+mod custom_function;
+mod instruction_sets;
+mod inv_conv;
+mod large_kernels;
+mod reference;
+mod spline;
+mod threads;

@@ -1,0 +1,197 @@
+//! Stopped runs: resuming gives, bit for bit, what a run without a stop gives.
+
+use inverse_flow::train::Checkpoint;
+use safetensors::SafeTensors;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// 8 batches an epoch of a model that is small but has every part.
+const RUN: &str =
+    "train --limit 24 --batch-size 3 --levels 2 --steps 1 --width 6 --lr 0.003 --epochs 9 \
+                   --augment --warmup-steps 4 --decay 0.9 --device cpu --checkpoint-minutes 0";
+
+fn program() -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_inverse-flow"));
+    // results are bit-identical for one number of threads
+    program.env("OMP_NUM_THREADS", "1");
+    program
+}
+
+fn train(folder: &Path, arguments: &str) -> Output {
+    let output = program()
+        .args(arguments.split_whitespace())
+        .arg(folder)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output
+}
+
+/// Starts a run without end and waits until it has a checkpoint of step `step` or later.
+fn start_and_reach(folder: &Path, step: u64) -> Child {
+    let child = program()
+        .args(RUN.split_whitespace())
+        .arg("--out")
+        .arg(folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // no measurement: it only ends a test whose run never gets there
+    let deadline = Instant::now() + Duration::from_secs(600);
+    while step_of(folder).is_none_or(|reached| reached < step) {
+        assert!(Instant::now() < deadline, "no checkpoint of step {step}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+fn last(folder: &Path) -> std::path::PathBuf {
+    folder.join("checkpoints/last.safetensors")
+}
+
+fn step_of(folder: &Path) -> Option<u64> {
+    Some(Checkpoint::open(&last(folder)).ok()?.progress.step)
+}
+
+/// Name, shape and bytes of every tensor.
+fn tensors(folder: &Path) -> Vec<(String, Vec<usize>, Vec<u8>)> {
+    let bytes = std::fs::read(last(folder)).unwrap();
+    let mut tensors: Vec<_> = SafeTensors::deserialize(&bytes)
+        .unwrap()
+        .iter()
+        .map(|(name, view)| (name.to_owned(), view.shape().to_vec(), view.data().to_vec()))
+        .collect();
+    tensors.sort();
+    tensors
+}
+
+/// `(step, split, nll, lr, grad_norm)` of every line, without the times.
+fn measurements(folder: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    let keys = [
+        "step",
+        "epoch",
+        "split",
+        "nll_nats",
+        "lr",
+        "grad_norm",
+        "skipped",
+    ];
+    text.lines()
+        .map(|line| {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            keys.map(|key| value[key].to_string()).join(" ")
+        })
+        .collect()
+}
+
+fn same(a: &Path, b: &Path) {
+    let (a, b) = (tensors(a), tensors(b));
+    assert_eq!(a.len(), b.len());
+    for (a, b) in a.iter().zip(&b) {
+        assert!(a == b, "{} and {} differ", a.0, b.0);
+    }
+}
+
+#[test]
+fn resuming_in_the_middle_and_at_the_end_of_an_epoch_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    train(&whole, &format!("{RUN} --max-steps 21 --out"));
+    // 5 steps end in the middle of the first epoch, 16 with the second
+    train(&parts, &format!("{RUN} --max-steps 5 --out"));
+    train(&parts, "train --max-steps 16 --resume");
+    train(&parts, "train --max-steps 21 --resume");
+    assert_eq!(step_of(&parts), Some(21));
+    same(&whole, &parts);
+    let again = train(&parts, "train --resume");
+    let text = String::from_utf8_lossy(&again.stdout);
+    assert!(text.contains("already complete"), "{text}");
+    same(&whole, &parts);
+}
+
+#[test]
+fn a_killed_run_goes_on_from_its_last_checkpoint_as_if_nothing_had_happened() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, killed) = (dir.path().join("whole"), dir.path().join("killed"));
+    let mut child = start_and_reach(&killed, 11);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let end = step_of(&killed).unwrap() + 6;
+    // what was measured after the last checkpoint must not be there twice
+    let lost =
+        "{\"step\":99999,\"epoch\":1,\"split\":\"train\",\"lr\":1,\"seconds\":1,\"skipped\":0}\n";
+    let metrics = killed.join("metrics.jsonl");
+    let text = std::fs::read_to_string(&metrics).unwrap() + lost + "{\"step\": 1";
+    std::fs::write(&metrics, text).unwrap();
+
+    train(&killed, &format!("train --max-steps {end} --resume"));
+    train(&whole, &format!("{RUN} --max-steps {end} --out"));
+    assert_eq!(step_of(&killed), Some(end));
+    same(&whole, &killed);
+    assert_eq!(measurements(&killed), measurements(&whole));
+}
+
+#[test]
+fn sigterm_saves_and_ends_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, stopped) = (dir.path().join("whole"), dir.path().join("stopped"));
+    let child = start_and_reach(&stopped, 3);
+    let killed = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(killed.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let step = step_of(&stopped).unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains(&format!("saved at step {step}")), "{text}");
+    let end = step + 2;
+    train(&stopped, &format!("train --max-steps {end} --resume"));
+    train(&whole, &format!("{RUN} --max-steps {end} --out"));
+    same(&whole, &stopped);
+}
+
+#[test]
+fn every_family_resumes_exactly() {
+    let dir = tempfile::tempdir().unwrap();
+    for model in inverse_flow::models::MODELS {
+        let whole = dir.path().join(format!("{model}-whole"));
+        let parts = dir.path().join(format!("{model}-parts"));
+        let without = match *model {
+            "macow" => "--levels 2 ",
+            "mintnet" => "--width 6 ",
+            _ => "",
+        };
+        let run = format!("{} --model {model}", RUN.replace(without, ""));
+        train(&whole, &format!("{run} --max-steps 7 --out"));
+        train(&parts, &format!("{run} --max-steps 3 --out"));
+        train(&parts, "train --max-steps 7 --resume");
+        same(&whole, &parts);
+        assert_eq!(measurements(&whole).last(), measurements(&parts).last());
+    }
+}
+
+#[test]
+fn a_run_ends_with_the_first_validation_that_reaches_its_target() {
+    let dir = tempfile::tempdir().unwrap();
+    let goal = dir.path().join("goal");
+    train(&goal, &format!("{RUN} --target-bpd 100 --out"));
+    let validations = measurements(&goal);
+    let validations = validations.iter().filter(|line| line.contains("val"));
+    assert_eq!(validations.count(), 1);
+    // a goal that is out of reach changes nothing
+    let far = dir.path().join("far");
+    train(
+        &far,
+        &format!("{RUN} --max-steps 16 --target-bpd 0.001 --out"),
+    );
+    let validations = measurements(&far);
+    assert_eq!(
+        validations
+            .iter()
+            .filter(|line| line.contains("val"))
+            .count(),
+        2
+    );
+}

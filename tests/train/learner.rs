@@ -1,0 +1,191 @@
+//! One optimisation step: what it measures, clips and skips, and how it stops.
+
+use crate::support::{images, ScaleFlow};
+use inverse_flow::train::{Learner, TrainConfig, MAX_SKIPPED_IN_ROW};
+use tch::{nn::VarStore, Device, Kind, Tensor};
+
+const CHW: [i64; 3] = [2, 3, 5];
+
+fn learner(config: &TrainConfig) -> Learner {
+    let vs = VarStore::new(Device::Cpu);
+    let model = ScaleFlow::build(&vs.root(), CHW);
+    Learner::new(model, vs, config).unwrap()
+}
+
+fn with_auxiliary_loss(auxiliary: f64) -> Learner {
+    let vs = VarStore::new(Device::Cpu);
+    let model = ScaleFlow::with_auxiliary(&vs.root(), CHW, auxiliary);
+    Learner::new(model, vs, &TrainConfig::default()).unwrap()
+}
+
+fn values(learner: &Learner) -> Vec<(String, Vec<f32>)> {
+    let mut values: Vec<_> = learner
+        .vs
+        .variables()
+        .into_iter()
+        .chain(learner.adam.state())
+        .map(|(name, tensor)| (name, Vec::try_from(tensor.flatten(0, -1)).unwrap()))
+        .collect();
+    values.sort_by(|a, b| a.0.cmp(&b.0));
+    values
+}
+
+fn noise() -> Tensor {
+    Tensor::full([7, 2, 3, 5], 0.25, (Kind::Float, Device::Cpu))
+}
+
+/// Images that make [`ScaleFlow`] return NaN.
+fn poison() -> Tensor {
+    images(7, CHW) * f64::NAN
+}
+
+#[test]
+fn steps_lower_the_loss() {
+    let mut learner = learner(&TrainConfig::default());
+    let x = images(7, CHW);
+    let first = learner.step(&x, &noise(), 0.02).unwrap();
+    let mut last = first;
+    for _ in 0..50 {
+        last = learner.step(&x, &noise(), 0.02).unwrap();
+    }
+    assert!(!first.skipped && first.grad_norm > 0.0);
+    assert!(last.nll < first.nll - 1.0, "{first:?} {last:?}");
+}
+
+#[test]
+fn a_step_with_numbers_that_are_not_finite_changes_nothing_and_is_counted() {
+    let mut learner = learner(&TrainConfig::default());
+    learner.step(&images(7, CHW), &noise(), 0.02).unwrap();
+    let before = values(&learner);
+    let step = learner.step(&poison(), &noise(), 0.02).unwrap();
+    assert!(step.skipped);
+    assert_eq!(values(&learner), before);
+    assert_eq!(learner.skipped(), (1, 1));
+    assert!(
+        !learner
+            .step(&images(7, CHW), &noise(), 0.02)
+            .unwrap()
+            .skipped
+    );
+    assert_ne!(values(&learner), before);
+    assert_eq!(learner.skipped(), (1, 0));
+}
+
+#[test]
+fn ten_skipped_steps_in_a_row_stop_the_run_and_name_the_layer() {
+    let mut learner = learner(&TrainConfig::default());
+    for _ in 1..MAX_SKIPPED_IN_ROW {
+        learner.step(&poison(), &noise(), 0.02).unwrap();
+    }
+    let error = learner.step(&poison(), &noise(), 0.02).unwrap_err();
+    assert!(matches!(error, inverse_flow::Error::Diverged(_)));
+    let message = error.to_string();
+    assert!(message.contains("`levels.0.scale`"), "{message}");
+    assert!(message.contains("10 steps in a row"), "{message}");
+    assert_eq!(learner.skipped(), (10, 10));
+}
+
+#[test]
+fn a_finite_loss_with_a_bad_gradient_names_the_parameter() {
+    let mut learner = learner(&TrainConfig::default());
+    // the root is finite at 0, its derivative is not
+    let mut kink = learner.vs.variables().remove("levels.0.kink").unwrap();
+    tch::no_grad(|| {
+        let _ = kink.fill_(0.0);
+    });
+    let x = images(7, CHW);
+    for _ in 1..MAX_SKIPPED_IN_ROW {
+        let step = learner.step(&x, &noise(), 0.02).unwrap();
+        assert!(step.skipped && step.nll.is_finite());
+    }
+    let message = learner.step(&x, &noise(), 0.02).unwrap_err().to_string();
+    assert!(
+        message.contains("gradient is that of `levels.0.kink`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn clipping_divides_the_gradient_by_its_norm_over_the_limit() {
+    // Adam's first step hides a common factor of the gradient, its first moment shows it
+    let moments = |clip_norm| {
+        let mut learner = learner(&TrainConfig {
+            clip_norm,
+            ..TrainConfig::default()
+        });
+        let step = learner.step(&images(7, CHW), &noise(), 1e-3).unwrap();
+        let state = learner.adam.state();
+        let squares = state
+            .iter()
+            .filter(|(name, _)| name.starts_with("exp_avg."))
+            .map(|(_, m)| (m * 10.0).square().sum(Kind::Double).double_value(&[]));
+        (step.grad_norm, squares.sum::<f64>().sqrt())
+    };
+    let (norm, unclipped) = moments(None);
+    assert!(norm > 1.0);
+    assert!((unclipped / norm - 1.0).abs() < 1e-5, "{unclipped} {norm}");
+    let (_, clipped) = moments(Some(0.5));
+    assert!((clipped - 0.5).abs() < 1e-5, "{clipped}");
+    let (_, below) = moments(Some(2.0 * norm));
+    assert!((below / norm - 1.0).abs() < 1e-5, "{below} {norm}");
+}
+
+#[test]
+fn entries_of_the_gradient_are_cut_off_before_its_norm_is_taken() {
+    let step = |clip_value| {
+        let config = TrainConfig {
+            clip_value,
+            clip_norm: None,
+            ..TrainConfig::default()
+        };
+        let mut learner = learner(&config);
+        let count: usize = learner.adam.params().iter().map(Tensor::numel).sum();
+        let step = learner.step(&images(7, CHW), &noise(), 0.02).unwrap();
+        (step.grad_norm, (count as f64).sqrt())
+    };
+    let (free, root) = step(None);
+    let limit = 0.01 * free / root;
+    let (cut, _) = step(Some(limit));
+    assert!(
+        cut > 0.0 && cut <= limit * root * (1.0 + 1e-5),
+        "{cut} {free}"
+    );
+}
+
+#[test]
+fn auxiliary_losses_move_the_parameters_and_are_no_part_of_the_likelihood() {
+    let x = images(7, CHW);
+    let run = |weight| {
+        let mut learner = with_auxiliary_loss(weight);
+        let first = learner.step(&x, &noise(), 0.02).unwrap();
+        for _ in 0..20 {
+            learner.step(&x, &noise(), 0.02).unwrap();
+        }
+        let shift = learner.vs.variables()["levels.0.shift"].square();
+        (first, shift.sum(Kind::Double).double_value(&[]))
+    };
+    let ((alone, free), (beside, held)) = (run(0.0), run(1e4));
+    assert_eq!(alone.nll, beside.nll);
+    assert!(beside.grad_norm > 100.0 * alone.grad_norm);
+    assert!(held < 0.05 * free, "{held} {free}");
+    let skipped = with_auxiliary_loss(f64::INFINITY).step(&x, &noise(), 0.02);
+    assert!(skipped.unwrap().skipped);
+}
+
+#[test]
+fn weights_are_clamped_only_where_asked_for() {
+    let limit = 0.01;
+    let config = TrainConfig {
+        clamp_weights: Some(limit),
+        ..TrainConfig::default()
+    };
+    let largest = |config: &TrainConfig| {
+        let mut learner = learner(config);
+        learner.step(&images(7, CHW), &noise(), 0.02).unwrap();
+        let params = learner.adam.params().iter();
+        let sizes = params.map(|param| param.abs().max().double_value(&[]));
+        sizes.fold(0.0, f64::max)
+    };
+    assert!(largest(&config) <= limit * (1.0 + 1e-6));
+    assert!(largest(&TrainConfig::default()) > 10.0 * limit);
+}

@@ -1,0 +1,9 @@
+//! Steps of the optimisation, checkpoints, and the presets. Whole runs are in `tests/program`.
+
+mod support;
+
+mod checkpoint;
+mod config;
+mod learner;
+mod preset_counts;
+mod variable_names;

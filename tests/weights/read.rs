@@ -1,0 +1,184 @@
+//! Files of PyTorch, made by PyTorch: every tensor is read as it is, and what cannot be read is named.
+
+use crate::python::{made_by_python, Folder};
+use crate::support::{snapshot, targets};
+use inverse_flow::weights::{Format, Naming, StateFile};
+use serde_json::Value;
+use std::path::Path;
+use tch::{Kind, Tensor};
+
+fn expected(folder: &Folder) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.path().join("expected.json")).unwrap()).unwrap()
+}
+
+fn kind(name: &str) -> Kind {
+    match name {
+        "float32" => Kind::Float,
+        "float64" => Kind::Double,
+        "float16" => Kind::Half,
+        "bfloat16" => Kind::BFloat16,
+        "int64" => Kind::Int64,
+        "int32" => Kind::Int,
+        "int16" => Kind::Int16,
+        "int8" => Kind::Int8,
+        "uint8" => Kind::Uint8,
+        "bool" => Kind::Bool,
+        "complex64" => Kind::ComplexFloat,
+        other => panic!("{other}"),
+    }
+}
+
+/// Reads all of a file and compares it with what PyTorch wrote.
+#[track_caller]
+fn reads(file: &Path, expected: &Value, format: Format) {
+    let state = StateFile::open(file).unwrap();
+    assert_eq!(state.format(), format, "{}", file.display());
+    let expected = expected.as_object().unwrap();
+    let shape = |about: &Value| -> Vec<i64> {
+        let sizes = about["shape"].as_array().unwrap().iter();
+        sizes.map(|size| size.as_i64().unwrap()).collect()
+    };
+    let targets: Vec<_> = expected
+        .iter()
+        .map(|(name, about)| {
+            let kind = kind(about["dtype"].as_str().unwrap());
+            (
+                name.clone(),
+                Tensor::zeros(shape(about), (kind, tch::Device::Cpu)),
+            )
+        })
+        .collect();
+    let filled = targets
+        .iter()
+        .map(|(name, t)| (name.clone(), t.shallow_clone()));
+    state
+        .load(filled.collect(), Naming::Any { layers: &[] })
+        .unwrap();
+    for (name, tensor) in targets {
+        let tensor = match tensor.kind() {
+            Kind::ComplexFloat => Tensor::view_as_real(&tensor),
+            _ => tensor,
+        };
+        let got = Vec::<f64>::try_from(tensor.to_kind(Kind::Double).flatten(0, -1)).unwrap();
+        let values = expected[&name]["values"].as_array().unwrap().iter();
+        let values: Vec<f64> = values.map(|value| value.as_f64().unwrap()).collect();
+        assert_eq!(got, values, "{} {name}", file.display());
+    }
+}
+
+#[test]
+fn every_file_of_pytorch_is_read_as_it_was_written() {
+    let folder = made_by_python(&[]);
+    let expected = expected(&folder);
+    let mut read = 0;
+    for (name, format) in [
+        ("kinds.pt", Format::StateDict),
+        ("flat.pt", Format::StateDict),
+        ("protocol5.pt", Format::StateDict),
+        ("dict.pt", Format::StateDict),
+        ("parallel.pt", Format::StateDict),
+        ("big.pt", Format::StateDict),
+        ("wide.pt", Format::StateDict),
+        ("nested.pt", Format::Checkpoint),
+        ("only.pt", Format::Checkpoint),
+        ("script.pt", Format::TorchScript),
+        ("trace.pt", Format::TorchScript),
+    ] {
+        reads(&folder.path().join(name), &expected[name], format);
+        read += 1;
+    }
+    assert_eq!(
+        read,
+        expected.as_object().unwrap().len(),
+        "none is left out"
+    );
+    let script = StateFile::open(&folder.path().join("script.pt")).unwrap();
+    assert_eq!(script.metadata("format"), Some("other"));
+    assert_eq!(script.metadata("config"), Some(r#"{"a":1}"#));
+    let nested = StateFile::open(&folder.path().join("nested.pt")).unwrap();
+    for expected in [
+        "args: `argparse.Namespace`",
+        "pathlib",
+        "optimizer_state_dict",
+        "epoch",
+    ] {
+        let others = nested.left_out().join(", ");
+        assert!(others.contains(expected), "no {expected} in {others}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_named_with_the_way_out() {
+    let folder = made_by_python(&[]);
+    for (name, expected) in [
+        ("whole.pt", "is a pickled object of `__main__.Net`"),
+        ("whole.pt", "torch.save(model.state_dict(), FILE)"),
+        ("legacy.pt", "before version 1.6"),
+        ("sparse.pt", "`a` is `torch._utils._rebuild_sparse_tensor`"),
+        (
+            "meta.pt",
+            "`a` is `torch._utils._rebuild_meta_tensor_no_storage`",
+        ),
+        ("conj.pt", "`a` is `torch._utils._rebuild_tensor_v2`"),
+        ("no_tensors.pt", "no tensors under a, b"),
+        ("empty.pt", "empty dictionary"),
+        ("list.pt", "holds a list"),
+        ("two.pt", "several state dictionaries, `g` and `d`"),
+        ("unnamed.pt", "a tensor without a name"),
+        ("bare.pkl", "a bare pickle"),
+        ("text.pt", "neither safetensors nor an archive"),
+        ("nothing.pt", "is empty"),
+        ("other.zip", "not one of PyTorch"),
+        ("packed.pt", "is compressed"),
+        ("missing.pt", "No such file"),
+        (".", "is not a file"),
+    ] {
+        let path = folder.path().join(name);
+        let message = StateFile::open(&path).unwrap_err().to_string();
+        assert!(message.contains(expected), "{name}: {message}");
+        assert!(message.starts_with(&*path.to_string_lossy()), "{message}");
+        assert!(message.lines().count() == 1, "{message}");
+    }
+}
+
+#[test]
+fn every_difference_is_listed_at_once_and_nothing_changes() {
+    let folder = made_by_python(&[]);
+    for name in ["flat.pt", "parallel.pt", "nested.pt", "script.pt"] {
+        let wrong = targets(&[
+            ("first.weight", &[5, 3], Kind::Float),
+            ("first.bias", &[4], Kind::Float),
+            ("list.0.weight", &[4, 2, 3, 3], Kind::Half),
+            ("list.0.bias", &[4], Kind::Double),
+            ("seen", &[], Kind::Float),
+            ("absent.a", &[1], Kind::Float),
+            ("absent.b", &[], Kind::Bool),
+        ]);
+        let before = snapshot(&wrong);
+        let again = wrong
+            .iter()
+            .map(|(name, t)| (name.clone(), t.shallow_clone()));
+        let state = StateFile::open(&folder.path().join(name)).unwrap();
+        let naming = Naming::Any { layers: &[] };
+        let message = state.load(again.collect(), naming).unwrap_err().to_string();
+        for expected in [
+            "missing `absent.a`, missing `absent.b`",
+            "list.1.weight`",
+            "count`",
+            "`first.bias` is float32 [5]",
+            "in the file, float32 [4] in the model",
+            "`list.0.weight` is float32 [4, 2, 3, 3]",
+            "in the file, float16 [4, 2, 3, 3] in the model",
+            "`seen` is bool []",
+        ] {
+            assert!(
+                message.contains(expected),
+                "{name}: no {expected} in {message}"
+            );
+        }
+        for fine in ["`first.weight`", "`list.0.bias`"] {
+            assert!(!message.contains(fine), "{name}: {message}");
+        }
+        assert_eq!(snapshot(&wrong), before);
+    }
+}
