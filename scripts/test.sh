@@ -73,7 +73,7 @@ count_tests() {
     END { print p + 0, f + 0, s + 0 }' "$log")
   while IFS= read -r line; do
     skipped+=("$line")
-  done < <(sed -n -e '/(line [0-9]*) \.\.\. ignored/d' -e 's/^test \(.*\) \.\.\. ignored\(, \)\{0,1\}/\1: ignored \2/p' \
+  done < <(sed -n -e '/(line [0-9]*) \.\.\. ignored/d' -e 's/^test \(.*\) \.\.\. ignored/\1: ignored/p' \
     -e "s/^\(.*\) \.\.\. skipped ['\"]\(.*\)['\"]$/\1: \2/p" "$log")
   if [ -s "$INVERSE_FLOW_SKIPPED_TESTS" ]; then
     while IFS= read -r line; do

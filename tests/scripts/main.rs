@@ -269,7 +269,7 @@ fn the_closing_line_counts_tests_and_a_skipped_one_is_not_passed() {
         (Some(0), "22 passed, 0 failed, 2 skipped"),
         "{text}"
     );
-    for line in ["skipped: a::b: ignored needs x\n", "skipped: c: needs y\n"] {
+    for line in ["skipped: a::b: ignored, needs x\n", "skipped: c: needs y\n"] {
         assert!(text.contains(line), "{text}");
     }
     let (code, last, text) = closing("lib", &(result(3, 2, 0) + "exit 101"));
