@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_int, c_void, CStr};
 use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use inverse_flow::cuda::baseline;
 use inverse_flow::cuda::launch::{
@@ -33,10 +33,11 @@ type Launcher = unsafe extern "C" fn(
     length: usize,
 ) -> c_int;
 
-/// The kernels, compiled once for all tests of the process.
-fn library() -> &'static Library {
-    static LIBRARY: OnceLock<Library> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
+/// The kernels, compiled once for all tests of the process and loaded once for each core: one copy is one device, which
+/// runs one grid at a time.
+fn devices() -> &'static [Mutex<Library>] {
+    static DEVICES: OnceLock<Vec<Mutex<Library>>> = OnceLock::new();
+    DEVICES.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda/host_cuda/runner.cpp");
         let object = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("kernels_on_host_{}.so", std::process::id()));
@@ -50,6 +51,10 @@ fn library() -> &'static Library {
                 "-Wall",
                 "-Wextra",
                 "-Werror",
+                // the fixture jumps from stack to stack, which a fortified longjmp takes for an error
+                "-U_FORTIFY_SOURCE",
+                // every copy keeps to its own variables
+                "-Wl,-Bsymbolic",
             ])
             .arg("-Wno-unknown-pragmas")
             .arg(&source)
@@ -59,10 +64,29 @@ fn library() -> &'static Library {
             .unwrap_or_else(|err| panic!("{compiler:?} (set CXX to a C++17 compiler): {err}"));
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{compiler:?}: {errors}");
-        // SAFETY: the object was just built from this repository's sources; it has no initialisers with side effects.
-        let library = unsafe { Library::new(&object) }.expect("the object that was just built");
-        let _ = std::fs::remove_file(&object); // stays mapped
-        library
+        let count = std::thread::available_parallelism().map_or(1, usize::from);
+        let load = |index: usize| {
+            // the same file would be loaded once
+            let copy = object.with_extension(format!("{index}.so"));
+            std::fs::copy(&object, &copy).unwrap();
+            // SAFETY: the object was just built from this repository's sources; it has no initialisers with side effects.
+            let library = unsafe { Library::new(&copy) }.expect("the object that was just built");
+            std::fs::remove_file(&copy).unwrap(); // stays mapped
+            Mutex::new(library)
+        };
+        let devices = (0..count.min(8)).map(load).collect();
+        std::fs::remove_file(&object).unwrap();
+        devices
+    })
+}
+
+/// A device that nobody uses, or else the first one when it is free.
+fn device() -> MutexGuard<'static, Library> {
+    let free = devices().iter().find_map(|device| device.try_lock().ok());
+    // a test that failed with a device leaves nothing in it
+    free.unwrap_or_else(|| {
+        let first = devices()[0].lock();
+        first.unwrap_or_else(PoisonError::into_inner)
     })
 }
 
@@ -76,12 +100,13 @@ pub unsafe fn launch<P>(
     params: &P,
     config: &Config,
 ) -> Result<(), String> {
+    let device = device();
     // SAFETY: both names are functions of the library, with the signature of `LAUNCH` in runner.cpp; the kernel's
     // address is only passed on.
     let (run, kernel): (Symbol<Launcher>, Symbol<*const c_void>) = unsafe {
         (
-            library().get(launcher.as_bytes()).expect(launcher),
-            library().get(kernel.as_bytes()).expect(kernel),
+            device.get(launcher.as_bytes()).expect(launcher),
+            device.get(kernel.as_bytes()).expect(kernel),
         )
     };
     let mut message = [0; 256];
