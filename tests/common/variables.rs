@@ -1,6 +1,6 @@
 //! Images, and the variables of layers and models: made from a seed, named, moved away from their start.
 
-use crate::numbers::normal;
+use crate::random::normal;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::{Mutex, PoisonError};

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use crate::host_cuda::Run;
+use crate::host_cuda::{self, Run};
 use crate::host_faults::fault;
-use crate::numbers::normal;
+use crate::random::normal;
 use inverse_flow::cuda::kernels::{Element, Solver, REGISTER_SHAPES};
 use inverse_flow::cuda::launch::SolveLimits;
 use inverse_flow::ops::{reference, Corner, Geometry};

@@ -2,10 +2,10 @@
 
 #[path = "../common/gpu.rs"]
 mod gpu;
-#[path = "../common/numbers.rs"]
-mod numbers;
 #[path = "../common/ops_cases.rs"]
 mod ops_cases;
+#[path = "../common/random.rs"]
+mod random;
 #[path = "../common/skip.rs"]
 mod skip;
 

@@ -1,7 +1,7 @@
 //! The spline's CUDA kernels, run block by block on the host, against the plain-tensor twin.
 
 use crate::host_cuda::{launch, Config};
-use crate::numbers::normal;
+use crate::random::normal;
 use inverse_flow::cuda::launch::Launch;
 use inverse_flow::cuda::spline::{spline_plan, SplineParams};
 use inverse_flow::ops::spline::{reference, RawSpline, SplineSizes};

@@ -57,7 +57,7 @@ fn fifty_adam_steps_with_weight_decay_leave_the_constraint_exact() {
 fn the_layer_computes_what_dense_matrices_say_and_the_python_layer_too() {
     // tests/fixtures/inv_conv.py made the file; tests/python/test_package.py reads it as well
     let cases: serde_json::Value =
-        serde_json::from_str(include_str!("fixtures/inv_conv.json")).unwrap();
+        serde_json::from_str(include_str!("../fixtures/inv_conv.json")).unwrap();
     for case in cases.as_array().unwrap() {
         let corners = case["corners"].as_array().unwrap().iter();
         let config = InvConvConfig {

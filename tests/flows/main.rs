@@ -1,11 +1,13 @@
 //! Layers: the laws that each of them keeps, and what is special about it.
 
+#[path = "../common/close.rs"]
+mod close;
 #[path = "../common/gradients.rs"]
 mod gradients;
 #[path = "../common/jacobian.rs"]
 mod jacobian;
-#[path = "../common/numbers.rs"]
-mod numbers;
+#[path = "../common/random.rs"]
+mod random;
 #[path = "../common/variables.rs"]
 mod variables;
 
@@ -13,7 +15,7 @@ mod assert;
 mod cases;
 
 mod common {
-    pub use crate::{assert::*, gradients::*, jacobian::*, numbers::*, variables::*};
+    pub use crate::{assert::*, close::*, gradients::*, jacobian::*, random::*, variables::*};
 }
 
 mod actnorm;

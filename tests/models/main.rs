@@ -1,18 +1,20 @@
 //! Whole networks: their likelihood and its gradient, their way back, and their TorchScript programs.
 
+#[path = "../common/close.rs"]
+mod close;
 #[path = "../common/gradients.rs"]
 mod gradients;
 #[path = "../common/jacobian.rs"]
 mod jacobian;
-#[path = "../common/numbers.rs"]
-mod numbers;
+#[path = "../common/random.rs"]
+mod random;
 #[path = "../common/variables.rs"]
 mod variables;
 
 mod support;
 
 mod common {
-    pub use crate::{gradients::*, jacobian::*, numbers::*, variables::*};
+    pub use crate::{close::*, gradients::*, jacobian::*, random::*, variables::*};
 }
 
 mod changes;

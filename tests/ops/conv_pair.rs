@@ -1,7 +1,7 @@
 //! The fused pair of convolutions against its twin in plain tensor operations, and against central differences.
 
+use crate::alone::alone;
 use crate::common::*;
-use crate::process::alone;
 use inverse_flow::ops::conv_relu_conv::{conv_relu_conv, reference};
 use tch::{Kind, Tensor};
 

@@ -1,7 +1,7 @@
 //! Filters that are large enough for sums by spectra: the same operator, within rounding, and never where it grows.
 
+use crate::alone::alone;
 use crate::ops_cases::Case;
-use crate::process::alone;
 use inverse_flow::ops::{inv_conv2d, Corner};
 use tch::{Kind, Tensor};
 

@@ -1,21 +1,25 @@
 //! The differentiable operators: against their twins in plain tensor operations, against differences, and whoever
 //! computes them.
 
+#[path = "../common/close.rs"]
+mod close;
 #[path = "../common/gpu.rs"]
 mod gpu;
 #[path = "../common/gradients.rs"]
 mod gradients;
-#[path = "../common/numbers.rs"]
-mod numbers;
 #[path = "../common/ops_cases.rs"]
 mod ops_cases;
 #[path = "../common/process.rs"]
 mod process;
+#[path = "../common/random.rs"]
+mod random;
 #[path = "../common/skip.rs"]
 mod skip;
 
+mod alone;
+
 mod common {
-    pub use crate::{gradients::*, numbers::*};
+    pub use crate::{close::*, gradients::*, random::*};
 }
 
 mod affine;

@@ -1,7 +1,7 @@
 //! The plain-tensor twin against the dense matrix of the definition, and its autograd gradients against the formulas
 //! that the fast operators use.
 
-use crate::numbers::normal;
+use crate::random::normal;
 use inverse_flow::ops::reference::{conv, dense_matrix, solve, weight_grad};
 use inverse_flow::ops::{Corner, Geometry};
 use tch::{Device, Kind, Tensor};

@@ -1,7 +1,7 @@
 //! The number of threads changes who computes what, and not one bit of it.
 
+use crate::alone::alone;
 use crate::ops_cases::{random, Case};
-use crate::process::alone;
 use inverse_flow::ops::{inv_conv2d, masked_conv2d, Corner};
 use tch::{Kind, Tensor};
 
