@@ -191,7 +191,7 @@ class Layer(unittest.TestCase):
             torch.autograd.gradcheck(layer, images(1, 4, 2, 3).requires_grad_())
 
     def test_the_same_numbers_as_the_rust_layer(self):
-        # tests/flows_inv_conv.rs reads the same file
+        # tests/flows/inv_conv.rs reads the same file
         for case in json.loads((ROOT / "tests/fixtures/inv_conv.json").read_text()):
             tensor = lambda name: torch.tensor(case[name], dtype=torch.float64)
             channels, k = case["channels"], case["kernel"]
