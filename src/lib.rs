@@ -84,6 +84,7 @@ pub mod data;
 pub mod distributions;
 mod error;
 mod ffi;
+mod files;
 pub mod flows;
 pub mod models;
 pub mod nn;

@@ -1,5 +1,6 @@
 //! `inverse-flow data`: download the published files of MNIST and CIFAR-10, and check them.
 
+use crate::files;
 use crate::data::{default_data_dir, verify, DataName, FileReport};
 use anyhow::{anyhow, bail, Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
@@ -194,8 +195,7 @@ fn unpack(archive: &Path, dir: &Path) -> Result<()> {
         let entry = entry?;
         let place = target.join(entry.file_name());
         if !place.exists() {
-            fs::rename(entry.path(), &place)
-                .with_context(|| format!("cannot place {}", place.display()))?;
+            files::move_into_place(&entry.path(), &place)?;
         }
     }
     fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))
@@ -236,7 +236,7 @@ fn download(url: &str, place: &Path) -> Result<()> {
         fs::remove_file(&part).with_context(|| format!("cannot remove {}", part.display()))?;
         run("curl", &args)?;
     }
-    fs::rename(&part, place).with_context(|| format!("cannot place {}", place.display()))
+    Ok(files::move_into_place(&part, place)?)
 }
 
 /// Runs a program; its error output shows on a terminal and is part of the error elsewhere.

@@ -1,9 +1,8 @@
-//! An RGB picture, the font, and the one way to write a PNG file.
+//! An RGB picture, how it becomes a PNG file, and the font.
 
-use crate::{Error, Result};
+use crate::{files, Error, Result};
 use image::{ExtendedColorType, ImageEncoder};
 use plotters::style::{register_font, FontStyle};
-use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -57,9 +56,6 @@ impl Picture {
     }
 
     /// Writes the picture as a PNG file; its folder is made if need be.
-    ///
-    /// The file appears under its name only when it is complete: a viewer that watches it, or a run that is killed,
-    /// never sees half a picture.
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut png = Vec::new();
         image::codecs::png::PngEncoder::new(&mut png)
@@ -74,26 +70,10 @@ impl Picture {
     }
 }
 
-/// Writes a file in one piece; its folder is made if need be.
+/// Writes a file; its folder is made if need be.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let name = path
-        .file_name()
-        .ok_or_else(|| Error::file(path, "is not a file name: give a path like samples.png"))?;
-    let written = |err| Error::file(path, format!("cannot be written: {err}"));
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(written)?;
-    }
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(hidden);
-    fs::write(&part, bytes)
-        .and_then(|()| fs::rename(&part, path))
-        .map_err(|err| {
-            // best effort: the first error is the one to report
-            let _ = fs::remove_file(&part);
-            written(err)
-        })
+    files::make_folder_of(path)?;
+    files::write(path, bytes)
 }
 
 /// Makes the embedded font known to plotters: pictures must not depend on what a machine has installed.

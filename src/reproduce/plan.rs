@@ -1,8 +1,7 @@
 //! What a result folder was begun with.
 
 use super::{Budget, Table};
-use crate::weights::replace_file;
-use crate::{Error, Result};
+use crate::{files, Error, Result};
 use serde::{de::DeserializeOwned, Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -76,19 +75,16 @@ impl Plan {
     }
 }
 
-/// Writes a file in one piece; its folder is made if need be.
+/// Writes a file; its folder is made if need be.
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(|err| Error::file(path, err))?;
     write_text(path, &(text + "\n"))
 }
 
-/// Writes a file in one piece; its folder is made if need be.
+/// Writes a file; its folder is made if need be.
 pub(super) fn write_text(path: &Path, text: &str) -> Result<()> {
-    let failed = |err: std::io::Error| Error::file(path, format!("cannot be written: {err}"));
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
-    }
-    replace_file(path, text.as_bytes())
+    files::make_folder_of(path)?;
+    files::write(path, text)
 }
 
 /// Reads what [`write_json`] wrote, if it is there.

@@ -12,7 +12,7 @@ use super::{rows, Mode, Plan, Quantity, Report, RowReport, RowState};
 use crate::data::Split;
 use crate::plot::{chart, curves, Chart, Mark, Marked, Series};
 use crate::train::{metrics, RunDir};
-use crate::{Error, Result};
+use crate::{files, Error, Result};
 use std::path::{Path, PathBuf};
 
 /// Means of the training loss that a curve has at most.
@@ -241,7 +241,8 @@ fn copy_samples(plan: &Plan, dir: &Path, plots: &Path) -> Result<()> {
             continue;
         };
         let copy = plots.join(format!("samples-{}.png", row.name));
-        std::fs::copy(&latest, &copy).map_err(|err| Error::file(&copy, err))?;
+        let picture = std::fs::read(&latest).map_err(|err| Error::file(&latest, err))?;
+        files::write(copy, picture)?;
     }
     Ok(())
 }

@@ -8,15 +8,15 @@
 //!
 //! A model alone has neither the optimiser nor the progress.
 //!
-//! A file is written beside its place, flushed to the disk and renamed, so that there is a whole checkpoint at any
-//! time, whatever happens to the process.
+//! A file appears under its name when it is whole and on the disk, so that there is a whole checkpoint at any time,
+//! whatever happens to the process.
 
 use super::format::{stored_config, FileKind};
 use super::{Adam, RunConfig};
 use crate::models::MultiScale;
 use crate::torchscript::{archive, Solve};
-use crate::weights::{replace_file, write_safetensors, Naming, StateFile};
-use crate::{Error, Result};
+use crate::weights::{write_safetensors, Naming, StateFile};
+use crate::{files, Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::HashMap;
@@ -102,9 +102,9 @@ pub fn save_torchscript(
     solve: Solve,
 ) -> Result<()> {
     let extra = json!({ "format": FileKind::TorchScript.label(), "config": config });
-    replace_file(
+    files::write(
         path,
-        &archive(&flow.torchscript()?, vs, &extra.to_string(), solve)?,
+        archive(&flow.torchscript()?, vs, &extra.to_string(), solve)?,
     )
 }
 

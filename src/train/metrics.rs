@@ -1,9 +1,9 @@
 //! `metrics.jsonl`: what a run measured, one JSON object a line.
 
 use crate::data::Split;
-use crate::{Error, Result};
+use crate::{files, Error, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -46,10 +46,9 @@ impl Metrics {
     /// # Errors
     /// The file cannot be read or written.
     pub fn open(path: &Path, step: u64) -> Result<Self> {
-        let failed = |err: std::io::Error| Error::file(path, err);
         let mut kept = String::new();
         if step > 0 && path.exists() {
-            let text = std::fs::read_to_string(path).map_err(failed)?;
+            let text = std::fs::read_to_string(path).map_err(|err| Error::file(path, err))?;
             for line in text.lines() {
                 let record = serde_json::from_str::<Record>(line);
                 if record.is_ok_and(|record| record.step <= step) {
@@ -58,11 +57,10 @@ impl Metrics {
                 }
             }
         }
-        std::fs::write(path, kept).map_err(failed)?;
-        let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
+        files::write(path, kept)?;
         Ok(Self {
             path: path.to_path_buf(),
-            file,
+            file: files::open_to_append(path)?,
         })
     }
 

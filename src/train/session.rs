@@ -11,7 +11,7 @@ use crate::data::{self, stream, uniform_noise, Augmentation, Dataset, Epoch, Pur
 use crate::flows::Cx;
 use crate::models::{self, MultiScale};
 use crate::weights::{Naming, StateFile};
-use crate::{Error, Result};
+use crate::{files, Error, Result};
 use std::path::Path;
 use tch::{nn::VarStore, Device, Kind, Tensor};
 
@@ -182,8 +182,7 @@ impl Parts {
 
     /// Writes `config.json` and puts everything together.
     fn into_trainer(self, dir: RunDir, learner: Learner, progress: Progress) -> Result<Trainer> {
-        let path = dir.config();
-        std::fs::write(&path, self.config.to_json()?).map_err(|err| Error::file(&path, err))?;
+        files::write(dir.config(), self.config.to_json()?)?;
         let steps_per_epoch = self.epoch(1)?.len() as u64;
         let t = &self.config.train;
         let warmup = (t.warmup_epochs * steps_per_epoch as f64).round() as u64;

@@ -12,7 +12,7 @@
 //! | `names`, `published` | from a file's keys to a model's variables; the layout of the paper's own code |
 //! | `load` | compares all of a file with all of a model, then copies |
 //! | `dtype` | kinds of numbers, and which turn into which without loss |
-//! | `save` | [`write_safetensors`], [`write_ot`], [`replace_file`] |
+//! | `save` | [`write_safetensors`], [`write_ot`] |
 //!
 //! # Limits
 //! A file may come from anybody. No size that a file states is trusted before it has been compared with the file's own
@@ -34,7 +34,7 @@ mod zip;
 pub use dtype::Dtype;
 pub use format::Format;
 pub use load::Naming;
-pub use save::{replace_file, write_ot, write_safetensors};
+pub use save::{write_ot, write_safetensors};
 pub use state_file::{StateFile, Stored};
 
 /// What is wrong with a file, before its path is put in front.

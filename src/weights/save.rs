@@ -1,19 +1,16 @@
 //! Named tensors into files: whole or not at all.
 
 use super::Dtype;
-use crate::{Error, Result};
+use crate::{files, Error, Result};
 use safetensors::tensor::TensorView;
 use std::collections::HashMap;
-use std::ffi::OsString;
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tch::{Device, Tensor};
 
-/// Writes `tensors` with `metadata` beside `path`, flushes them to the disk and renames the file to `path`.
+/// Writes `tensors` with `metadata` to `path`.
 ///
 /// # Errors
-/// The file cannot be written, or a tensor has a kind that the format lacks.
+/// The file cannot be written, or a tensor has a kind that the format lacks; an older file is left as it was.
 pub fn write_safetensors(
     path: &Path,
     tensors: Vec<(String, Tensor)>,
@@ -30,13 +27,13 @@ pub fn write_safetensors(
         views.push((name, view.map_err(|err| failed(&err))?));
     }
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|err| failed(&err))?;
-    replace_file(path, &bytes)
+    files::write(path, bytes)
 }
 
 /// Writes `tensors` to `path` in tch's own format, which its `VarStore::load` reads; it has no place for anything else.
 ///
 /// # Errors
-/// The file cannot be written.
+/// The file cannot be written; an older one is left as it was.
 pub fn write_ot(path: &Path, tensors: Vec<(String, Tensor)>) -> Result<()> {
     let failed = |err: &dyn std::fmt::Display| Error::file(path, format!("cannot save: {err}"));
     let on_cpu = tensors.into_iter().map(|(name, tensor)| {
@@ -45,40 +42,10 @@ pub fn write_ot(path: &Path, tensors: Vec<(String, Tensor)>) -> Result<()> {
     });
     let mut on_cpu = on_cpu.collect::<Result<Vec<_>>>()?;
     on_cpu.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let beside = beside(path);
-    let written = Tensor::save_multi(&on_cpu, &beside).map_err(Error::from);
+    let mut bytes = Vec::new();
+    let written = Tensor::save_multi_to_stream(&on_cpu, &mut bytes).map_err(Error::from);
     written.map_err(|err| failed(&err))?;
-    put_in_place(&beside, path).map_err(|err| failed(&err))
-}
-
-/// Puts `bytes` in the place of `path` in one step: a reader, or a process after a crash, sees the old file or the
-/// new one.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let beside = beside(path);
-    File::create(&beside)
-        .and_then(|mut file| file.write_all(bytes))
-        .and_then(|()| put_in_place(&beside, path))
-        .map_err(|err| Error::file(path, format!("cannot save: {err}")))
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(".tmp");
-    name.into()
-}
-
-/// Renames a file once its content is on the disk.
-fn put_in_place(beside: &Path, path: &Path) -> std::io::Result<()> {
-    File::open(beside)?.sync_all()?;
-    std::fs::rename(beside, path)?;
-    // the rename itself is safe only when the folder is on the disk too
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
+    files::write(path, bytes)
 }
 
 /// A tensor's content on the CPU, row by row.

@@ -341,6 +341,10 @@ fn every_breach_of_the_layers_is_found() {
         ),
         ("fn f() { println!(\"x\"); }\n", "neither prints nor exits"),
         ("fn f() { todo!() }\n", "nor leaves work undone"),
+        (
+            "fn f() { std::fs::write(path, text) }\n",
+            "through crate::files only",
+        ),
         ("// TODO: later\n", "a note to self"),
     ];
     let machine = Machine::new().with_real("python3");

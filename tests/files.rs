@@ -1,0 +1,103 @@
+//! The files of the program on a disk that gets full, and when it is killed in the middle of one.
+//!
+//! A limit on the size of files takes the place of the full disk: the write that would cross it fails, or, unless the
+//! signal is ignored, ends the process.
+
+mod program;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs `inverse-flow` by a shell, after the shell's own `first` words.
+fn shell(folder: &Path, first: &str, arguments: &str) -> Output {
+    let program = env!("CARGO_BIN_EXE_inverse-flow");
+    Command::new("bash")
+        .args(["-c", &format!("{first}; exec '{program}' {arguments}")])
+        .current_dir(folder)
+        .env("OMP_NUM_THREADS", "1")
+        .output()
+        .unwrap()
+}
+
+/// Files of a folder and those below it, by name, with their sizes.
+fn content(folder: &Path) -> Vec<(String, u64)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(content(&path));
+        } else {
+            let size = fs::metadata(&path).unwrap().len();
+            all.push((path.display().to_string(), size));
+        }
+    }
+    all.sort();
+    all
+}
+
+const RUN: &str = "train --limit 20 --batch-size 10 --levels 2 --steps 1 --width 6 --device cpu --epochs 1 --quiet --out run";
+
+/// Blocks of 1024 bytes that every file below is larger than.
+const FULL: &str = "trap '' XFSZ; ulimit -f 1";
+const KILLED: &str = "ulimit -c 0; ulimit -f 1";
+
+/// Commands that write a file each.
+const COMMANDS: [&str; 5] = [
+    "convert run out.safetensors",
+    "convert run out.ot",
+    "convert run out.pt",
+    "sample run --count 64 --device cpu --out out.png",
+    "reconstruct run --device cpu --out out.png",
+];
+
+/// The file that a command writes.
+fn output(command: &str) -> &str {
+    command.split(' ').next_back().unwrap()
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    program::done(at, RUN);
+    for command in COMMANDS {
+        let out = at.join(output(command));
+        fs::write(&out, "older").unwrap();
+        let before = content(at);
+        let failed = shell(at, FULL, command);
+        let message = String::from_utf8_lossy(&failed.stderr);
+        assert_eq!(failed.status.code(), Some(1), "{command}: {message}");
+        let expected = format!("{}: cannot be written: File too large", output(command));
+        assert!(message.contains(&expected), "{command}: {message}");
+        assert_eq!(content(at), before, "{command}");
+        program::done(at, command);
+        assert!(fs::metadata(&out).unwrap().len() > 1024, "{command}");
+    }
+
+    // the run's own files: the checkpoint of a new session does not fit
+    let before = content(&at.join("run/checkpoints"));
+    let failed = shell(at, FULL, "train --resume run --epochs 2 --quiet");
+    let message = String::from_utf8_lossy(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(1), "{message}");
+    assert_eq!(content(&at.join("run/checkpoints")), before);
+    program::done(at, "train --resume run --epochs 2 --quiet");
+}
+
+#[test]
+fn a_killed_program_leaves_no_half_file_under_the_final_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    program::done(at, RUN);
+    let before = content(at);
+    for command in COMMANDS {
+        let killed = shell(at, KILLED, command);
+        assert_eq!(killed.status.code(), None, "{command}: {killed:?}");
+        // what was begun is beside it under another name until the next write
+        assert!(!at.join(output(command)).exists(), "{command}");
+        assert_eq!(content(at).len(), before.len() + 1, "{command}");
+        program::done(at, command);
+        fs::remove_file(at.join(output(command))).unwrap();
+        assert_eq!(content(at), before, "{command}");
+    }
+}
