@@ -3,7 +3,8 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `dataset` | [`Dataset`]: images and labels in memory, batches as tensors |
-//! | `config` | [`DataConfig`] and [`load`]: which data set, from where, how much of it |
+//! | `name`, `config` | [`DataName`], [`DataConfig`]: which data set, from where, how much of it |
+//! | `load` | [`load`]: from a configuration to images in memory |
 //! | `glyphs` | procedurally drawn digits: data without a download |
 //! | `noise` | uniformly random images of any size: for measurements |
 //! | `mnist`, `cifar10`, `idx`, `files` | readers of the canonical files |
@@ -20,14 +21,18 @@ mod dataset;
 mod files;
 mod glyphs;
 mod idx;
+mod load;
 mod mnist;
+mod name;
 mod noise;
 mod rng;
 mod verify;
 
 pub use augment::Augmentation;
 pub use batches::Epoch;
-pub use config::{default_data_dir, load, load_split, DataConfig, DataName};
+pub use config::{default_data_dir, DataConfig};
 pub use dataset::{Dataset, Split, Splits};
+pub use load::{load, load_split};
+pub use name::DataName;
 pub use rng::{permutation, standard_normal, stream, uniform_below, uniform_noise, Purpose};
 pub use verify::{verify, FileReport};

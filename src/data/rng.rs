@@ -13,7 +13,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
-/// What random numbers are for. The ids are part of every run: never renumber them.
+/// What random numbers are for. The ids are part of every run: never renumber them, nor use 7, which older versions knew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Purpose {
@@ -29,8 +29,6 @@ pub enum Purpose {
     Latent = 5,
     /// Drawing of the built-in digits; index = image.
     Glyphs = 6,
-    /// Initial parameters; index = parameter.
-    Init = 7,
     /// Random inputs of benchmarks and self-checks.
     Probe = 8,
     /// Images of noise; index = split and image.
