@@ -1,7 +1,8 @@
 //! All of a file against all of a model, then the copy.
 
-use super::names::{self, Form, Source};
-use super::state_file::one_line;
+use super::names;
+use super::sources::{Form, Source};
+use super::stored::one_line;
 use super::{Dtype, Problem, StateFile, Stored};
 use crate::{Error, Result};
 use std::collections::BTreeSet;
@@ -49,16 +50,16 @@ impl StateFile {
     pub fn load(&self, targets: Vec<(String, Tensor)>, naming: Naming<'_>) -> Result<()> {
         let named = |problem: Problem| Error::file(self.path(), one_line(&problem));
         let keys = self.tensors().keys().map(String::as_str);
-        let plan = match naming {
+        let map = match naming {
             Naming::Own { ignored } => names::own(keys, ignored),
             Naming::Any { layers } => {
                 let variables: Vec<_> = targets.iter().map(|(name, _)| name.as_str()).collect();
                 names::any(keys, &variables, layers).map_err(named)?
             }
         };
-        let mut sources = plan.sources;
+        let mut sources = map.sources;
         let mut differences = Differences {
-            unexpected: plan.unexpected,
+            unexpected: map.unexpected,
             ..Differences::default()
         };
         let mut targets = targets;

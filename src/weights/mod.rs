@@ -4,15 +4,40 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `state_file` | [`StateFile`]: an opened file, its names, shapes and dtypes; the data stay on the disk |
+//! | `stored` | [`Stored`]: a tensor as it lies in a file |
 //! | `format` | which [`Format`] a file has, by its content |
 //! | `safetensors` | the header of a safetensors file, and [`write_safetensors`] |
 //! | `zip` | the directory of a zip archive, which `torch.save` and `torch.jit.save` write |
 //! | `pickle` | a reader of pickles that builds tensors and containers and calls nothing |
 //! | `torch` | what a pickle of PyTorch means: state dictionaries, training checkpoints, TorchScript modules |
-//! | `names`, `published` | from a file's keys to a model's variables; the layout of the paper's own code |
+//! | `sources`, `names`, `published` | from a file's keys to a model's variables; the layout of the paper's own code |
 //! | `load` | compares all of a file with all of a model, then copies |
 //! | `dtype` | kinds of numbers, and which turn into which without loss |
 //! | `save` | [`write_safetensors`], [`write_ot`] |
+//!
+//! The names in a file, and its numbers in the variables of a model:
+//!
+//! ```
+//! use inverse_flow::weights::{write_safetensors, Naming, StateFile};
+//! use std::collections::HashMap;
+//! use tch::{nn::VarStore, Device, Kind, Tensor};
+//!
+//! let folder = tempfile::tempdir().unwrap();
+//! let path = folder.path().join("model.safetensors"); // or .pt of PyTorch, .ot of tch
+//! let ones = Tensor::ones([2, 3], (Kind::Float, Device::Cpu));
+//! write_safetensors(&path, vec![("net.weight".into(), ones)], HashMap::new())?;
+//!
+//! let file = StateFile::open(&path)?;
+//! for (name, stored) in file.tensors() {
+//!     println!("{name}: {} {:?}", stored.dtype, stored.shape); // net.weight: float32 [2, 3]
+//! }
+//!
+//! let vs = VarStore::new(Device::Cpu);
+//! let weight = (vs.root() / "net").zeros("weight", &[2, 3]);
+//! file.load(vs.variables().into_iter().collect(), Naming::Any { layers: &[] })?;
+//! assert_eq!(weight.sum(Kind::Float).double_value(&[]), 6.0);
+//! # Ok::<(), inverse_flow::Error>(())
+//! ```
 //!
 //! # Limits
 //! A file may come from anybody. No size that a file states is trusted before it has been compared with the file's own
@@ -27,7 +52,9 @@ mod pickle;
 mod published;
 mod safetensors;
 mod save;
+mod sources;
 mod state_file;
+mod stored;
 mod torch;
 mod zip;
 
@@ -35,7 +62,8 @@ pub use dtype::Dtype;
 pub use format::Format;
 pub use load::Naming;
 pub use save::{write_ot, write_safetensors};
-pub use state_file::{StateFile, Stored};
+pub use state_file::StateFile;
+pub use stored::Stored;
 
 /// What is wrong with a file, before its path is put in front.
 type Problem = String;

@@ -18,7 +18,7 @@
 //!
 //! [`InvConv`]: crate::flows::InvConv
 
-use super::names::{Form, Plan, Source};
+use super::sources::{Form, KeyMap, Source};
 use super::Problem;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,13 +39,13 @@ fn layer(key: &str) -> Option<usize> {
     key.split_once('.')?.0.parse().ok()
 }
 
-/// The plan for keys that begin with `prefix`.
+/// The map for keys that begin with `prefix`.
 pub(super) fn plan<'a>(
     keys: impl Iterator<Item = &'a str>,
     prefix: &str,
     variables: &[&str],
     layers: &[(String, &'static str)],
-) -> Result<Plan, Problem> {
+) -> Result<KeyMap, Problem> {
     let ahead = layers
         .iter()
         .take_while(|(name, _)| name.starts_with("preprocess."))
@@ -83,7 +83,7 @@ pub(super) fn plan<'a>(
             || bare.split('.').nth(1) == Some("base");
         !is_constant && !used.contains(*key)
     });
-    Ok(Plan {
+    Ok(KeyMap {
         unexpected: unexpected.map(str::to_owned).collect(),
         sources,
     })

@@ -1,6 +1,6 @@
 //! The header of a safetensors file: `u64 length, JSON, data`.
 
-use super::state_file::{Region, Stored};
+use super::stored::{Region, Stored};
 use super::{Dtype, Problem, MAX_DESCRIPTION, MAX_RANK, MAX_TENSORS};
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};

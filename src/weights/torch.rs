@@ -8,7 +8,7 @@
 //! ```
 
 use super::pickle::{self, Id, Node, Objects, View};
-use super::state_file::{Contents, Region, Stored};
+use super::stored::{Contents, Region, Stored};
 use super::zip::Archive;
 use super::{Format, Problem, MAX_DESCRIPTION, MAX_NAMES, MAX_TENSORS};
 use std::collections::{BTreeMap, HashMap};

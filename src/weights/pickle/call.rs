@@ -1,17 +1,15 @@
 //! The functions that a pickle may call, all that there are.
 
-use super::machine::Machine;
-use super::{Id, Node, Storage, View};
+use super::objects::{Id, Node, Objects, Storage, View};
 use crate::weights::{Dtype, Problem, MAX_RANK};
 
 /// Calls the global `callable`, or names it in an opaque object.
-pub(super) fn call(machine: &mut Machine<'_>, callable: Id, arguments: Id) -> Result<Id, Problem> {
-    let objects = &machine.objects;
+pub(super) fn call(objects: &mut Objects<'_>, callable: Id, arguments: Id) -> Result<Id, Problem> {
     let Some((module, name)) = objects.global(callable) else {
         return Err("a call of what is no function".into());
     };
     let by = match *objects.get(callable) {
-        Node::Opaque(by) => return machine.make(Node::Opaque(by)),
+        Node::Opaque(by) => return objects.make(Node::Opaque(by)),
         _ => callable,
     };
     let Node::Tuple(arguments) = objects.get(arguments) else {
@@ -21,13 +19,13 @@ pub(super) fn call(machine: &mut Machine<'_>, callable: Id, arguments: Id) -> Re
     match (module, name) {
         ("collections", "OrderedDict" | "defaultdict" | "Counter") => match first {
             Some(id) if matches!(objects.get(id), Node::Dict(_)) => Ok(id),
-            _ => machine.make(Node::Dict(Vec::new())),
+            _ => objects.make(Node::Dict(Vec::new())),
         },
         ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3") => {
             let arguments = arguments.clone();
-            match tensor(machine, &arguments, name)? {
-                Some(view) => machine.make(Node::Tensor(Box::new(view))),
-                None => machine.make(Node::Opaque(by)),
+            match tensor(objects, &arguments, name)? {
+                Some(view) => objects.make(Node::Tensor(Box::new(view))),
+                None => objects.make(Node::Opaque(by)),
             }
         }
         // the value inside is what counts
@@ -42,11 +40,11 @@ pub(super) fn call(machine: &mut Machine<'_>, callable: Id, arguments: Id) -> Re
             Some(id) => Ok(id),
             None => Err(format!("a call of `{module}.{name}` without arguments")),
         },
-        _ if is_script(module) => machine.make(Node::Object {
+        _ if is_script(module) => objects.make(Node::Object {
             class: by,
             state: None,
         }),
-        _ => machine.make(Node::Opaque(by)),
+        _ => objects.make(Node::Opaque(by)),
     }
 }
 
@@ -56,8 +54,7 @@ fn is_script(module: &str) -> bool {
 }
 
 /// The storage that `("storage", class, key, place, numbers)` refers to.
-pub(super) fn storage(machine: &mut Machine<'_>, reference: Id) -> Result<Id, Problem> {
-    let objects = &machine.objects;
+pub(super) fn storage(objects: &mut Objects<'_>, reference: Id) -> Result<Id, Problem> {
     let wrong = || Problem::from("a reference to what is no storage");
     let Node::Tuple(parts) = objects.get(reference) else {
         return Err(wrong());
@@ -82,7 +79,7 @@ pub(super) fn storage(machine: &mut Machine<'_>, reference: Id) -> Result<Id, Pr
         } => None,
         _ => return Err(wrong()),
     };
-    machine.make(Node::Storage(Box::new(Storage {
+    objects.make(Node::Storage(Box::new(Storage {
         key,
         dtype,
         numbers,
@@ -91,8 +88,7 @@ pub(super) fn storage(machine: &mut Machine<'_>, reference: Id) -> Result<Id, Pr
 
 /// The tensor `(storage, offset, sizes, strides, ...)`; `None` for one of a dtype that nobody here knows, or one that is
 /// conjugated or negated on the fly.
-fn tensor(machine: &Machine<'_>, arguments: &[Id], version: &str) -> Result<Option<View>, Problem> {
-    let objects = &machine.objects;
+fn tensor(objects: &Objects<'_>, arguments: &[Id], version: &str) -> Result<Option<View>, Problem> {
     let wrong = |what: &str| format!("a tensor without {what}");
     let &[storage, offset, shape, strides, ..] = arguments else {
         return Err(wrong("sizes"));

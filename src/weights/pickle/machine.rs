@@ -1,9 +1,9 @@
 //! The stack machine: opcodes in, objects out.
 
-use super::{call, Id, Node, Objects};
+use super::call;
+use super::objects::{Id, Node, Objects};
 use crate::weights::Problem;
 
-const MAX_NODES: usize = 1 << 20;
 const MAX_STACK: usize = 1 << 20;
 const MAX_MEMO: usize = 1 << 20;
 const MAX_REFERENCES: usize = 1 << 22;
@@ -15,10 +15,7 @@ const MAX_REFERENCES: usize = 1 << 22;
 pub(in crate::weights) fn read(bytes: &[u8]) -> Result<Objects<'_>, Problem> {
     let mut machine = Machine {
         rest: bytes,
-        objects: Objects {
-            nodes: Vec::new(),
-            root: Id(0),
-        },
+        objects: Objects::new(),
         stack: Vec::new(),
         marks: Vec::new(),
         memo: Vec::new(),
@@ -46,9 +43,9 @@ const BYTES: Id = Id(5);
 const BIG: Id = Id(6);
 const ZERO: u32 = 7;
 
-pub(super) struct Machine<'a> {
+struct Machine<'a> {
     rest: &'a [u8],
-    pub(super) objects: Objects<'a>,
+    objects: Objects<'a>,
     stack: Vec<Id>,
     /// Where in the stack the marks are.
     marks: Vec<usize>,
@@ -70,7 +67,7 @@ impl<'a> Machine<'a> {
         ];
         let small = (0..256).map(|number| Node::Int(Some(number)));
         fixed.into_iter().chain(small).try_for_each(|node| {
-            self.make(node)?;
+            self.objects.make(node)?;
             Ok(())
         })
     }
@@ -151,12 +148,12 @@ impl<'a> Machine<'a> {
                 // REDUCE, NEWOBJ
                 b'R' | 0x81 => {
                     let [callable, arguments] = self.pop_array()?;
-                    let made = call::call(self, callable, arguments)?;
+                    let made = call::call(&mut self.objects, callable, arguments)?;
                     self.push(made)?;
                 }
                 0x92 => {
                     let [class, arguments, _named] = self.pop_array()?;
-                    let made = call::call(self, class, arguments)?;
+                    let made = call::call(&mut self.objects, class, arguments)?;
                     self.push(made)?;
                 }
                 b'b' => {
@@ -165,7 +162,7 @@ impl<'a> Machine<'a> {
                 }
                 b'Q' => {
                     let [reference] = self.pop_array()?;
-                    let made = call::storage(self, reference)?;
+                    let made = call::storage(&mut self.objects, reference)?;
                     self.push(made)?;
                 }
                 // MEMOIZE, BINPUT, LONG_BINPUT
@@ -253,18 +250,8 @@ impl<'a> Machine<'a> {
         std::str::from_utf8(line).map_err(|err| err.to_string())
     }
 
-    /// A new object.
-    pub(super) fn make(&mut self, node: Node<'a>) -> Result<Id, Problem> {
-        if self.objects.nodes.len() >= MAX_NODES {
-            return Err(format!("more than {MAX_NODES} objects"));
-        }
-        let id = Id(self.objects.nodes.len() as u32);
-        self.objects.nodes.push(node);
-        Ok(id)
-    }
-
     fn push_new(&mut self, node: Node<'a>) -> Result<(), Problem> {
-        let id = self.make(node)?;
+        let id = self.objects.make(node)?;
         self.push(id)
     }
 
@@ -323,7 +310,7 @@ impl<'a> Machine<'a> {
     fn extend(&mut self, items: Vec<Id>) -> Result<(), Problem> {
         self.refer(items.len())?;
         let top = self.top()?;
-        match &mut self.objects.nodes[top.0 as usize] {
+        match self.objects.get_mut(top) {
             Node::List(list) => list.extend(items),
             Node::Opaque(_) => {}
             _ => return Err("items for what is no list".into()),
@@ -338,7 +325,7 @@ impl<'a> Machine<'a> {
         }
         let top = self.top()?;
         let pairs = items.chunks_exact(2).map(|pair| (pair[0], pair[1]));
-        match &mut self.objects.nodes[top.0 as usize] {
+        match self.objects.get_mut(top) {
             Node::Dict(dict) => dict.extend(pairs),
             Node::Opaque(_) => {}
             _ => return Err("items for what is no dictionary".into()),
@@ -349,7 +336,7 @@ impl<'a> Machine<'a> {
     /// Gives an object its state; only one of TorchScript keeps it, a dictionary's own attributes are dropped.
     fn build(&mut self, state: Id) -> Result<(), Problem> {
         let top = self.top()?;
-        match &mut self.objects.nodes[top.0 as usize] {
+        match self.objects.get_mut(top) {
             Node::Object { state: slot, .. } => *slot = Some(state),
             Node::Dict(_) | Node::Opaque(_) | Node::Tensor(_) => {}
             _ => return Err("a state for what has none".into()),
