@@ -1,7 +1,7 @@
 //! `inverse-flow data`: download the published files of MNIST and CIFAR-10, and check them.
 
-use crate::files;
 use crate::data::{default_data_dir, verify, DataName, FileReport};
+use crate::files;
 use anyhow::{anyhow, bail, Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use std::env;

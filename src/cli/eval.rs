@@ -1,7 +1,7 @@
 //! `inverse-flow eval`
 
 use super::common::{self, Compute, Described, Images};
-use crate::train::{say, Dequantize, Evaluation, Likelihood, RoundTrip};
+use crate::train::{say, Dequantization, Evaluation, Likelihood, RoundTrip};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub struct EvalArgs {
     limit: Option<usize>,
     /// Added to the integer pixels: uniform noise from the seed, or midpoint (0.5)
     #[arg(long, default_value = "uniform")]
-    dequantize: Dequantize,
+    dequantize: Dequantization,
     /// Also measure max |decode(encode(x)) - x| / 256, on the data and on samples of the model
     #[arg(long)]
     roundtrip: bool,

@@ -14,7 +14,11 @@ mod plot;
 mod reconstruct;
 mod reproduce;
 mod sample;
+mod signals;
 mod train;
+mod watch;
+
+pub use watch::Screen;
 
 use crate::Error;
 use clap::{Parser, Subcommand};

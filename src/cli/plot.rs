@@ -1,6 +1,7 @@
 //! `inverse-flow plot`
 
-use crate::train::{draw_curves, say, RunDir};
+use super::watch::draw_curves;
+use crate::train::{say, RunDir};
 use clap::Args;
 use std::path::PathBuf;
 

@@ -2,7 +2,7 @@
 
 use super::common::{self, Compute, Described, Images};
 use crate::plot::save_pairs;
-use crate::train::{say, Dequantize, Evaluation};
+use crate::train::{say, Dequantization, Evaluation};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -40,7 +40,7 @@ impl ReconstructArgs {
             .load(&loaded.config, Some(self.count as usize))?;
         let evaluation = Evaluation {
             batch_size: loaded.config.train.batch_size,
-            dequantize: Dequantize::Midpoint,
+            dequantize: Dequantization::Midpoint,
             seed: loaded.config.seed,
             device,
         };

@@ -1,11 +1,11 @@
 //! `inverse-flow reproduce`
 
-use super::doctor;
+use super::{doctor, signals, Screen};
 use crate::data::default_data_dir;
 use crate::reproduce::{
-    draw, run_row, select, Budget, BudgetName, Plan, Report, Row, RowState, Status, Table,
+    draw, run_row, select, Budget, BudgetName, Plan, Row, RowState, Status, Table, TableReport,
 };
-use crate::train::{say, signals, DeviceChoice};
+use crate::train::{say, stop, DeviceChoice, Watch};
 use crate::Error;
 use anyhow::Context;
 use clap::Args;
@@ -102,10 +102,10 @@ impl ReproduceArgs {
                     Status::Done => {}
                     _ => open += 1,
                 }
-                Report::read(&plan, &self.out, &here)?.write_numbers(&self.out)?;
+                TableReport::read(&plan, &self.out, &here)?.write_numbers(&self.out)?;
             }
         }
-        let report = Report::read(&plan, &self.out, &here)?;
+        let report = TableReport::read(&plan, &self.out, &here)?;
         report.write_numbers(&self.out)?;
         draw(&report, &plan, &self.out)?;
         report.write_page(&self.out)?;
@@ -167,8 +167,7 @@ impl ReproduceArgs {
         deadline: Option<Instant>,
     ) -> anyhow::Result<RowState> {
         let before = RowState::read(&self.out, &row.name)?;
-        let stop =
-            || signals::stop_requested() || deadline.is_some_and(|end| Instant::now() >= end);
+        let stop = || stop::requested() || deadline.is_some_and(|end| Instant::now() >= end);
         if before.status == Status::Done || stop() {
             return Ok(before);
         }
@@ -218,7 +217,7 @@ impl ReproduceArgs {
         std::thread::spawn(|| {
             // nothing is ever written: the end of the input means that the parent stops or is gone
             let _ = std::io::stdin().read_to_end(&mut Vec::new());
-            signals::request_stop();
+            stop::request();
         });
         let plan =
             Plan::read(&self.out)?.ok_or_else(|| Error::file(&self.out, "holds no plan.json"))?;
@@ -229,7 +228,8 @@ impl ReproduceArgs {
         let device = plan.device.parse::<DeviceChoice>()?.pick()?.device;
         let quiet = plan.budget.name == BudgetName::Smoke;
         for row in &rows {
-            run_row(&plan, row, &self.out, doctor::environment(device), quiet)?;
+            let watch = || -> Box<dyn Watch> { Box::new(Screen::new(quiet)) };
+            run_row(&plan, row, &self.out, doctor::environment(device), &watch)?;
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! `inverse-flow train`
 
 use super::common::Compute;
+use super::{signals, Screen};
 use crate::data::DataName;
 use crate::models::Overrides;
-use crate::train::{presets, say, signals, Decay, Outcome, RunConfig, RunDir, Trainer};
+use crate::train::{presets, say, Decay, Outcome, RunConfig, RunDir, Trainer};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -152,18 +153,16 @@ impl TrainArgs {
     pub fn run(&self) -> anyhow::Result<()> {
         self.compute.apply_threads();
         signals::install()?;
+        let screen = Box::new(Screen::new(self.quiet));
         let (root, mut trainer) = match (&self.resume, &self.out) {
             (Some(root), _) => {
                 let dir = RunDir::open(root)?;
-                let trainer = Trainer::resume(dir, self.quiet, |config| self.limits(config))?;
+                let trainer = Trainer::resume(dir, screen, |config| self.limits(config))?;
                 (root, trainer)
             }
             (None, Some(root)) => {
                 let config = self.resolve()?;
-                (
-                    root,
-                    Trainer::new(config, root, self.overwrite, self.quiet)?,
-                )
+                (root, Trainer::new(config, root, self.overwrite, screen)?)
             }
             (None, None) => anyhow::bail!("either --out or --resume is needed"),
         };

@@ -1,7 +1,7 @@
 //! What stands in the cells of a row, from the row's state.
 
-use super::measure::{Authors, Sound};
 use super::report::{Cell, Order, RowReport, REBUILT, SOUND};
+use super::times::{Authors, Sound};
 use super::verdict::{self, Conditions, Judged};
 use super::{Budget, BudgetName, Mode, Plan, Printed, Quantity, Row, RowState, Status};
 use crate::train::presets;

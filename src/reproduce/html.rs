@@ -1,8 +1,8 @@
 //! `report.html`: the report with its pictures in one file that needs nothing else, well-formed as XML too.
 
-use super::markdown::{facts, row_text};
+use super::report::TableReport;
 use super::sections::sections;
-use super::Report;
+use super::words::{facts, row_text};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ figure { margin: 0; } figcaption { font-size: 13px; color: #555; }
 ///
 /// # Errors
 /// A picture cannot be read.
-pub fn html(report: &Report, dir: &Path) -> Result<String> {
+pub fn html(report: &TableReport, dir: &Path) -> Result<String> {
     let (charts, samples) = pictures(&dir.join("plots"))?;
     let title = escaped(&report.title);
     let mut page = format!(

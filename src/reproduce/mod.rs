@@ -3,16 +3,16 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `paper` | [`Table`], [`Quantity`]: what the paper prints, and where it contradicts itself |
+//! | `paper`, `printed` | [`Table`], [`Quantity`]: what the paper prints, and where it contradicts itself |
 //! | `rows` | [`Row`]: the presets that stand for the rows of a table |
 //! | `budget`, `plan` | [`Budget`], [`Plan`]: how much is spent on a row; what a result folder was begun with |
-//! | `measure` | both protocols of timing, side by side |
-//! | `run`, `state` | one row from its first step to its last number, and what is kept of it on the disk |
+//! | `measure`, `times` | both protocols of timing, side by side; what they find |
+//! | `run`, `state`, `folder` | one row from its first step to its last number, and what is kept of it on the disk |
 //! | `cells` | what stands in the cells of a row |
 //! | `verdict` | what may be said of a number beside a printed one, and why |
-//! | `report` | [`Report`]: `report.json` |
-//! | `sections`, `numbers` | the tables of a report, and how it writes numbers |
-//! | `markdown`, `html`, `plots` | `report.md`, `report.html` and the pictures |
+//! | `report`, `collect` | [`TableReport`]: `report.json`, and how it is put together |
+//! | `sections`, `words`, `numbers` | the tables and sentences of a report, and how it writes numbers |
+//! | `write`, `markdown`, `html`, `plots` | the files of a report: `report.md`, `report.html`, the pictures |
 //!
 //! A result folder holds `plan.json`, the reports, `plots/`, and for every row `rows/ROW/` with `state.json` and a run
 //! folder `seed-S` for each seed. All of it is written in one piece or not at all, so a stopped command goes on where it
@@ -22,6 +22,8 @@
 
 mod budget;
 mod cells;
+mod collect;
+mod folder;
 mod html;
 mod markdown;
 pub mod measure;
@@ -29,20 +31,26 @@ mod numbers;
 mod paper;
 mod plan;
 mod plots;
+mod printed;
 mod report;
 mod rows;
 mod run;
 mod sections;
 mod state;
+mod times;
 pub mod verdict;
+mod words;
+mod write;
 
 pub use budget::{Budget, BudgetName, Timings};
 pub use html::html;
 pub use markdown::markdown;
-pub use paper::{PaperRow, Printed, Quantity, Table};
+pub use paper::Table;
 pub use plan::{Environment, Plan};
 pub use plots::draw;
-pub use report::{Cell, Report, RowReport};
+pub use printed::{PaperRow, Printed, Quantity};
+pub use report::{Cell, RowReport, TableReport};
 pub use rows::{rows, select, Mode, Row};
 pub use run::run_row;
 pub use state::{RowState, SeedState, Status, Test};
+pub use times::{Authors, RebuiltStep, SampleTimes, Sound, StepTimes};

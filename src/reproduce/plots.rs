@@ -8,7 +8,7 @@
 //! | `samples-ROW.png` | images of the row's model |
 
 use super::verdict::mean_and_deviation;
-use super::{rows, Mode, Plan, Quantity, Report, RowReport, RowState};
+use super::{rows, Mode, Plan, Quantity, RowReport, RowState, TableReport};
 use crate::data::Split;
 use crate::plot::{chart, curves, Chart, Mark, Marked, Series};
 use crate::train::{metrics, RunDir};
@@ -25,7 +25,7 @@ const NO_MODEL: f64 = 8.0;
 ///
 /// # Errors
 /// A file that cannot be read or written.
-pub fn draw(report: &Report, plan: &Plan, dir: &Path) -> Result<()> {
+pub fn draw(report: &TableReport, plan: &Plan, dir: &Path) -> Result<()> {
     let plots = dir.join("plots");
     if plots.exists() {
         std::fs::remove_dir_all(&plots).map_err(|err| Error::file(&plots, err))?;
@@ -57,7 +57,7 @@ fn save(drawing: &Chart, plots: &Path, file: &str) -> Result<()> {
 }
 
 /// The paper's claim in one picture: bits per dimension against sampling time.
-fn methods(report: &Report) -> Chart {
+fn methods(report: &TableReport) -> Chart {
     let get = |row: &RowReport, key: &str| row.cells.get(key).cloned().unwrap_or_default();
     let points = |of: &dyn Fn(&RowReport) -> Option<(f64, f64)>, mode: Option<Mode>| {
         let wanted = mode.unwrap_or(Mode::Faithful).text();
@@ -108,7 +108,7 @@ fn methods(report: &Report) -> Chart {
     }
 }
 
-fn scaling(report: &Report, quantity: Quantity, size: &str) -> Chart {
+fn scaling(report: &TableReport, quantity: Quantity, size: &str) -> Chart {
     let line = |key: &str, printed: bool| {
         let rows = report.rows.iter();
         rows.filter_map(|row| {

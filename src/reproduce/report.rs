@@ -1,12 +1,8 @@
 //! `report.json`: every cell of a table with what is printed, what was measured, and what may be said of the two.
 
-use super::cells::{orders, row_report};
-use super::plan::{write_json, write_text};
-use super::{html, markdown, rows, BudgetName, Environment, Plan, Row, RowState, Status};
-use crate::Result;
+use super::{BudgetName, Environment};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// A measured number beside a printed one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -73,7 +69,7 @@ pub struct Order {
 
 /// A table measured again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct TableReport {
     /// Name of the table.
     pub table: String,
     /// What it compares.
@@ -114,84 +110,3 @@ pub(super) const REBUILT: [&str; 3] = [
     "memory_rebuilt_gb",
     "gradient_difference",
 ];
-
-impl Report {
-    /// The report of what is in a result folder; `here` stands in while no row has run.
-    ///
-    /// # Errors
-    /// A file of the folder cannot be read.
-    pub fn read(plan: &Plan, dir: &Path, here: &Environment) -> Result<Self> {
-        let mut states = Vec::new();
-        for row in rows(plan.table) {
-            let state = RowState::read(dir, &row.name)?;
-            // extra rows are in the report once they have been asked for
-            if !row.extra || state.status != Status::NotRun {
-                states.push((row, state));
-            }
-        }
-        Ok(Self::of(plan, &states, here))
-    }
-
-    /// Writes `report.json` and `report.md`.
-    ///
-    /// # Errors
-    /// They cannot be written.
-    pub fn write_numbers(&self, dir: &Path) -> Result<()> {
-        write_json(&dir.join("report.json"), self)?;
-        write_text(&dir.join("report.md"), &markdown(self))
-    }
-
-    /// Writes `report.html` with the pictures that are in the folder.
-    ///
-    /// # Errors
-    /// A picture cannot be read, or the page not be written.
-    pub fn write_page(&self, dir: &Path) -> Result<()> {
-        write_text(&dir.join("report.html"), &html(self, dir)?)
-    }
-
-    /// The report of rows with their states.
-    pub fn of(plan: &Plan, states: &[(Row, RowState)], here: &Environment) -> Self {
-        let ran = || {
-            states
-                .iter()
-                .filter(|(_, state)| state.status != Status::NotRun)
-        };
-        let joined = |of: fn(&Environment) -> &String| {
-            let mut all: Vec<&String> = ran().map(|(_, state)| of(&state.environment)).collect();
-            all.dedup();
-            match all.as_slice() {
-                [] => of(here).clone(),
-                all => all
-                    .iter()
-                    .map(|text| text.as_str())
-                    .collect::<Vec<_>>()
-                    .join("; "),
-            }
-        };
-        let last = ran()
-            .next_back()
-            .map_or(here, |(_, state)| &state.environment);
-        Self {
-            table: plan.table.to_string(),
-            title: plan.table.title().into(),
-            budget: plan.budget.text(),
-            budget_name: plan.budget.name,
-            hardware: joined(|environment| &environment.hardware),
-            commit: joined(|environment| &environment.commit),
-            facts: last.facts.clone(),
-            clamp: plan.clamp,
-            wall_seconds: states.iter().map(|(_, state)| state.wall_seconds).sum(),
-            rows: states
-                .iter()
-                .map(|(row, state)| row_report(plan, row, state))
-                .collect(),
-            orders: orders(plan, states),
-            inconsistencies: plan
-                .table
-                .inconsistencies()
-                .iter()
-                .map(|&s| s.into())
-                .collect(),
-        }
-    }
-}

@@ -1,20 +1,22 @@
 //! One row: build, time the training step, train, evaluate, time the sampling; each part once.
 
-use super::measure::{sample_times, step_times, SampleTimes};
-use super::{BudgetName, Environment, Mode, Plan, Row, RowState, SeedState, Status, Test};
+use super::measure::{sample_times, step_times};
+use super::{
+    BudgetName, Environment, Mode, Plan, Row, RowState, SampleTimes, SeedState, Status, Test,
+};
 use crate::data::{load_split, DataConfig, DataName, Split};
 use crate::flows::Cx;
 use crate::train::{
-    build_model, find_checkpoint, load_model, presets, signals, Checkpoint, Dequantize,
-    DeviceChoice, Evaluation, Outcome, RunConfig, RunDir, Trainer,
+    build_model, find_checkpoint, load_model, presets, stop, Checkpoint, Dequantization,
+    DeviceChoice, Evaluation, Outcome, RunConfig, RunDir, Trainer, Watch,
 };
 use crate::{Error, Result};
 use std::path::Path;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 
-/// Runs what is missing of a row and keeps every number in its folder. An error of the row becomes part of its state;
-/// a signal leaves it interrupted.
+/// Runs what is missing of a row and keeps every number in its folder; every run of it is watched by what `watch` makes.
+/// An error of the row becomes part of its state; a signal leaves it interrupted.
 ///
 /// # Errors
 /// Its folder cannot be read or written.
@@ -23,7 +25,7 @@ pub fn run_row(
     row: &Row,
     dir: &Path,
     environment: Environment,
-    quiet: bool,
+    watch: &dyn Fn() -> Box<dyn Watch>,
 ) -> Result<RowState> {
     let mut state = RowState::read(dir, &row.name)?;
     if state.status == Status::Done {
@@ -39,7 +41,7 @@ pub fn run_row(
         plan,
         row,
         dir,
-        quiet,
+        watch,
         started,
         before,
     };
@@ -60,7 +62,7 @@ struct Work<'a> {
     plan: &'a Plan,
     row: &'a Row,
     dir: &'a Path,
-    quiet: bool,
+    watch: &'a dyn Fn() -> Box<dyn Watch>,
     started: Instant,
     before: f64,
 }
@@ -84,7 +86,7 @@ impl Work<'_> {
             self.keep(state)?;
         }
         for seed in 0..self.plan.budget.seeds {
-            if signals::stop_requested() {
+            if stop::requested() {
                 return Ok(false);
             }
             if state.seeds.iter().any(|done| done.seed == seed) {
@@ -137,13 +139,13 @@ impl Work<'_> {
         let seed = config.seed;
         let root = Plan::row_dir(self.dir, &self.row.name).join(format!("seed-{seed}"));
         let mut trainer = match root.join("checkpoints/last.safetensors").exists() {
-            true => Trainer::resume(RunDir::open(&root)?, self.quiet, |_| {})?,
+            true => Trainer::resume(RunDir::open(&root)?, (self.watch)(), |_| {})?,
             false => {
                 if root.exists() {
                     // a run that was stopped before its first checkpoint
                     std::fs::remove_dir_all(&root).map_err(|err| Error::file(&root, err))?;
                 }
-                Trainer::new(config.clone(), &root, false, self.quiet)?
+                Trainer::new(config.clone(), &root, false, (self.watch)())?
             }
         };
         let problem = match trainer.run() {
@@ -179,7 +181,7 @@ impl Work<'_> {
         for sample in 0..self.plan.budget.samples {
             let evaluation = Evaluation {
                 batch_size: config.train.batch_size,
-                dequantize: Dequantize::Uniform,
+                dequantize: Dequantization::Uniform,
                 seed: sample,
                 device,
             };

@@ -1,8 +1,8 @@
 //! The tables of a report, the same in Markdown and in HTML.
 
 use super::numbers::{number, thousands, with_spread};
-use super::report::{REBUILT, SOUND};
-use super::{Cell, Quantity, Report, RowReport};
+use super::report::{Cell, RowReport, TableReport, REBUILT, SOUND};
+use super::Quantity;
 
 /// A table with what it shows.
 pub(super) struct Section {
@@ -15,7 +15,7 @@ pub(super) struct Section {
 }
 
 /// The tables that have a line.
-pub(super) fn sections(report: &Report) -> Vec<Section> {
+pub(super) fn sections(report: &TableReport) -> Vec<Section> {
     let section = |title, text, headings: &[&'static str], lines| Section {
         title,
         text,
@@ -62,7 +62,7 @@ const CELL_HEADINGS: [&str; 8] = [
 ];
 
 /// A line for every cell that the paper prints.
-fn cell_lines(report: &Report) -> Vec<Vec<String>> {
+fn cell_lines(report: &TableReport) -> Vec<Vec<String>> {
     report.rows.iter().flat_map(lines_of_a_row).collect()
 }
 
@@ -132,7 +132,7 @@ fn protocol_headings() -> Vec<&'static str> {
 }
 
 /// A line for every row with its times by both protocols.
-fn protocol_lines(report: &Report) -> Vec<Vec<String>> {
+fn protocol_lines(report: &TableReport) -> Vec<Vec<String>> {
     let ran = report.rows.iter().filter(|row| has_numbers(row));
     let lines = ran.map(|row| {
         let get = |key: &str| row.cells.get(key).cloned().unwrap_or_default();
@@ -181,7 +181,7 @@ const SAMPLING_HEADINGS: [&str; 5] = [
 ];
 
 /// A line for every other method that was sampled from on the same backbone as Inverse-Flow.
-fn sampling_lines(report: &Report) -> Vec<Vec<String>> {
+fn sampling_lines(report: &TableReport) -> Vec<Vec<String>> {
     let time = |row: &RowReport| {
         let cell = row.cells.get("sample_100_ms")?;
         Some((
@@ -229,7 +229,7 @@ const REBUILT_HEADINGS: [&str; 8] = [
 ];
 
 /// A line for every row whose steps were timed with activations rebuilt.
-fn rebuilt_lines(report: &Report) -> Vec<Vec<String>> {
+fn rebuilt_lines(report: &TableReport) -> Vec<Vec<String>> {
     let line = |row: &RowReport| {
         let get = |key: &str| row.cells.get(key).and_then(|cell| cell.measured);
         let [step, memory, difference] = REBUILT.map(get);
@@ -259,7 +259,7 @@ const ORDERS: &str = "Of all pairs of rows, how many stand in the order of the p
 const ORDER_HEADINGS: [&str; 3] = ["column", "rows", "same order"];
 
 /// A line for every order of the rows.
-fn order_lines(report: &Report) -> Vec<Vec<String>> {
+fn order_lines(report: &TableReport) -> Vec<Vec<String>> {
     let orders = report.orders.iter();
     orders
         .map(|order| {

@@ -1,7 +1,7 @@
 //! What is kept of a row: every number as soon as it is known, so that no work is done twice.
 
-use super::measure::{SampleTimes, StepTimes};
-use super::plan::{read_json, write_json};
+use super::folder::{read_json, write_json};
+use super::times::{SampleTimes, StepTimes};
 use super::{Environment, Plan};
 use crate::Result;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,6 @@
 //! Likelihood and invertibility of a model on a data set.
 
+use super::batch::to_float;
 use super::{prior_latents, sampling::narrow_latents};
 use crate::data::{stream, uniform_noise, Dataset, Epoch, Purpose};
 use crate::distributions::bits_per_dim;
@@ -20,7 +21,7 @@ const LARGEST_PIXEL: f64 = 256.0 - 1.0 / 65_536.0;
 /// What is added to the integer pixels before they are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Dequantize {
+pub enum Dequantization {
     /// Uniform noise from the seed, one sample per pixel: the bound on the likelihood of 8-bit images that is
     /// customary in the field.
     Uniform,
@@ -28,7 +29,7 @@ pub enum Dequantize {
     Midpoint,
 }
 
-impl fmt::Display for Dequantize {
+impl fmt::Display for Dequantization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Uniform => "uniform",
@@ -37,7 +38,7 @@ impl fmt::Display for Dequantize {
     }
 }
 
-impl FromStr for Dequantize {
+impl FromStr for Dequantization {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -57,7 +58,7 @@ pub struct Evaluation {
     /// Images at a time; part of what uniform noise depends on.
     pub batch_size: usize,
     /// What is added to the pixels.
-    pub dequantize: Dequantize,
+    pub dequantize: Dequantization,
     /// Where uniform noise comes from.
     pub seed: u64,
     /// Where the model is.
@@ -230,8 +231,8 @@ impl Evaluation {
         for (index, indices) in order.batches().enumerate() {
             let x = to_float(&data.batch(indices)?, self.device)?;
             let noise = match self.dequantize {
-                Dequantize::Midpoint => None,
-                Dequantize::Uniform => {
+                Dequantization::Midpoint => None,
+                Dequantization::Uniform => {
                     let mut rng = stream(self.seed, Purpose::EvalNoise, index as u64);
                     Some(uniform_noise(
                         &mut rng,
@@ -249,14 +250,6 @@ impl Evaluation {
         }
         Ok(())
     }
-}
-
-/// A batch of bytes as float32 on `device`.
-///
-/// # Errors
-/// A device that is not there.
-pub fn to_float(bytes: &Tensor, device: Device) -> Result<Tensor> {
-    Ok(bytes.f_to_device(device)?.f_to_kind(Kind::Float)?)
 }
 
 /// What `encode` makes of integer pixels before anything else.

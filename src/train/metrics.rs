@@ -95,7 +95,7 @@ pub fn read(path: &Path) -> Result<Vec<Record>> {
 
 /// Sums over the steps between two lines.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Interval {
+pub struct Sums {
     /// Steps that were taken.
     pub steps: u64,
     /// Images of all steps, skipped ones included.
@@ -106,7 +106,7 @@ pub struct Interval {
     grad_norm: f64,
 }
 
-impl Interval {
+impl Sums {
     /// Adds a step of `images` images that took `seconds`; `None` for one that was skipped.
     pub fn add(&mut self, measured: Option<(f64, f64)>, images: u64, seconds: f64) {
         if let Some((nll, grad_norm)) = measured {
@@ -189,11 +189,11 @@ mod tests {
 
     #[test]
     fn means_leave_out_skipped_steps_but_their_time_counts() {
-        let mut interval = Interval::default();
-        interval.add(Some((2.0, 1.0)), 5, 0.5);
-        interval.add(None, 5, 0.5);
-        interval.add(Some((4.0, 3.0)), 5, 1.0);
-        assert_eq!(interval.means(), Some((3.0, 2.0)));
-        assert_eq!(interval.images_per_s(), Some(7.5));
+        let mut sums = Sums::default();
+        sums.add(Some((2.0, 1.0)), 5, 0.5);
+        sums.add(None, 5, 0.5);
+        sums.add(Some((4.0, 3.0)), 5, 1.0);
+        assert_eq!(sums.means(), Some((3.0, 2.0)));
+        assert_eq!(sums.images_per_s(), Some(7.5));
     }
 }

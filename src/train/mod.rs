@@ -2,49 +2,80 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `config`, `presets`, `recipes` | [`RunConfig`]: what a run is made of, and named starting points |
-//! | `trainer`, `session` | [`Trainer`]: epochs, validation, pictures, stopping and resuming |
+//! | `config`, `resolve`, `presets`, `recipes` | [`RunConfig`]: what a run is made of, and named starting points |
+//! | `session`, `trainer` | [`Trainer`]: puts a run together; its epochs, validation, stopping |
 //! | `learner` | [`Learner`]: one optimisation step |
 //! | `adam`, `schedule` | the optimiser with its state, the learning rate of a step |
-//! | `checkpoint`, `format` | [`Checkpoint`]: exact resume, written in one piece; versions of the files |
+//! | `batch`, `clock` | the images and the noise of a step; the time of a run |
+//! | `load` | models, freshly drawn or with the content of a file |
+//! | `checkpoint`, `format` | [`Checkpoint`]: exact resume; versions of the files |
 //! | `evaluate`, `sampling` | likelihood, round trips, images from the prior |
-//! | `metrics`, `report`, `curves` | `metrics.jsonl`, the bar or lines that a user sees, `curves.png` |
+//! | `metrics`, `watch` | `metrics.jsonl`; [`Watch`]: what a user sees of a run |
 //! | `timing` | how long a call takes |
-//! | `run_dir`, `device`, `signals` | the run folder, the choice of a device, Ctrl-C |
+//! | `run_dir`, `device`, `stop` | the run folder, the choice of a device, the request to stop |
+//!
+//! Three steps on the built-in digits, and images that the best model of the run draws:
+//!
+//! ```
+//! use inverse_flow::train::{find_checkpoint, load_model, presets, sample, Checkpoint, Outcome, Silent, Trainer};
+//! use tch::Device;
+//!
+//! let mut config = presets::by_name("quick/inverse-flow")?;
+//! config.data.limit = Some(20); // images of every split
+//! config.train.batch_size = 10;
+//! config.train.max_steps = Some(3);
+//! config.train.device = "cpu".into();
+//!
+//! let folder = tempfile::tempdir().unwrap();
+//! let run = folder.path().join("run");
+//! let mut trainer = Trainer::new(config, &run, false, Box::new(Silent))?;
+//! assert_eq!(trainer.run()?, Outcome::Finished);
+//! println!("{:.3} bits per dimension", trainer.progress().best_bpd.unwrap());
+//!
+//! let checkpoint = Checkpoint::open(&find_checkpoint(&run)?)?;
+//! let (model, _vs) = load_model(&checkpoint, Device::Cpu)?;
+//! let (count, temperature, seed, batch) = (4, 0.7, 0, 4);
+//! let images = sample(model.as_ref(), count, temperature, seed, Device::Cpu, batch)?;
+//! assert_eq!(images.size(), [4, 1, 28, 28]);
+//! # Ok::<(), inverse_flow::Error>(())
+//! ```
 
 mod adam;
+mod batch;
 mod checkpoint;
+mod clock;
 mod config;
-mod curves;
 mod device;
 mod evaluate;
 mod format;
 mod learner;
+mod load;
 pub mod metrics;
 pub mod presets;
 pub mod recipes;
-mod report;
+mod resolve;
 mod run_dir;
 mod sampling;
 mod schedule;
 mod session;
-pub mod signals;
+pub mod stop;
 pub mod timing;
 mod trainer;
+mod watch;
 
 pub use adam::Adam;
+pub use batch::to_float;
 pub use checkpoint::{save, save_model, save_torchscript, stored_progress, Checkpoint, Progress};
 pub use config::{RunConfig, TrainConfig};
-pub use curves::draw_curves;
 pub use device::{DeviceChoice, Picked};
 pub use evaluate::{
-    to_float, Dequantize, Evaluation, Likelihood, Reconstruction, RoundTrip, RoundTripErrors,
+    Dequantization, Evaluation, Likelihood, Reconstruction, RoundTrip, RoundTripErrors,
 };
 pub use format::{stored_config, FileKind};
 pub use learner::{Learner, Step, MAX_SKIPPED_IN_ROW};
-pub use report::{say, Figures, Report};
+pub use load::{build_model, load_model, load_state};
 pub use run_dir::{find_checkpoint, RunDir};
 pub use sampling::{prior_latents, sample};
 pub use schedule::{Decay, Schedule};
-pub use session::{build_model, load_model, load_state};
 pub use trainer::{Outcome, Trainer};
+pub use watch::{say, Figures, Lines, Moment, Silent, Watch};

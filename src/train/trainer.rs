@@ -1,20 +1,19 @@
-//! The loop over epochs and batches, and when to measure, to save and to stop.
+//! The loop over epochs and batches: when to measure, to save and to stop.
 
-use super::metrics::{Interval, Metrics, Record};
-use super::session::batch;
+use super::batch::{batch, order};
+use super::clock::Clock;
+use super::metrics::{Metrics, Record, Sums};
 use super::{
-    draw_curves, sample, signals, Dequantize, Evaluation, Figures, Learner, Likelihood, Progress,
-    Report, RunConfig, RunDir, Schedule,
+    sample, save, stop, Dequantization, Evaluation, Figures, Learner, Likelihood, Moment, Progress,
+    RunConfig, RunDir, Schedule, Watch,
 };
-use crate::data::{Dataset, Epoch, Split};
+use crate::data::{Dataset, Split};
 use crate::distributions::bits_per_dim;
-use crate::plot::save_grid;
+use crate::models::MultiScale;
 use crate::{Error, Result};
+use std::path::Path;
 use std::time::Instant;
-use tch::Device;
-
-/// Pixels of the picture for one of an image, in sample grids.
-const SCALE: usize = 2;
+use tch::{Device, Tensor};
 
 /// How a session of a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,37 +32,13 @@ pub struct Trainer {
     pub(super) device: Device,
     pub(super) train: Dataset,
     pub(super) val: Dataset,
-    pub(super) report: Report,
+    pub(super) watch: Box<dyn Watch>,
     pub(super) learner: Learner,
     pub(super) schedule: Schedule,
     pub(super) metrics: Metrics,
     pub(super) progress: Progress,
-    pub(super) interval: Interval,
+    pub(super) sums: Sums,
     pub(super) clock: Clock,
-}
-
-/// Time of a run over all its sessions.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
-    before: f64,
-    started: Instant,
-    saved: Instant,
-}
-
-impl Clock {
-    /// Goes on from `before` seconds.
-    pub(super) fn starting_at(before: f64) -> Self {
-        let now = Instant::now();
-        Self {
-            before,
-            started: now,
-            saved: now,
-        }
-    }
-
-    fn seconds(&self) -> f64 {
-        self.before + self.started.elapsed().as_secs_f64()
-    }
 }
 
 impl Trainer {
@@ -72,10 +47,10 @@ impl Trainer {
     /// # Errors
     /// [`Error::Diverged`](crate::Error::Diverged), a file that cannot be written, or what the model reports.
     pub fn run(&mut self) -> Result<Outcome> {
-        self.report.start(self.progress.step, self.total_steps());
+        self.watch.start(self.progress.step, self.total_steps());
         if self.at_limit() || self.progress.epoch > self.config.train.epochs {
-            self.report.finish();
-            self.report.line(
+            self.watch.finish();
+            self.watch.line(
                 "the run is already complete: raise --epochs, --max-steps or --max-minutes to go on",
             );
             return Ok(Outcome::Finished);
@@ -83,9 +58,9 @@ impl Trainer {
         while self.progress.epoch <= self.config.train.epochs {
             if self.run_epoch()? == Outcome::Interrupted {
                 self.save(&self.dir.last())?;
-                self.report.finish();
+                self.watch.finish();
                 let root = self.dir.root().display();
-                self.report.line(&format!(
+                self.watch.line(&format!(
                     "stopped and saved at step {}; go on with `inverse-flow train --resume {root}`",
                     self.progress.step
                 ));
@@ -95,7 +70,7 @@ impl Trainer {
                 break;
             }
         }
-        self.report.finish();
+        self.watch.finish();
         Ok(Outcome::Finished)
     }
 
@@ -132,24 +107,24 @@ impl Trainer {
     /// The rest of the epoch in progress. One that a limit cuts short is measured all the same, so that the run
     /// ends with a validation and samples.
     fn run_epoch(&mut self) -> Result<Outcome> {
-        let (seed, size) = (self.config.seed, self.config.train.batch_size);
-        let order = Epoch::train(self.train.len(), size, seed, self.progress.epoch)?;
+        let order = order(&self.config, &self.train, self.progress.epoch)?;
         for indices in order.batches_from(self.progress.batch as usize) {
             self.run_step(indices)?;
             let done = self.progress.step;
             if done.is_multiple_of(self.config.train.log_every) {
                 self.log()?;
             }
-            if signals::stop_requested() {
+            if stop::requested() {
                 self.log()?;
                 return Ok(Outcome::Interrupted);
             }
             if self.at_limit() {
                 break;
             }
-            let minutes = self.clock.saved.elapsed().as_secs_f64() / 60.0;
             let last_of_epoch = self.progress.batch == order.len() as u64;
-            if minutes >= self.config.train.checkpoint_minutes && !last_of_epoch {
+            if self.clock.minutes_unsaved() >= self.config.train.checkpoint_minutes
+                && !last_of_epoch
+            {
                 self.log()?;
                 self.save_last()?;
             }
@@ -178,31 +153,36 @@ impl Trainer {
         self.progress.batch += 1;
         let measured = (!done.skipped).then_some((done.nll, done.grad_norm));
         let seconds = started.elapsed().as_secs_f64();
-        self.interval.add(measured, indices.len() as u64, seconds);
-        self.report.step(Figures {
+        self.sums.add(measured, indices.len() as u64, seconds);
+        self.watch.step(Figures {
             epoch: self.progress.epoch,
             step: self.progress.step,
-            bpd: measured.map(|(nll, _)| bits_per_dim(nll, self.train.chw.iter().product())),
+            bpd: measured.map(|(nll, _)| self.bits_per_dim(nll)),
             lr,
-            images_per_s: self.interval.images_per_s().unwrap_or(0.0),
+            images_per_s: self.sums.images_per_s().unwrap_or(0.0),
         });
         Ok(())
     }
 
+    /// Nats of an image in bits per dimension.
+    fn bits_per_dim(&self, nll_nats: f64) -> f64 {
+        bits_per_dim(nll_nats, self.train.chw.iter().product())
+    }
+
     /// Writes the means since the last line, if any step was done.
     fn log(&mut self) -> Result<()> {
-        if self.interval.is_empty() {
+        if self.sums.is_empty() {
             return Ok(());
         }
-        let means = self.interval.means();
+        let means = self.sums.means();
         let record = Record {
             nll_nats: means.map(|(nll, _)| nll),
-            bpd: means.map(|(nll, _)| bits_per_dim(nll, self.train.chw.iter().product())),
+            bpd: means.map(|(nll, _)| self.bits_per_dim(nll)),
             grad_norm: means.map(|(_, norm)| norm),
-            images_per_s: self.interval.images_per_s(),
+            images_per_s: self.sums.images_per_s(),
             ..self.record(Split::Train)
         };
-        self.interval = Interval::default();
+        self.sums = Sums::default();
         self.metrics.write(&record)
     }
 
@@ -242,15 +222,19 @@ impl Trainer {
             self.progress.best_bpd = Some(likelihood.bpd);
             self.save(&self.dir.best())?;
         }
-        match self.draw_samples() {
+        let moment = Moment {
+            run: &self.dir,
+            epoch: self.progress.epoch,
+            draw: &|| draw(&self.config, &self.learner.model, self.device),
+        };
+        match self.watch.validated(&moment) {
             // a picture is no reason to end a run that trains in the other direction
             Err(err @ Error::NotConverged { .. }) => {
-                self.report.line(&format!("no samples this time: {err}"));
+                self.watch.line(&format!("no samples this time: {err}"));
             }
-            drawn => drawn?,
+            watched => watched?,
         }
-        draw_curves(&self.dir)?;
-        self.report.line(&format!(
+        self.watch.line(&format!(
             "epoch {:>3}  step {}  validation {:.2} nats, {:.4} bits/dim{}  skipped {}  {:.0} s",
             record.epoch,
             record.step,
@@ -266,38 +250,44 @@ impl Trainer {
     fn validate(&self) -> Result<Likelihood> {
         let evaluation = Evaluation {
             batch_size: self.config.train.batch_size,
-            dequantize: Dequantize::Uniform,
+            dequantize: Dequantization::Uniform,
             seed: self.config.seed,
             device: self.device,
         };
         evaluation.likelihood(&self.learner.model, &self.val)
     }
 
-    /// The same latents every time, so that the grids of a run show one set of images taking shape.
-    fn draw_samples(&self) -> Result<()> {
-        let t = &self.config.train;
-        if t.samples == 0 {
-            return Ok(());
-        }
-        let images = sample(
-            &self.learner.model,
-            t.samples as i64,
-            t.sample_temperature,
-            self.config.seed,
-            self.device,
-            t.batch_size as i64,
-        )?;
-        let columns = (t.samples as f64).sqrt().ceil() as usize;
-        save_grid(
-            &images,
-            columns,
-            SCALE,
-            self.dir.samples(self.progress.epoch),
+    /// Writes a checkpoint of this moment to `path`.
+    pub(super) fn save(&self, path: &Path) -> Result<()> {
+        let learner = &self.learner;
+        save(
+            path,
+            &learner.vs,
+            &learner.adam,
+            &self.config,
+            &self.progress(),
         )
     }
 
     fn save_last(&mut self) -> Result<()> {
-        self.clock.saved = Instant::now();
+        self.clock.saved();
         self.save(&self.dir.last())
     }
+}
+
+/// The images of the sample grid: the same latents every time.
+fn draw(config: &RunConfig, model: &MultiScale, device: Device) -> Result<Option<Tensor>> {
+    let t = &config.train;
+    if t.samples == 0 {
+        return Ok(None);
+    }
+    let images = sample(
+        model,
+        t.samples as i64,
+        t.sample_temperature,
+        config.seed,
+        device,
+        t.batch_size as i64,
+    );
+    images.map(Some)
 }

@@ -1,9 +1,8 @@
 //! Reports of results that are made up: what stands in a cell, and what may be said of it.
 
-use inverse_flow::reproduce::measure::{Authors, Rebuilt, SampleTimes, Sound, StepTimes};
 use inverse_flow::reproduce::{
-    draw, markdown, rows, Budget, BudgetName, Environment, Plan, Report, Row, RowState, SeedState,
-    Status, Table, Test,
+    draw, markdown, rows, Authors, Budget, BudgetName, Environment, Plan, RebuiltStep, Row,
+    RowState, SampleTimes, SeedState, Sound, Status, StepTimes, Table, TableReport, Test,
 };
 
 fn plan(table: Table, budget: BudgetName) -> Plan {
@@ -56,7 +55,7 @@ fn done(row: &Row, bpd: &[f64], st: f64, complete: bool) -> RowState {
             forward: sound(200.0, 100),
             peak_bytes: Some(2_000_000_000),
             memory_is: "resident".into(),
-            rebuilt: Some(Rebuilt {
+            rebuilt: Some(RebuiltStep {
                 step: sound(735.0, 100),
                 peak_bytes: Some(500_000_000),
                 gradient_difference: 2.5e-6,
@@ -78,7 +77,7 @@ fn done(row: &Row, bpd: &[f64], st: f64, complete: bool) -> RowState {
     }
 }
 
-fn report(table: Table, budget: BudgetName, fill: impl Fn(&Row) -> RowState) -> Report {
+fn report(table: Table, budget: BudgetName, fill: impl Fn(&Row) -> RowState) -> TableReport {
     let states: Vec<_> = rows(table)
         .into_iter()
         .map(|row| {
@@ -86,7 +85,7 @@ fn report(table: Table, budget: BudgetName, fill: impl Fn(&Row) -> RowState) -> 
             (row, state)
         })
         .collect();
-    Report::of(&plan(table, budget), &states, &Environment::default())
+    TableReport::of(&plan(table, budget), &states, &Environment::default())
 }
 
 #[test]
@@ -172,7 +171,7 @@ fn a_report_survives_json_and_says_why_a_row_failed() {
         }
     });
     let text = serde_json::to_string(&report).unwrap();
-    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    assert_eq!(serde_json::from_str::<TableReport>(&text).unwrap(), report);
     let failed = report.rows.iter().find(|row| row.row == "256").unwrap();
     assert_eq!(
         (

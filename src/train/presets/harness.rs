@@ -8,7 +8,7 @@
 //! layer starts at zero, and the wide net W.
 
 use super::super::{Decay, RunConfig, TrainConfig};
-use super::{augmented, coupling, run, shared_spline, Preset};
+use super::parts::{augmented, coupling, run, shared_spline, Preset};
 use crate::data::DataName;
 use crate::flows::SelfNormConfig;
 use crate::models::{CouplingConfig, CouplingForm, GlowConfig, Mixing, Net};

@@ -8,42 +8,17 @@
 //! | `table7/*`, `table9/*`, `table10/*` | Inverse-Flow over the size of the input, of the batch, of the kernel |
 
 mod harness;
+mod parts;
 mod quick;
 pub mod scaling;
 mod table3;
 mod table6;
 
-use super::{RunConfig, TrainConfig};
-use crate::data::{DataConfig, DataName};
-use crate::models::{CouplingConfig, ModelConfig, Net, SplineConfig, MODELS};
+pub use parts::{Preset, DEFAULT};
+
+use super::RunConfig;
+use crate::models::MODELS;
 use crate::{Error, Result};
-
-/// What `train` starts from when nothing else is said: needs no download.
-pub const DEFAULT: &str = "quick/inverse-flow";
-
-/// A name, what it is for, and the configuration it stands for.
-#[derive(Debug, Clone)]
-pub struct Preset {
-    /// `group/row`.
-    pub name: String,
-    /// One line for lists.
-    pub about: String,
-    config: RunConfig,
-}
-
-impl Preset {
-    fn new(name: impl Into<String>, about: impl Into<String>, config: RunConfig) -> Self {
-        let name = name.into();
-        Self {
-            config: RunConfig {
-                preset: Some(name.clone()),
-                ..config
-            },
-            name,
-            about: about.into(),
-        }
-    }
-}
 
 /// All presets.
 pub fn all() -> Vec<Preset> {
@@ -87,52 +62,6 @@ pub fn for_model(model: &str) -> Result<String> {
         "unknown model `{model}`; there are: {}",
         MODELS.join(", ")
     )))
-}
-
-fn run(data: DataName, model: impl Into<ModelConfig>, train: TrainConfig) -> RunConfig {
-    RunConfig {
-        preset: None,
-        seed: 0,
-        model: model.into(),
-        data: DataConfig::new(data),
-        train,
-    }
-}
-
-fn augmented(config: RunConfig) -> RunConfig {
-    RunConfig {
-        data: DataConfig {
-            augment: true,
-            ..config.data
-        },
-        ..config
-    }
-}
-
-/// One spline for the whole tensor.
-fn shared_spline(bins: i64, tail: f64) -> Option<SplineConfig> {
-    Some(SplineConfig {
-        bins,
-        tail,
-        shared: true,
-    })
-}
-
-/// A spline for each element, with the tables' tails.
-fn elementwise_spline(bins: i64) -> Option<SplineConfig> {
-    Some(SplineConfig {
-        bins,
-        tail: 20.0,
-        shared: false,
-    })
-}
-
-fn coupling(net: Net, width: i64, zero_init_last: bool) -> CouplingConfig {
-    CouplingConfig {
-        net,
-        width,
-        zero_init_last,
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! the published networks of the others.
 
 use super::super::{Decay, RunConfig, TrainConfig};
-use super::{coupling, run, shared_spline, Preset, DEFAULT};
+use super::parts::{coupling, run, shared_spline, Preset, DEFAULT};
 use crate::data::DataName;
 use crate::models::{
     ButterflyConfig, CouplingForm, GlowConfig, MaCowBlock, MaCowConfig, MaCowSplitBlock,

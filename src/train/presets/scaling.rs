@@ -6,8 +6,8 @@
 //! measure time and memory only, on images of sizes that no data set here has: random ones stand in.
 
 use super::super::{Decay, RunConfig, TrainConfig};
+use super::parts::{augmented, run, Preset};
 use super::table6::backbone;
-use super::{augmented, run, Preset};
 use crate::data::DataName;
 use crate::models::{GlowConfig, InverseFlowConfig, Mixing};
 

@@ -4,7 +4,7 @@
 //! does, and the recipe of its own code; the gradient is clipped where the published code clamps the weights.
 
 use super::super::{recipes, Decay, RunConfig, TrainConfig};
-use super::{augmented, coupling, elementwise_spline, run, shared_spline, Preset};
+use super::parts::{augmented, coupling, elementwise_spline, run, shared_spline, Preset};
 use crate::data::DataName;
 use crate::flows::{EmergingConfig, FincConfig, SelfNormConfig};
 use crate::models::{

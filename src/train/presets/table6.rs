@@ -7,8 +7,8 @@
 //! overflows float32 on logit-space CIFAR-10 (measured).
 
 use super::super::{recipes, Decay, RunConfig, TrainConfig};
+use super::parts::{augmented, coupling, elementwise_spline, run, shared_spline, Preset};
 use super::table3::{backbone as mnist_backbone, finc_recipe};
-use super::{augmented, coupling, elementwise_spline, run, shared_spline, Preset};
 use crate::data::DataName;
 use crate::flows::{CincConfig, FincConfig, SelfNormConfig};
 use crate::models::{

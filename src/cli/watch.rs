@@ -1,0 +1,124 @@
+//! What a user sees of a run: a bar on a terminal, plain lines elsewhere, and the pictures in its folder.
+
+use crate::data::Split;
+use crate::plot::{curves, save_grid, Series};
+use crate::train::{metrics, say, Figures, Lines, Moment, RunDir, Watch};
+use crate::{Error, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+
+/// Pixels of the picture for one of an image, in sample grids.
+const SCALE: usize = 2;
+
+/// Shows a run and draws its pictures.
+#[derive(Debug)]
+pub struct Screen(Shown);
+
+#[derive(Debug)]
+enum Shown {
+    Nothing,
+    Bar(ProgressBar),
+    Lines(Lines),
+}
+
+impl Screen {
+    /// A bar on standard error if that is a terminal, else lines on standard output; nothing with `quiet`. The pictures
+    /// are drawn in any case.
+    pub fn new(quiet: bool) -> Self {
+        Self(match (quiet, std::io::stderr().is_terminal()) {
+            (true, _) => Shown::Nothing,
+            (false, true) => Shown::Bar(bar()),
+            (false, false) => Shown::Lines(Lines::new()),
+        })
+    }
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let template = "{bar:24} {pos}/{len} steps  {msg}  {elapsed}, {eta} left";
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+impl Watch for Screen {
+    fn start(&mut self, step: u64, total: u64) {
+        match &mut self.0 {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => {
+                bar.set_length(total);
+                bar.set_position(step);
+                // the rate, and with it the time left, is that of this session
+                bar.reset_eta();
+            }
+            Shown::Lines(lines) => lines.start(step, total),
+        }
+    }
+
+    fn step(&mut self, figures: Figures) {
+        match &mut self.0 {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => {
+                bar.set_position(figures.step);
+                bar.set_message(figures.to_string());
+            }
+            Shown::Lines(lines) => lines.step(figures),
+        }
+    }
+
+    fn line(&mut self, text: &str) {
+        match &mut self.0 {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => bar.suspend(|| say(text)),
+            Shown::Lines(lines) => lines.line(text),
+        }
+    }
+
+    fn validated(&mut self, moment: &Moment<'_>) -> Result<()> {
+        draw_curves(moment.run)?;
+        let Some(images) = moment.samples()? else {
+            return Ok(());
+        };
+        let columns = (images.size()[0] as f64).sqrt().ceil() as usize;
+        save_grid(&images, columns, SCALE, moment.run.samples(moment.epoch))
+    }
+
+    fn finish(&mut self) {
+        if let Shown::Bar(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Draws the bits per dimension of a run over its steps.
+///
+/// # Errors
+/// No metrics yet, or a file that cannot be read or written.
+pub fn draw_curves(run: &RunDir) -> Result<()> {
+    let records = metrics::read(&run.metrics())?;
+    let points = |split: Split| -> Vec<(f64, f64)> {
+        records
+            .iter()
+            .filter(|record| record.split == split)
+            .filter_map(|record| Some((record.step as f64, record.bpd?)))
+            .collect()
+    };
+    let mut series = vec![
+        Series::dense("training", points(Split::Train)),
+        Series::markers("validation", points(Split::Val)),
+    ];
+    series.retain(|series| !series.points.is_empty());
+    if series.is_empty() {
+        let problem = "holds no measurement yet: nothing to draw";
+        return Err(Error::file(run.metrics(), problem));
+    }
+    let title = run.root().file_name().unwrap_or_default();
+    curves(
+        &series,
+        &title.to_string_lossy(),
+        "step",
+        "bits per dimension",
+        run.curves(),
+    )
+}

@@ -1,0 +1,52 @@
+//! Models of a configuration: freshly drawn, or with the content of a file.
+
+use super::checkpoint::{Checkpoint, OPTIM};
+use super::format::FileKind;
+use super::RunConfig;
+use crate::models::{self, MultiScale};
+use crate::weights::{Naming, StateFile};
+use crate::Result;
+use tch::{nn::VarStore, Device};
+
+/// A freshly drawn model, not yet initialised from data: the same parameters for the same seed.
+///
+/// # Errors
+/// A configuration that no model can be built from.
+pub fn build_model(config: &RunConfig, device: Device) -> Result<(MultiScale, VarStore)> {
+    tch::manual_seed(config.seed as i64);
+    let vs = VarStore::new(device);
+    let model = models::build(&vs.root(), &config.model)?;
+    Ok((model, vs))
+}
+
+/// A model for evaluation or sampling with the content of a checkpoint.
+///
+/// # Errors
+/// A checkpoint of another model than its configuration says.
+pub fn load_model(checkpoint: &Checkpoint, device: Device) -> Result<(MultiScale, VarStore)> {
+    let (model, vs) = build_model(&checkpoint.config, device)?;
+    checkpoint.load_model(&vs)?;
+    Ok((model, vs))
+}
+
+/// A model of `config` for evaluation or sampling with the content of a file of any format.
+///
+/// # Errors
+/// A configuration that no model can be built from, or a file of another model; then nothing is changed.
+pub fn load_state(
+    file: &StateFile,
+    config: &RunConfig,
+    device: Device,
+) -> Result<(MultiScale, VarStore)> {
+    let (model, vs) = build_model(config, device)?;
+    let targets = vs.variables().into_iter().collect();
+    let layers = model.layers();
+    let naming = match FileKind::of(file)? {
+        Some(_) => Naming::Own {
+            ignored: Some(OPTIM),
+        },
+        None => Naming::Any { layers: &layers },
+    };
+    file.load(targets, naming)?;
+    Ok((model, vs))
+}

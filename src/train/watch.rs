@@ -1,0 +1,157 @@
+//! Who watches a run: the border between training and what a user sees of it.
+
+use super::RunDir;
+use crate::Result;
+use std::fmt;
+use std::io::Write;
+use std::time::{Duration, Instant};
+use tch::Tensor;
+
+/// Time between two lines of [`Lines`].
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Running figures of a run; displayed as a line for the user.
+#[derive(Debug, Clone, Copy)]
+pub struct Figures {
+    /// Epoch in progress, counted from 1.
+    pub epoch: u64,
+    /// Steps done.
+    pub step: u64,
+    /// Bits per dimension of the latest steps; `None` if all were skipped.
+    pub bpd: Option<f64>,
+    /// Learning rate of the latest step.
+    pub lr: f64,
+    /// Training images per second.
+    pub images_per_s: f64,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "epoch {}  ", self.epoch)?;
+        match self.bpd {
+            Some(bpd) => write!(f, "{bpd:.4}")?,
+            None => write!(f, "-")?,
+        }
+        write!(
+            f,
+            " bits/dim  lr {:.2e}  {:.0} images/s",
+            self.lr, self.images_per_s
+        )
+    }
+}
+
+/// A validated epoch, for pictures of it.
+pub struct Moment<'a> {
+    /// The run's folder; its metrics are up to date.
+    pub run: &'a RunDir,
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    pub(super) draw: &'a dyn Fn() -> Result<Option<Tensor>>,
+}
+
+impl fmt::Debug for Moment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("Moment");
+        text.field("run", &self.run)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Moment<'_> {
+    /// Images `[N, C, H, W]` that the model draws now, from the same latents every time, so that the grids of a run show
+    /// one set of images taking shape; `None` if the configuration asks for none.
+    ///
+    /// # Errors
+    /// What the model reports.
+    pub fn samples(&self) -> Result<Option<Tensor>> {
+        (self.draw)()
+    }
+}
+
+/// What a run tells while it goes on. Every method does nothing unless it is written.
+///
+/// This module has [`Silent`] and [`Lines`], which write no file. The program's own, in `cli`, shows a bar where there is
+/// a terminal and draws the sample grids and `curves.png`; a library without the feature `program` has neither.
+pub trait Watch: fmt::Debug {
+    /// The run goes from `step` to `total` steps.
+    fn start(&mut self, step: u64, total: u64) {
+        let _ = (step, total);
+    }
+
+    /// A step is done.
+    fn step(&mut self, figures: Figures) {
+        let _ = figures;
+    }
+
+    /// A sentence for the user.
+    fn line(&mut self, text: &str) {
+        let _ = text;
+    }
+
+    /// An epoch is validated.
+    ///
+    /// # Errors
+    /// A picture that cannot be written, or what the model reports. An inverse that does not converge
+    /// ([`Error::NotConverged`](crate::Error::NotConverged)) leaves out the rest of this call, any other error ends the
+    /// run.
+    fn validated(&mut self, moment: &Moment<'_>) -> Result<()> {
+        let _ = moment;
+        Ok(())
+    }
+
+    /// The session is over.
+    fn finish(&mut self) {}
+}
+
+/// Shows nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Watch for Silent {}
+
+/// Prints a line on standard output every ten seconds, and all sentences.
+#[derive(Debug)]
+pub struct Lines {
+    total: u64,
+    shown: Instant,
+}
+
+impl Lines {
+    /// Begins to count the ten seconds.
+    pub fn new() -> Self {
+        Self {
+            total: 0,
+            shown: Instant::now(),
+        }
+    }
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Watch for Lines {
+    fn start(&mut self, _step: u64, total: u64) {
+        self.total = total;
+    }
+
+    fn step(&mut self, figures: Figures) {
+        if self.shown.elapsed() >= INTERVAL {
+            self.shown = Instant::now();
+            say(&format!("step {}/{}  {figures}", figures.step, self.total));
+        }
+    }
+
+    fn line(&mut self, text: &str) {
+        say(text);
+    }
+}
+
+/// Prints a line on standard output; a reader that has gone away is not this program's error.
+pub fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
