@@ -55,6 +55,7 @@ pub(crate) fn open_to_append(path: &Path) -> Result<File> {
 ///
 /// # Errors
 /// The file cannot be read or moved.
+#[cfg(feature = "program")]
 pub(crate) fn move_into_place(from: &Path, path: &Path) -> Result<()> {
     let moved = File::open(from).and_then(|file| {
         file.sync_all()?;
@@ -68,6 +69,7 @@ pub(crate) fn move_into_place(from: &Path, path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// A folder cannot be made.
+#[cfg(feature = "program")]
 pub(crate) fn make_folder_of(path: &Path) -> Result<()> {
     fs::create_dir_all(folder_of(path)).map_err(|err| failed(path, &err))
 }
@@ -77,10 +79,7 @@ fn failed(path: &Path, err: &io::Error) -> Error {
 }
 
 /// [`write`] with what `content` writes.
-fn replace(
-    path: &Path,
-    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
+fn replace(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let permissions = match fs::metadata(path) {
         Ok(about) if about.is_file() => Some(about.permissions()),
         Ok(about) if about.is_dir() => {
@@ -304,6 +303,7 @@ mod tests {
         assert!(names(dir.path()).is_empty());
     }
 
+    #[cfg(feature = "program")]
     #[test]
     fn a_finished_file_is_moved_and_lines_are_added() {
         let dir = tempfile::tempdir().unwrap();

@@ -24,6 +24,9 @@
 //! | [`plot`] | image grids and charts as PNG and SVG | [`plot::save_grid`] |
 //! | [`cli`] | the `inverse-flow` program | [`cli::main`] |
 //!
+//! `reproduce`, `plot` and `cli` belong to the feature `program`, which is on unless `default-features = false` leaves it out.
+//! Without it [`train`] draws no pictures, and shows a run as lines or not at all.
+//!
 //! Words: **forward** is data to latent (the solve), **inverse** is latent to data (the convolution); log-determinants and
 //! log-likelihoods are in nats unless they are called bits per dimension.
 //!
@@ -78,6 +81,7 @@
 #![deny(unsafe_code)]
 
 pub mod autograd;
+#[cfg(feature = "program")]
 pub mod cli;
 pub mod cuda;
 pub mod data;
@@ -89,8 +93,10 @@ pub mod flows;
 pub mod models;
 pub mod nn;
 pub mod ops;
+#[cfg(feature = "program")]
 pub mod plot;
 mod problem;
+#[cfg(feature = "program")]
 pub mod reproduce;
 pub mod torchscript;
 pub mod train;

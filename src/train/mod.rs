@@ -35,7 +35,7 @@
 //! let checkpoint = Checkpoint::open(&find_checkpoint(&run)?)?;
 //! let (model, _vs) = load_model(&checkpoint, Device::Cpu)?;
 //! let (count, temperature, seed, batch) = (4, 0.7, 0, 4);
-//! let images = sample(model.as_ref(), count, temperature, seed, Device::Cpu, batch)?;
+//! let images = sample(&model, count, temperature, seed, Device::Cpu, batch)?;
 //! assert_eq!(images.size(), [4, 1, 28, 28]);
 //! # Ok::<(), inverse_flow::Error>(())
 //! ```
