@@ -8,6 +8,7 @@ mod run;
 mod commands;
 mod convert;
 mod doctor;
+mod files;
 mod models;
 mod plot;
 mod reproduce;

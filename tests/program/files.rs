@@ -3,8 +3,7 @@
 //! A limit on the size of files takes the place of the full disk: the write that would cross it fails, or, unless the
 //! signal is ignored, ends the process.
 
-mod program;
-
+use crate::run::done;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -60,7 +59,7 @@ fn output(command: &str) -> &str {
 fn a_full_disk_leaves_the_old_file_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
-    program::done(at, RUN);
+    done(at, RUN);
     for command in COMMANDS {
         let out = at.join(output(command));
         fs::write(&out, "older").unwrap();
@@ -71,7 +70,7 @@ fn a_full_disk_leaves_the_old_file_and_nothing_else() {
         let expected = format!("{}: cannot be written: File too large", output(command));
         assert!(message.contains(&expected), "{command}: {message}");
         assert_eq!(content(at), before, "{command}");
-        program::done(at, command);
+        done(at, command);
         assert!(fs::metadata(&out).unwrap().len() > 1024, "{command}");
     }
 
@@ -81,14 +80,14 @@ fn a_full_disk_leaves_the_old_file_and_nothing_else() {
     let message = String::from_utf8_lossy(&failed.stderr);
     assert_eq!(failed.status.code(), Some(1), "{message}");
     assert_eq!(content(&at.join("run/checkpoints")), before);
-    program::done(at, "train --resume run --epochs 2 --quiet");
+    done(at, "train --resume run --epochs 2 --quiet");
 }
 
 #[test]
 fn a_killed_program_leaves_no_half_file_under_the_final_name() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
-    program::done(at, RUN);
+    done(at, RUN);
     let before = content(at);
     for command in COMMANDS {
         let killed = shell(at, KILLED, command);
@@ -96,7 +95,7 @@ fn a_killed_program_leaves_no_half_file_under_the_final_name() {
         // what was begun is beside it under another name until the next write
         assert!(!at.join(output(command)).exists(), "{command}");
         assert_eq!(content(at).len(), before.len() + 1, "{command}");
-        program::done(at, command);
+        done(at, command);
         fs::remove_file(at.join(output(command))).unwrap();
         assert_eq!(content(at), before, "{command}");
     }
