@@ -12,10 +12,7 @@ tables=1
 if [ "${1:-}" = --all ]; then
   [ $# -eq 1 ] || fail "--all stands alone" "scripts/kernel_resources.sh --all"
   tables=0
-  # the list of build.rs
-  archs=$(sed -n 's/^const ARCHS: &str = "\(.*\)";$/\1/p' "$root/build.rs")
-  [ -n "$archs" ] || fail "build.rs names no architectures" "run it in a whole checkout"
-  IFS=, read -r -a archs <<<"$archs"
+  IFS=, read -r -a archs <<<"$CUDA_ARCHS"
   archs=("${archs[@]/#/sm_}")
 else
   archs=("${@:-sm_90}")

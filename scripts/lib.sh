@@ -61,6 +61,43 @@ nvcc_version() { "$1" --version 2>/dev/null | sed -n 's/.*release \([0-9.]*\),.*
 # wants_cuda: whether this build has CUDA kernels.
 wants_cuda() { [ "${INVERSE_FLOW_CUDA:-1}" != 0 ]; }
 
+# gpu_archs: what to compile kernels for, of $CUDA_ARCHS, so that every GPU of this machine is served: "80,90", from the
+# oldest. Nothing where no GPU is found.
+gpu_archs() {
+  has nvidia-smi || return 0
+  nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | awk -F. -v list="$CUDA_ARCHS" '
+    BEGIN { count = split(list, known, ",") }
+    # a capability of its own release runs the code of the nearest older one
+    /^[0-9]+\.[0-9]+ *$/ { for (i = count; i > 0; i--) if (known[i] <= $1 * 10 + $2) { wanted[i] = 1; break } }
+    END { for (i = 1; i <= count; i++) if (wanted[i]) { printf "%s%s", separator, known[i]; separator = "," } }'
+}
+
+# choose_archs present|all: notes for build.rs which architectures the kernels of this checkout are compiled for. `present`
+# is those of the GPUs of this machine, or the oldest alone, which every GPU runs through its PTX; it never takes back what
+# an earlier choice or build has, because every change compiles the program again.
+choose_archs() {
+  local file=$root/.venv/cuda-archs archs=all
+  wants_cuda && [ -z "${INVERSE_FLOW_CUDA_ARCHS:-}" ] || return 0
+  if [ "$1" = present ]; then
+    [ ! -e "$file" ] && [ ! -e "$(target_dir)/release/inverse-flow" ] || return 0
+    archs=$(gpu_archs)
+    archs=${archs:-${CUDA_ARCHS%%,*}}
+  fi
+  # a file that does not change keeps its time, so that nothing is built again
+  if [ ! -r "$file" ] || [ "$(<"$file")" != "$archs" ]; then
+    mkdir -p "$root/.venv"
+    printf '%s\n' "$archs" >"$file"
+  fi
+}
+
+# chosen_archs: what the kernels are compiled for, for people to read.
+chosen_archs() {
+  local archs=${INVERSE_FLOW_CUDA_ARCHS:-}
+  [ -n "$archs" ] || archs=$(cat "$root/.venv/cuda-archs" 2>/dev/null || echo all)
+  if [ "$archs" = all ]; then archs=$CUDA_ARCHS; fi
+  printf 'sm_%s' "${archs//,/, sm_}"
+}
+
 target_dir() { printf '%s' "${CARGO_TARGET_DIR:-$root/target}"; }
 
 # torch_python: a Python that can import the torch of this build; fails where there is none.
