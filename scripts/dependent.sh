@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Builds and runs a crate that depends on this one, with exactly the lines that docs/library.md ("As a dependency") gives to
-# its users; the crate documentation (src/lib.rs) must hold the same lines.
+# its users; the crate documentation (src/lib.rs) must hold the same lines. Then builds it with the default features too, and
+# says how long either took. Both begin where tch and what tch needs are compiled, and nothing else.
 #
-# The crate has a target folder of its own: a library that is also a shared one has no hash in its file name, so two
-# builds of it in one folder overwrite each other. What the registry's crates were compiled to is copied there.
+# The crate has target folders of its own: a library that is also a shared one has no hash in its file name, so two builds
+# of it in one folder overwrite each other.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -19,9 +20,8 @@ block() {
 
 built=$(target_dir)/release
 work=$(target_dir)/dependent
-crate=$work/crate
 page=$root/docs/library.md
-mkdir -p "$crate/src"
+mkdir -p "$work"
 sed -n 's|^//! \{0,1\}||p' "$root/src/lib.rs" >"$work/lib.md"
 for language in toml rust,ignore; do
   block "$page" "$language" >"$work/page.block"
@@ -30,30 +30,63 @@ for language in toml rust,ignore; do
     fail "docs/library.md and src/lib.rs differ in the $language block under \"As a dependency\"" "make them equal"
 done
 
-# a file that did not change keeps its time, so that nothing is built again
-put() { cmp -s - "$1" <<<"$2" || printf '%s\n' "$2" >"$1"; }
-put "$crate/Cargo.toml" "[package]
-name = \"dependent\"
-version = \"0.0.0\"
-edition = \"2021\"
+# make_crate NAME EDIT: the crate with the lines of the page, the first block edited.
+make_crate() {
+  local crate=$work/$1
+  rm -rf "$crate"
+  mkdir -p "$crate/src"
+  printf '[package]\nname = "dependent"\nversion = "0.0.0"\nedition = "2021"\n\n%s\n\n[workspace]\n' \
+    "$(block "$page" toml | sed "s,\"[^\"]*/inverse-flow\",\"$root\",;$2")" >"$crate/Cargo.toml"
+  block "$page" rust,ignore >"$crate/build.rs"
+  cp "$root/tests/dependent/program.rs" "$crate/src/main.rs"
+  cp "$root/Cargo.lock" "$crate/"
+}
 
-$(block "$page" toml | sed "s,\"[^\"]*/inverse-flow\",\"$root\",")
+# crates NAME: the crates that the program is linked with.
+crates() { cargo tree --manifest-path "$work/$1/Cargo.toml" -e normal --prefix none | cut -d' ' -f1 | sort -u; }
 
-[workspace]"
-put "$crate/build.rs" "$(block "$page" rust,ignore)"
-put "$crate/src/main.rs" "$(cat "$root/tests/dependent/program.rs")"
-[ -e "$crate/Cargo.lock" ] || cp "$root/Cargo.lock" "$crate/"
+# copy_tch NAME: what the crates up to tch were compiled to, into the crate's target folder.
+copy_tch() {
+  local target=$work/$1/target/release name
+  local -a files=()
+  mkdir -p "$target"
+  cd "$built"
+  while read -r name; do
+    for file in .fingerprint/"$name"-* build/"$name"-* deps/*"${name//-/_}"-*; do
+      [ ! -e "$file" ] || files+=("$file")
+    done
+  done < <(cargo tree --manifest-path "$root/Cargo.toml" -p tch -e normal,build --prefix none | cut -d' ' -f1 | sort -u)
+  [ ${#files[@]} -eq 0 ] || cp -a --parents -t "$target" "${files[@]}"
+  cd "$root"
+}
 
-if [ ! -d "$work/release" ]; then
-  mkdir -p "$work/release"
-  (cd "$built" && find .fingerprint build deps -type f ! -name '*inverse[_-]flow*' ! -path '*/inverse-flow-*' \
-    \( ! -path 'deps/*' -o -name '*.rlib' -o -name '*.rmeta' -o -name '*.so' -o -name '*.d' \) -print0 |
-    xargs -0 cp -a --parents -t "$work/release")
-fi
+# build NAME: builds the crate and says how long it took.
+build() {
+  local started=$SECONDS
+  # without kernels and optimisation of this crate: what is tested is that the lines link and find libtorch
+  INVERSE_FLOW_CUDA=0 cargo build --release --manifest-path "$work/$1/Cargo.toml" --target-dir "$work/$1/target" \
+    --config 'profile.release.package.inverse-flow.opt-level=0'
+  printf 'dependent: %s: %d crates, %d s\n' "$1" "$(crates "$1" | wc -l)" "$((SECONDS - started))" | tee -a "$work/times"
+}
 
-# without kernels and optimisation of this crate: what is tested is that the lines link and find libtorch
 cd "$root" # .cargo/config.toml says where libtorch is
-export INVERSE_FLOW_CUDA=0 CARGO_TARGET_DIR=$work
-cargo build --release --manifest-path "$crate/Cargo.toml" --config 'profile.release.package.inverse-flow.opt-level=0'
-env -u LD_LIBRARY_PATH "$work/release/dependent" | tee "$work/output"
+: >"$work/times"
+make_crate without-program ''
+make_crate with-program 's/, default-features = false//'
+cmp -s "$work/without-program/Cargo.toml" "$work/with-program/Cargo.toml" &&
+  fail "the toml block of docs/library.md does not leave the default features out" "write default-features = false there"
+with=$(crates with-program)
+without=$(crates without-program)
+for crate in clap indicatif plotters ctrlc; do
+  grep -qx "$crate" <<<"$with" || fail "$crate is no dependency any more" "take it out of scripts/dependent.sh"
+  ! grep -qx "$crate" <<<"$without" ||
+    fail "$crate is compiled without the feature program too" "make it optional in Cargo.toml"
+done
+for name in without-program with-program; do
+  copy_tch "$name"
+  build "$name"
+done
+program=$work/without-program/target/release/dependent
+env -u LD_LIBRARY_PATH "$program" | tee "$work/output"
 grep -qx 'dependent: ok' "$work/output"
+cat "$work/times"

@@ -11,7 +11,8 @@ max_mib=60
 bundle=$root/gpu-bundle
 
 [ $# -eq 0 ] || fail "unknown argument $1" "scripts/gpu_bundle.sh (it takes none)"
-"$root/scripts/setup.sh"
+"$root/scripts/setup.sh" --build-ahead
+choose_archs all
 cd "$root"
 cargo build --release
 program=$(target_dir)/release/inverse-flow

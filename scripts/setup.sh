@@ -3,6 +3,9 @@
 # libtorch and nvcc into it by pip, and links them as .venv/libtorch and .venv/cuda, where
 # .cargo/config.toml and build.rs look. A second run takes a fraction of a second.
 #
+#   scripts/setup.sh               sets up
+#   scripts/setup.sh --build-ahead while pip works, also compiles the crates that need no libtorch (release profile)
+#
 # Environment:
 #   LIBTORCH             an installed libtorch of the right version; then none is installed
 #   CUDA_HOME            an installed CUDA toolkit; then no nvcc is installed
@@ -18,13 +21,15 @@ venv=$root/.venv
 stamp=$venv/inverse-flow.stamp
 unfinished=$venv/inverse-flow.unfinished
 
+build_ahead=no
 case ${1:-} in
 '') ;;
+--build-ahead) build_ahead=yes ;;
 -h | --help)
   sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
   exit 0
   ;;
-*) fail "unknown argument $1" "run scripts/setup.sh without arguments (--help explains the environment)" ;;
+*) fail "unknown argument $1" "run scripts/setup.sh without arguments (--help explains the rest)" ;;
 esac
 
 check_system() {
@@ -219,10 +224,10 @@ install_packages() {
     done
     how+=(--platform "manylinux2014_$machine")
   fi
-  note "installing ${packages[*]} (about 3 GB to download; minutes)"
-  # wheels are unpacked where there is room: /tmp is often small
+  note "installing ${packages[*]} (about 3 GB to download, 5 GB on the disk; 1 to 3 minutes with a fast network)"
+  # wheels are unpacked where there is room: /tmp is often small; Python compiles what it imports when it does
   mkdir -p "$venv/tmp"
-  if ! TMPDIR=$venv/tmp "$venv/bin/python" -m pip install --log "$log" --disable-pip-version-check \
+  if ! TMPDIR=$venv/tmp "$venv/bin/python" -m pip install --log "$log" --disable-pip-version-check --no-compile \
     ${how[@]+"${how[@]}"} "${packages[@]}"; then
     fail "pip could not install libtorch and nvcc; its log is $log" \
       "check the network and the disk, then run again"
@@ -249,6 +254,24 @@ link_and_verify() {
   fi
 }
 
+# While pip waits for the network: the crates that need no libtorch. torch-sys fails without it, and is left for the build
+# that follows, as is everything that depends on it.
+start_building() {
+  [ "$build_ahead" = yes ] || return 0
+  note "in the background: compiling the crates that need no libtorch"
+  set -m # a process group of its own, to end with all its compilers
+  (cd "$root" && exec cargo build --release --keep-going) >"$venv/build-ahead.log" 2>&1 </dev/null 9<&- &
+  building=$!
+  set +m
+}
+
+stop_building() {
+  [ -n "${building:-}" ] || return 0
+  kill -INT -- "-$building" 2>/dev/null || true
+  wait "$building" 2>/dev/null || true
+  building=
+}
+
 # Two scripts started together must not both install; the lock ends with this process.
 lock() {
   has flock || return 0
@@ -273,9 +296,15 @@ if [ "$own_libtorch" = yes ] && [ "$need_nvcc" = no ]; then
 fi
 check_python
 check_disk
+started=$SECONDS
 make_venv
 check_network
+building=
+trap stop_building EXIT
+start_building
 install_packages
+stop_building
 link_and_verify
+note "set up in $((SECONDS - started)) s"
 expected_stamp >"$stamp"
 rm -f "$unfinished"

@@ -4,9 +4,10 @@
 #
 #   scripts/test.sh             everything
 #   scripts/test.sh --quick     format, layers, lints and the library's own tests
-#   scripts/test.sh NAME...     some of: fmt layers readme clippy doc build test lib python dependent smoke
+#   scripts/test.sh NAME...     some of: fmt layers readme licences clippy doc build test lib python dependent msrv smoke
 #
-# Everything is built in the release profile: libtorch's bindings take minutes and are compiled once.
+# Everything is built in the release profile: libtorch's bindings take minutes and are compiled once. The step test has the
+# kernels compiled for all architectures, once for all steps.
 # A test that needs what the machine has not is skipped, and named at the end with the reason: MNIST and CIFAR-10 are
 # looked for in INVERSE_FLOW_DATA (or data/), a GPU by its driver.
 set -euo pipefail
@@ -14,7 +15,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 
-all=(fmt layers readme clippy doc build test python dependent smoke)
+all=(fmt layers readme licences clippy doc build test python dependent msrv smoke)
 steps=()
 for arg in "$@"; do
   case $arg in
@@ -23,16 +24,17 @@ for arg in "$@"; do
     exit 0
     ;;
   --quick) steps+=(fmt layers readme clippy lib) ;;
-  fmt | layers | readme | clippy | doc | build | test | lib | python | dependent | smoke) steps+=("$arg") ;;
+  fmt | layers | readme | licences | clippy | doc | build | test | lib | python | dependent | msrv | smoke) steps+=("$arg") ;;
   *)
-    printf 'test.sh: no step is called %s: use --quick, or some of: fmt layers readme clippy doc build test lib python dependent smoke\n' "$arg" >&2
+    printf 'test.sh: no step is called %s: use --quick, or some of: %s lib\n' "$arg" "${all[*]}" >&2
     exit 2
     ;;
   esac
 done
 [ ${#steps[@]} -gt 0 ] || steps=("${all[@]}")
 
-scripts/setup.sh
+scripts/setup.sh --build-ahead
+[[ " ${steps[*]} " != *" test "* ]] || choose_archs all
 
 # the Rust tests write TorchScript files there, and the Python tests read them; unset, they write them again
 export INVERSE_FLOW_SCRIPT_FILES=$PWD/target/script-files
@@ -87,20 +89,52 @@ count_tests() {
   [ $((p + f + s)) -gt 0 ]
 }
 
+# A step that needs what is not here counts as one test that is skipped.
+skip_step() {
+  skipped+=("$1")
+  tests_skipped=$((tests_skipped + 1))
+}
+
 python_tests() {
   local python
   if ! compgen -G 'tests/python/test_*.py' >/dev/null; then
-    skipped+=("Python tests: tests/python holds none")
-    tests_skipped=$((tests_skipped + 1))
+    skip_step "Python tests: tests/python holds none"
     return
   fi
   if ! python=$(torch_python); then
-    skipped+=("Python tests: no Python here imports torch $TORCH_VERSION")
-    tests_skipped=$((tests_skipped + 1))
+    skip_step "Python tests: no Python here imports torch $TORCH_VERSION"
     return
   fi
   # the tests load target/release/libinverse_flow.so
   cargo build --release && "$python" -m unittest discover --start-directory tests/python --verbose 2>&1 | tee "$log"
+}
+
+licences() {
+  local code=0
+  scripts/check_licences.sh || code=$?
+  if [ "$code" = 77 ]; then
+    skip_step "licences of the dependencies: no cargo-deny here"
+    return
+  fi
+  return "$code"
+}
+
+# The oldest Rust that Cargo.toml promises compiles everything, where it is installed.
+msrv() {
+  local version=$RUST_MIN toolchain
+  if [[ $(rustc --version) == "rustc $version."* ]]; then
+    printf 'every step runs with Rust %s\n' "$version"
+    return
+  fi
+  toolchain=$(rustup toolchain list 2>/dev/null | awk -v version="$version" \
+    '$1 ~ "^" version "([.-]|$)" { print $1; exit }') || toolchain=
+  if [ -z "$toolchain" ]; then
+    skip_step "build with the oldest Rust: rustup toolchain install $version --profile minimal"
+    return
+  fi
+  # not optimised and without kernels, which are no business of rustc
+  INVERSE_FLOW_CUDA=0 CARGO_TARGET_DIR=$(target_dir)/msrv \
+    cargo "+$toolchain" build --release --locked --config 'profile.release.opt-level=0'
 }
 
 # Every row of the paper's tables, once.
@@ -114,6 +148,8 @@ run_step() {
   case $1 in
   fmt) cargo fmt --check ;;
   layers) scripts/check_layers.sh ;;
+  licences) licences ;;
+  msrv) msrv ;;
   readme) python3 scripts/results_page.py --check ;;
   clippy) cargo clippy --release --all-targets -- -D warnings ;;
   doc) RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps ;;

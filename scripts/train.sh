@@ -4,11 +4,27 @@
 #   scripts/train.sh                      Inverse-Flow on the built-in glyphs; minutes on two CPU cores
 #   scripts/train.sh --preset P --out RUN whatever `inverse-flow train` understands is passed on
 #   scripts/train.sh --help               the help of `inverse-flow train`
+#
+# The first build compiles the CUDA kernels for the GPUs of this machine only, or for one architecture whose PTX every GPU
+# runs; INVERSE_FLOW_CUDA_ARCHS chooses others.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-"$root/scripts/setup.sh"
+phases=3 phase=0 started=$SECONDS
+
+# begin WHAT: says which phase begins, and how long after the start.
+begin() {
+  phase=$((phase + 1))
+  printf '[%d/%d] %s (after %d s)\n' "$phase" "$phases" "$1" "$((SECONDS - started))" >&2
+}
+
+begin "set-up in .venv: libtorch and nvcc; a first time takes 1 to 3 minutes with a fast network"
+"$root/scripts/setup.sh" --build-ahead
+choose_archs present
+kernels="its CUDA kernels for $(chosen_archs)"
+wants_cuda || kernels="no CUDA kernels"
+begin "compiling the program and $kernels; a first time takes 2 to 5 minutes on two cores"
 (cd "$root" && cargo build --release)
 program=$(target_dir)/release/inverse-flow
 
@@ -58,6 +74,7 @@ else
   fi
 fi
 
+begin "training; pictures appear in $run/samples after every epoch"
 "$program" train "${args[@]}"
 
 # exactly what there is to look at, newest samples last
