@@ -1,5 +1,6 @@
 //! Arguments and steps that several subcommands share.
 
+use super::values;
 use crate::data::{self, DataConfig, DataName, Dataset, Split};
 use crate::models::MultiScale;
 use crate::train::{
@@ -14,8 +15,8 @@ use tch::{nn::VarStore, Device};
 /// Where and with how many threads to compute.
 #[derive(Debug, Args)]
 pub struct Compute {
-    /// Device: auto, cpu, cuda or cuda:I [default: auto]
-    #[arg(long, value_name = "DEVICE")]
+    /// auto, cpu, cuda or cuda:I [default: auto]
+    #[arg(long, value_name = "DEVICE", value_parser = values::device(), hide_possible_values = true)]
     pub device: Option<DeviceChoice>,
     /// CPU threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
@@ -48,7 +49,7 @@ impl Compute {
 #[derive(Debug, Args)]
 pub struct Images {
     /// Data set: glyphs, mnist or cifar10 [default: that of the run]
-    #[arg(long, value_name = "DATA")]
+    #[arg(long, value_name = "DATA", value_parser = values::data(), hide_possible_values = true)]
     data: Option<DataName>,
     /// Folder of the data files [default: that of the run]
     #[arg(long, value_name = "DIR")]
@@ -88,7 +89,7 @@ impl Images {
 #[derive(Debug, Args)]
 pub struct Described {
     /// Named settings of the model, for a file of another program
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = values::preset(), hide_possible_values = true)]
     pub preset: Option<String>,
     /// JSON file like a run's config.json, for a file of another program
     #[arg(long, value_name = "F")]

@@ -9,15 +9,15 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 use tch::Device;
 
-/// Writes a model in another format, without the optimiser
+/// Write a model in another format, without the optimiser
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples: inverse-flow convert runs/first model.safetensors
           inverse-flow convert runs/first model.ot
           inverse-flow convert runs/first model.pt
           inverse-flow convert theirs.pt model.safetensors --preset table3/inverse-flow
-IN may be a run, a safetensors file, a PyTorch state dictionary or training checkpoint, a TorchScript archive or tch's
-.ot; it is recognised by its content. docs/checkpoints.md has all formats, names and limits."
+IN may be a run, a safetensors file, a PyTorch state dictionary or training checkpoint, a TorchScript archive or a .ot of
+tch; its content says which. docs/checkpoints.md has all formats, names and limits."
 )]
 pub struct ConvertArgs {
     /// Run folder or file of a model
@@ -26,7 +26,7 @@ pub struct ConvertArgs {
     /// File to write: .safetensors, .ot (tch) or .pt (TorchScript)
     #[arg(value_name = "OUT")]
     output: PathBuf,
-    /// In a .pt, solve by the operator library: torch loads the file only after the library
+    /// Let a .pt call the operator library, which torch must then load first
     #[arg(long)]
     operator: bool,
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub struct ConvertArgs {
 
 /// A format that can be written.
 #[derive(Debug, Clone, Copy)]
-enum Target {
+enum OutputFormat {
     Safetensors,
     Ot,
     TorchScript(Solve),
@@ -44,7 +44,7 @@ enum Target {
 impl ConvertArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
-        let target = Target::of(&self.output, self.operator)?;
+        let target = OutputFormat::of(&self.output, self.operator)?;
         let loaded = common::load(&self.input, &self.described, Device::Cpu)?;
         target.write(&self.output, &loaded)?;
         let (params, buffers) = common::scalars(&loaded.vs);
@@ -57,7 +57,7 @@ impl ConvertArgs {
     }
 }
 
-impl Target {
+impl OutputFormat {
     fn of(path: &Path, operator: bool) -> Result<Self> {
         let target = match path.extension().and_then(|extension| extension.to_str()) {
             Some("safetensors") => Self::Safetensors,

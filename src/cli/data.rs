@@ -34,13 +34,13 @@ enum Action {
     /// Download what is missing, then check everything
     ///
     /// INVERSE_FLOW_MNIST_URL and INVERSE_FLOW_CIFAR10_URL name other folders to download from.
-    Fetch(Target),
+    Fetch(DataSet),
     /// Check every file against the published contents
-    Verify(Target),
+    Verify(DataSet),
 }
 
 #[derive(Debug, Args)]
-struct Target {
+struct DataSet {
     /// The data set
     name: Files,
     /// Folder of the data sets [default: $INVERSE_FLOW_DATA, else data]
@@ -55,7 +55,7 @@ enum Files {
     Cifar10,
 }
 
-impl Target {
+impl DataSet {
     fn name(&self) -> DataName {
         match self.name {
             Files::Mnist => DataName::Mnist,

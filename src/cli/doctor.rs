@@ -1,4 +1,4 @@
-//! `inverse-flow doctor`: what this machine has, what is wrong with it, and one way out of each.
+//! `inverse-flow doctor`: what this machine has, what is wrong with it, and a fix for each problem.
 //!
 //! Every fact becomes a [`Finding`] with one verdict. A machine without a GPU is not broken: the verdict is
 //! then `warn` with the cause. Only what keeps the program from working on the CPU is a `fail`.
@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Check this machine: drivers, libtorch, kernels, data; name a way out of what is wrong
+/// Check driver, libtorch, kernels and data on this machine, and suggest a fix for each problem
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// Print one JSON object instead of text
@@ -81,14 +81,14 @@ impl Finding {
 
 /// All findings and the worst of their verdicts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct Diagnosis {
     /// In the order in which one thing rests on another.
     pub findings: Vec<Finding>,
     /// The worst verdict of all.
     pub verdict: Verdict,
 }
 
-impl Report {
+impl Diagnosis {
     fn new(findings: Vec<Finding>) -> Self {
         let verdict = findings
             .iter()
@@ -109,7 +109,7 @@ impl Report {
             machine::memory(),
             machine::disk(),
             torch::version(libtorch.as_ref()),
-            torch::library_paths(libtorch.as_ref(), &torch::Environment::of_this_process()),
+            torch::library_paths(libtorch.as_ref(), &torch::SearchPaths::of_this_process()),
             gpu::driver(
                 &driver,
                 has_card,
@@ -126,7 +126,7 @@ impl Report {
         ])
     }
 
-    /// The report as aligned text, one finding a line with its way out below it.
+    /// The report as aligned text, one finding a line with its fix below it.
     fn text(&self, colour: bool) -> String {
         let width = self
             .findings
@@ -222,7 +222,7 @@ impl DoctorArgs {
     /// Something is wrong that keeps the program from working, on the CPU too.
     pub fn run(&self) -> anyhow::Result<()> {
         let data_dir = self.data_dir.clone().unwrap_or_else(default_data_dir);
-        let report = Report::of_this_machine(&data_dir);
+        let report = Diagnosis::of_this_machine(&data_dir);
         let mut out = std::io::stdout().lock();
         if self.json {
             serde_json::to_writer_pretty(&mut out, &report)?;
@@ -245,8 +245,8 @@ impl DoctorArgs {
 mod tests {
     use super::*;
 
-    fn report() -> Report {
-        Report::new(vec![
+    fn report() -> Diagnosis {
+        Diagnosis::new(vec![
             Finding::ok("cpu", "one"),
             Finding::warn("NVIDIA driver", "no NVIDIA driver", "use the CPU"),
             Finding::fail("libtorch", "libtorch 2.10.0", "scripts/setup.sh"),
@@ -258,10 +258,10 @@ mod tests {
         assert_eq!(report().verdict, Verdict::Fail);
         assert_eq!(report().failures(), ["libtorch"]);
         assert_eq!(
-            Report::new(report().findings[..2].to_vec()).verdict,
+            Diagnosis::new(report().findings[..2].to_vec()).verdict,
             Verdict::Warn
         );
-        assert_eq!(Report::new(Vec::new()).verdict, Verdict::Ok);
+        assert_eq!(Diagnosis::new(Vec::new()).verdict, Verdict::Ok);
     }
 
     #[test]

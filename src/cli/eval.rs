@@ -6,10 +6,10 @@ use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Measures the likelihood of a model on a data set, and how exactly it inverts
+/// Measure the likelihood of a model on a data set, and how exactly it inverts
 #[derive(Debug, Args)]
 #[command(after_help = "Example: inverse-flow eval runs/first --roundtrip
-A run folder stands for its best checkpoint, or its last one if none was validated.
+A run folder stands for its best checkpoint, or for its last one if none was validated.
 NLL is in nats per image, bpd in bits per dimension; lower is better.")]
 pub struct EvalArgs {
     /// Run folder, checkpoint, or file of PyTorch or tch
@@ -22,13 +22,13 @@ pub struct EvalArgs {
     /// Only the first N images [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Added to the integer pixels: uniform noise from the seed, or midpoint (0.5)
+    /// What is added to integer pixels: uniform noise from the seed, or midpoint for 0.5
     #[arg(long, default_value = "uniform")]
     dequantize: Dequantization,
     /// Also measure max |decode(encode(x)) - x| / 256, on the data and on samples of the model
     #[arg(long)]
     roundtrip: bool,
-    /// Images at a time [default: that of the run]
+    /// Images per batch [default: that of the run]
     #[arg(long, value_name = "B")]
     batch_size: Option<usize>,
     /// Seed of the noise [default: that of the run]

@@ -1,6 +1,7 @@
 //! `inverse-flow inspect`
 
 use super::common::{self, Described, Loaded};
+use super::presets;
 use crate::models::MultiScale;
 use crate::train::{build_model, say};
 use crate::weights::StateFile;
@@ -9,22 +10,29 @@ use serde_json::{json, Value};
 use std::path::PathBuf;
 use tch::{nn::VarStore, Device};
 
-/// Shows what a model is made of, from a file or a preset, or what is in a file of an unknown model; needs no data
+/// Show what a model is made of, list the tensors of a file, or list the presets
 #[derive(Debug, Args)]
 #[command(
     override_usage = "inverse-flow inspect <RUN|FILE> [--preset <P> | --config <F>] [--json]
-       inverse-flow inspect --preset <P> [--json]",
-    after_help = "Examples: inverse-flow inspect --preset table3/inverse-flow
-          inverse-flow inspect runs/first --json
-          inverse-flow inspect theirs.pt
-A file that says nothing of its model, and for which no preset does, is listed: names, shapes and dtypes."
+       inverse-flow inspect --preset <P> [--json]
+       inverse-flow inspect --presets [--json]",
+    after_help = "Examples:
+  inverse-flow inspect --presets
+  inverse-flow inspect --preset table3/inverse-flow
+  inverse-flow inspect runs/first --json
+  inverse-flow inspect theirs.pt
+Nothing here needs data. If neither a file nor a flag says which model the file holds, its tensors are listed with names,
+shapes and dtypes."
 )]
 pub struct InspectArgs {
     /// Run folder, checkpoint, or file of PyTorch or tch
-    #[arg(value_name = "RUN|FILE", required_unless_present_any = ["preset", "config"])]
+    #[arg(value_name = "RUN|FILE", required_unless_present_any = ["preset", "config", "presets"])]
     path: Option<PathBuf>,
     #[command(flatten)]
     described: Described,
+    /// List all presets with data, parameters and measured minutes
+    #[arg(long, conflicts_with_all = ["path", "preset", "config"])]
+    presets: bool,
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -33,6 +41,9 @@ pub struct InspectArgs {
 impl InspectArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
+        if self.presets {
+            return presets::print(self.json);
+        }
         let loaded = match &self.path {
             Some(path) => {
                 let opened = common::open(path, &self.described)?;
@@ -114,7 +125,7 @@ impl InspectArgs {
             say(&format!("not read: {other}"));
         }
         say(&format!(
-            "{} with {} tensors; which model they belong to it does not say: --preset P or --config F compares",
+            "{} with {} tensors; it does not say which model they belong to: --preset P or --config F compares them",
             file.format(),
             tensors.len()
         ));

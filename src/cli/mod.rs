@@ -5,34 +5,37 @@
 
 mod bench;
 mod common;
+mod completions;
 mod convert;
 mod data;
 mod doctor;
 mod eval;
 mod inspect;
 mod plot;
+mod presets;
 mod reconstruct;
 mod reproduce;
 mod sample;
 mod signals;
 mod train;
+mod values;
 mod watch;
 
 pub use watch::Screen;
 
 use crate::Error;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::panic::{catch_unwind, AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 
-/// Normalizing flows with exact inverse convolutions: train, evaluate, sample.
+/// Normalizing flows with exact inverse convolutions: train, evaluate, sample
 #[derive(Debug, Parser)]
 #[command(name = "inverse-flow", version, propagate_version = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage.
-First run: inverse-flow train --out runs/first")]
+#[command(after_help = "To begin: inverse-flow train --out runs/first
+Exit codes: 0 done, 1 failed, 2 wrong usage.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -51,6 +54,8 @@ enum Command {
     Plot(plot::PlotArgs),
     Data(data::DataArgs),
     Doctor(doctor::DoctorArgs),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
 }
 
 impl Command {
@@ -67,6 +72,8 @@ impl Command {
             Self::Plot(args) => args.run(),
             Self::Data(args) => args.run(),
             Self::Doctor(args) => args.run(),
+            Self::Completions(args) => args.run(),
+            Self::Man(args) => args.run(),
         }
     }
 }
@@ -78,7 +85,7 @@ pub fn main() -> ExitCode {
     // before the first tensor; whoever needs CUDA asks `cuda::availability`, which repeats why it failed
     let _ = crate::cuda::libtorch::load();
     std::panic::set_hook(Box::new(report_panic));
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(usage) => {
             let _ = usage.print();
@@ -94,6 +101,15 @@ pub fn main() -> ExitCode {
         // the hook has said what there is to say
         Err(_) => ExitCode::from(FAILED),
     }
+}
+
+fn parse() -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    if std::env::args_os().any(|arg| arg == "-h") {
+        command = command.mut_subcommand("train", train::in_short);
+    }
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches(&matches).map_err(|err| err.format(&mut command))
 }
 
 /// A configuration that cannot be is the caller's; everything else went wrong here.
@@ -123,7 +139,6 @@ fn report_panic(info: &PanicHookInfo<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_commands_are_consistent() {

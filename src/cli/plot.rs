@@ -5,7 +5,7 @@ use crate::train::{say, RunDir};
 use clap::Args;
 use std::path::PathBuf;
 
-/// Redraws curves.png of a run from its metrics.jsonl
+/// Draw curves.png of a run again from its metrics.jsonl
 #[derive(Debug, Args)]
 #[command(after_help = "Example: inverse-flow plot runs/first")]
 pub struct PlotArgs {

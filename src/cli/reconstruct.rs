@@ -6,11 +6,11 @@ use crate::train::{say, Dequantization, Evaluation};
 use clap::Args;
 use std::path::PathBuf;
 
-/// Encodes images and decodes them again, and saves originals above reconstructions
+/// Encode images, decode them again, and save originals above reconstructions
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: inverse-flow reconstruct runs/first --out pairs.png
-A flow is a bijection: the two rows must look the same, and the printed error shows by how much they do not."
+A flow is a bijection, so the two rows must look the same; the error that is printed says by how much they differ."
 )]
 pub struct ReconstructArgs {
     /// Run folder, checkpoint, or file of PyTorch or tch

@@ -18,41 +18,41 @@ use std::time::{Duration, Instant};
 /// Time between two looks at a running row.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Measures a table of the paper again: trains, evaluates, samples and times its rows, and reports them side by side
+/// Measure a table of the paper again, row by row, and report every number beside the printed one
 ///
-/// The folder gets report.md, report.json, report.html and plots/, and for every row rows/ROW with its run folders.
-/// Ctrl-C and --max-minutes save and stop; the same command goes on. Rows that are done are not run again.
+/// The folder gets report.md, report.json, report.html and plots/, and rows/ROW with the run folders of each row. Ctrl-C and
+/// --max-minutes save and stop; the same command continues, and does not run finished rows again.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples: inverse-flow reproduce table3 --budget smoke --out runs/table3-smoke
           inverse-flow reproduce table3 --budget short-cpu --max-minutes 60 --out runs/table3
           inverse-flow reproduce table6 --row inverse-flow --row snf --budget full --device cuda --out runs/table6
-Budgets: smoke (seconds a row), short (an hour on one GPU), short-cpu (equal minutes for every method on one backbone),
-full (each row's recipe over three seeds, to the paper's bits per dimension)."
+Budgets: smoke (seconds for a row), short (an hour on one GPU), short-cpu (equal minutes for every method on one backbone),
+full (the recipe of each row with three seeds, until the paper's bits per dimension)."
 )]
 pub struct ReproduceArgs {
     /// Table: table3, table6, table7, table9 or table10
     #[arg(value_name = "TABLE")]
     table: Table,
-    /// Only this row; may be given several times [default: all but a few alternatives]
+    /// Only this row; may be repeated [default: all but a few alternatives]
     #[arg(long, value_name = "R")]
     row: Vec<String>,
-    /// What a row gets: smoke, short, short-cpu or full
+    /// What each row gets: smoke, short, short-cpu or full
     #[arg(long, value_name = "B", default_value = "smoke")]
     budget: BudgetName,
-    /// Training minutes of every run, in the place of the budget's
+    /// Training minutes of each run, instead of the budget's
     #[arg(long, value_name = "T")]
     minutes_per_row: Option<f64>,
-    /// Runs with different seeds, in the place of the budget's
+    /// Number of seeds, instead of the budget's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
-    /// Images per step, in the place of the recipe's
+    /// Images per step, instead of the recipe's
     #[arg(long, value_name = "B")]
     batch_size: Option<usize>,
-    /// Clamp the weights as the published code does, in the rows as published; off unless asked for
+    /// Limit the weights as the published code does, in the rows as published
     #[arg(long)]
     clamp: bool,
-    /// Stop after T minutes of this call; the same command goes on
+    /// Stop after T minutes; the same command continues
     #[arg(long, value_name = "T")]
     max_minutes: Option<f64>,
     /// Folder of the data files [default: $INVERSE_FLOW_DATA, else data]
@@ -61,7 +61,7 @@ pub struct ReproduceArgs {
     /// Folder of the results
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Write the reports of what is there again, and run nothing
+    /// Run nothing, only write the reports again
     #[arg(long)]
     report: bool,
     #[command(flatten)]

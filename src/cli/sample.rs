@@ -6,11 +6,11 @@ use crate::train::{sample, say};
 use clap::Args;
 use std::path::PathBuf;
 
-/// Draws images from a model and saves them as a grid
+/// Draw images from a model and save them as a grid
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: inverse-flow sample runs/first --count 100 --out samples.png
-The same seed gives the same latents, whatever the model and the count."
+The same seed gives the same latents for every model and every count."
 )]
 pub struct SampleArgs {
     /// Run folder, checkpoint, or file of PyTorch or tch
@@ -21,7 +21,7 @@ pub struct SampleArgs {
     /// Number of images
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
-    /// Standard deviation of the latents; 1 is the model's own distribution, lower is nearer its mode
+    /// Standard deviation of the latents; 1 is the model's own distribution, lower is closer to its mode
     #[arg(long, value_name = "T", default_value_t = 0.7)]
     temperature: f64,
     /// Seed of the latents

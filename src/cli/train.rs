@@ -1,22 +1,33 @@
 //! `inverse-flow train`
 
 use super::common::Compute;
-use super::{signals, Screen};
+use super::{signals, values, Screen};
 use crate::data::DataName;
 use crate::models::Overrides;
 use crate::train::{presets, say, Decay, Outcome, RunConfig, RunDir, Trainer};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// Trains a model, or goes on with a run that was stopped
-///
-/// Settings come from the defaults, then the preset, then the file, then the flags. The run folder gets config.json,
-/// metrics.jsonl, checkpoints/last.safetensors and best.safetensors, samples/epoch-0001.png, curves.png. Ctrl-C saves
-/// and stops; a second one stops at once.
+/// Train a model, or go on with a run that was stopped
 #[derive(Debug, Args)]
-#[command(after_help = "Examples: inverse-flow train --out runs/first
-          inverse-flow train --preset quick/mnist --max-minutes 10 --out runs/mnist
-          inverse-flow train --resume runs/mnist --max-minutes 20")]
+#[command(
+    next_help_heading = "Run",
+    disable_version_flag = true,
+    override_usage = "inverse-flow train --out <RUN> [OPTIONS]
+       inverse-flow train --resume <RUN> [OPTIONS]"
+)]
+#[command(
+    after_help = "Presets to start from (inspect --presets lists all of them):
+  quick/inverse-flow   the default: a small Inverse-Flow on built-in digits, minutes on two CPU cores
+  quick/mnist          a larger one on MNIST, a quarter of an hour on two CPU cores
+  quick/M              a small model of another family M on the built-in digits
+  table3/inverse-flow  the paper's Inverse-Flow on MNIST
+  table6/inverse-flow  the paper's Inverse-Flow on CIFAR-10
+Examples:
+  inverse-flow train --preset quick/mnist --max-minutes 10 --out runs/mnist
+  inverse-flow train --resume runs/mnist --max-minutes 20
+Settings are the preset's, then those of the file, then the flags'. Ctrl-C saves and stops. docs/runs.md has more."
+)]
 pub struct TrainArgs {
     /// Folder of the new run
     #[arg(
@@ -26,68 +37,82 @@ pub struct TrainArgs {
         conflicts_with = "resume"
     )]
     out: Option<PathBuf>,
-    /// Replace the run that is in the folder
+    /// Replace the run in that folder
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
-    /// Go on with this run, exactly as if it had not been stopped (bit for bit on the CPU of the same machine, with the
-    /// same --threads)
+    /// Go on with a run; only limits and machine may change
     #[arg(long, value_name = "RUN", conflicts_with_all = ["Model", "Optimisation"])]
     resume: Option<PathBuf>,
-    #[command(flatten)]
-    model: Model,
-    /// Folder of the data files [default: $INVERSE_FLOW_DATA, else data]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// Passes over the training images
-    #[arg(long, value_name = "E")]
-    epochs: Option<u64>,
-    /// Stop after N steps of the run
-    #[arg(long, value_name = "N")]
-    max_steps: Option<u64>,
-    /// Stop after T minutes of the run, all sessions together
-    #[arg(long, value_name = "T")]
-    max_minutes: Option<f64>,
-    #[command(flatten)]
-    optimisation: Optimisation,
-    /// Minutes between two checkpoints inside an epoch [default: 5]
-    #[arg(long, value_name = "T")]
-    checkpoint_minutes: Option<f64>,
-    #[command(flatten)]
-    compute: Compute,
     /// Print nothing but errors
     #[arg(long)]
     quiet: bool,
+    #[command(flatten, next_help_heading = "Model and data")]
+    model: Model,
+    #[command(flatten, next_help_heading = "Limits")]
+    limits: Limits,
+    #[command(flatten, next_help_heading = "Optimisation")]
+    optimisation: Optimisation,
+    #[command(flatten, next_help_heading = "Machine")]
+    compute: Compute,
+    /// Folder of the data files [default: $INVERSE_FLOW_DATA, else data]
+    #[arg(long, value_name = "DIR", help_heading = "Machine")]
+    data_dir: Option<PathBuf>,
+    /// Minutes between two checkpoints inside an epoch [default: 5]
+    #[arg(long, value_name = "T", help_heading = "Machine")]
+    checkpoint_minutes: Option<f64>,
 }
 
 /// What a run is about; fixed once it has begun.
 #[derive(Debug, Args)]
 #[group(id = "Model", multiple = true)]
 struct Model {
-    /// Named settings to start from, for instance table3/inverse-flow; an unknown name lists all
-    #[arg(long, value_name = "P", long_help = preset_help())]
+    /// Named settings to start from; see below
+    #[arg(long, value_name = "P", value_parser = values::preset(), hide_possible_values = true)]
     preset: Option<String>,
-    /// JSON file with any subset of the keys of a run's config.json
+    /// JSON file with any of the keys of a run's config.json
     #[arg(long, value_name = "F")]
     config: Option<PathBuf>,
-    /// Flow family: inverse-flow, snf, emerging, finc, cinc, woodbury, butterfly, macow or mintnet. Alone it stands for
-    /// --preset quick/M; beside a preset or a file it takes the place of their family, on the same backbone
-    #[arg(long, value_name = "M")]
+    /// Flow family, such as finc or macow; alone it stands for --preset quick/M
+    #[arg(long, value_name = "M", value_parser = values::model(), hide_possible_values = true)]
     model: Option<String>,
-    /// Data set: glyphs (built in), mnist or cifar10; noise64 for random images of 3x64x64
-    #[arg(long, value_name = "DATA")]
+    /// glyphs (built in), mnist, cifar10, or noise64 for random images of 3x64x64
+    #[arg(long, value_name = "DATA", value_parser = values::data(), hide_possible_values = true)]
     data: Option<DataName>,
     /// Levels of squeeze and split
     #[arg(long, value_name = "L")]
     levels: Option<usize>,
-    /// Flow steps per level
+    /// Flow steps on each level
     #[arg(long, value_name = "K")]
     steps: Option<usize>,
-    /// Kernel size of the family's convolution
+    /// Side of the kernels of the family's convolution
     #[arg(long, value_name = "k")]
     kernel: Option<i64>,
     /// Hidden channels of the coupling nets
     #[arg(long, value_name = "W")]
     width: Option<i64>,
+    /// Use only the first N images of every split
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Shift training images at random, and flip those of cifar10
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    augment: Option<bool>,
+    /// Seed of everything random
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+}
+
+/// When a run ends; may be changed when it goes on.
+#[derive(Debug, Args)]
+struct Limits {
+    /// Passes over the training images
+    #[arg(long, value_name = "E")]
+    epochs: Option<u64>,
+    /// Stop after N steps
+    #[arg(long, value_name = "N")]
+    max_steps: Option<u64>,
+    /// Stop after T minutes of training, all sessions together
+    #[arg(long, value_name = "T")]
+    max_minutes: Option<f64>,
 }
 
 /// How the parameters are fitted; fixed once a run has begun.
@@ -97,55 +122,64 @@ struct Optimisation {
     /// Images per step
     #[arg(long, value_name = "B")]
     batch_size: Option<usize>,
-    /// Learning rate of Adam at the end of the warm-up
+    /// Learning rate of Adam after the warm-up
     #[arg(long, value_name = "R")]
     lr: Option<f64>,
-    /// Epochs of linear warm-up; fractions are allowed
+    /// Length of the linear warm-up in epochs; fractions are allowed
     #[arg(long, value_name = "E")]
     warmup_epochs: Option<f64>,
-    /// Steps of linear warm-up
+    /// Length of the linear warm-up in steps
     #[arg(long, value_name = "N", conflicts_with = "warmup_epochs")]
     warmup_steps: Option<u64>,
-    /// Factor on the learning rate after every epoch that follows the warm-up; 1 keeps it constant
+    /// Factor on the learning rate for each epoch after the warm-up; 1 keeps it
     #[arg(long, value_name = "F")]
     decay: Option<f64>,
     /// L2 penalty
     #[arg(long, value_name = "X")]
     weight_decay: Option<f64>,
-    /// Largest norm of the gradient; 0 for no limit
+    /// Largest norm of the gradient; 0 means no limit
     #[arg(long, value_name = "X")]
     clip_norm: Option<f64>,
-    /// Rebuild activations in the backward pass instead of keeping them: less memory, longer steps
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    rebuild_activations: Option<bool>,
-    /// Stop after a validation with at most X bits per dimension
-    #[arg(long, value_name = "X")]
-    target_bpd: Option<f64>,
-    /// Clamp every parameter to [-X, X] after every step, as the published Inverse-Flow code does; for comparisons only
+    /// Limit every parameter to [-X, X], as the published code does
     #[arg(long, value_name = "X")]
     clamp_weights: Option<f64>,
-    /// Seed of everything random
-    #[arg(long, value_name = "S")]
-    seed: Option<u64>,
-    /// Only the first N images of every split
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    /// Shift (and for cifar10 flip) training images at random
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    augment: Option<bool>,
+    /// Stop when validation reaches X bits per dimension
+    #[arg(long, value_name = "X")]
+    target_bpd: Option<f64>,
+    /// Save memory: compute activations again in the backward pass
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    rebuild_activations: Option<bool>,
 }
 
-fn preset_help() -> String {
-    let mut text = "Named settings to start from".to_owned();
-    for preset in presets::all() {
-        let default = if preset.name == presets::DEFAULT {
-            " (default)"
-        } else {
-            ""
-        };
-        text += &format!("\n- {}{default}: {}", preset.name, preset.about);
-    }
-    text
+/// What `train -h` leaves to `train --help`.
+const RARE: [&str; 15] = [
+    "overwrite",
+    "config",
+    "levels",
+    "kernel",
+    "limit",
+    "augment",
+    "rebuild_activations",
+    "warmup_epochs",
+    "warmup_steps",
+    "decay",
+    "weight_decay",
+    "clip_norm",
+    "clamp_weights",
+    "target_bpd",
+    "checkpoint_minutes",
+];
+
+/// The command with the flags of the first days alone.
+pub fn in_short(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            let rare = RARE.contains(&arg.get_id().as_str());
+            arg.hide(rare)
+        })
+        .after_help(
+            "--help explains all flags and has examples; inspect --presets lists the presets.",
+        )
 }
 
 impl TrainArgs {
@@ -157,7 +191,7 @@ impl TrainArgs {
         let (root, mut trainer) = match (&self.resume, &self.out) {
             (Some(root), _) => {
                 let dir = RunDir::open(root)?;
-                let trainer = Trainer::resume(dir, screen, |config| self.limits(config))?;
+                let trainer = Trainer::resume(dir, screen, |config| self.change(config))?;
                 (root, trainer)
             }
             (None, Some(root)) => {
@@ -182,21 +216,21 @@ impl TrainArgs {
         let mut config = RunConfig::resolve(preset.as_deref(), model.config.as_deref())?;
         model.apply(&mut config)?;
         self.optimisation.apply(&mut config);
-        self.limits(&mut config);
+        self.change(&mut config);
         Ok(config)
     }
 
     /// What may be changed in a run that has begun.
-    fn limits(&self, config: &mut RunConfig) {
+    fn change(&self, config: &mut RunConfig) {
         let t = &mut config.train;
-        replace(&mut t.epochs, self.epochs);
+        replace(&mut t.epochs, self.limits.epochs);
         replace(&mut t.checkpoint_minutes, self.checkpoint_minutes);
         replace(
             &mut t.device,
             self.compute.device.map(|device| device.to_string()),
         );
-        t.max_steps = self.max_steps.or(t.max_steps);
-        t.max_minutes = self.max_minutes.or(t.max_minutes);
+        t.max_steps = self.limits.max_steps.or(t.max_steps);
+        t.max_minutes = self.limits.max_minutes.or(t.max_minutes);
         replace(&mut config.data.dir, self.data_dir.clone());
     }
 }
@@ -204,6 +238,9 @@ impl TrainArgs {
 impl Model {
     fn apply(&self, config: &mut RunConfig) -> crate::Result<()> {
         replace(&mut config.data.name, self.data);
+        config.data.limit = self.limit.or(config.data.limit);
+        replace(&mut config.data.augment, self.augment);
+        replace(&mut config.seed, self.seed);
         config.model.change(&Overrides {
             model: self.model.clone(),
             image: self.data.map(DataName::chw),
@@ -235,9 +272,6 @@ impl Optimisation {
         replace(&mut t.rebuild_activations, self.rebuild_activations);
         t.target_bpd = self.target_bpd.or(t.target_bpd);
         t.clamp_weights = self.clamp_weights.or(t.clamp_weights);
-        replace(&mut config.seed, self.seed);
-        config.data.limit = self.limit.or(config.data.limit);
-        replace(&mut config.data.augment, self.augment);
     }
 }
 

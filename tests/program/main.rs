@@ -9,6 +9,7 @@ mod commands;
 mod convert;
 mod doctor;
 mod files;
+mod help;
 mod models;
 mod plot;
 mod reproduce;

@@ -6,7 +6,7 @@ mod shape;
 
 use clap::{Args, Subcommand};
 
-/// Measures speed, always beside a reference in the same run
+/// Measure speed, always beside a reference in the same run
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]

@@ -15,35 +15,34 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 
-/// Times training step, forward pass and sampling of whole models
+/// Time training step, forward pass and sampling of whole models
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: inverse-flow bench model --preset table3/inverse-flow --threads 2
-Random images of the preset's size, no data needed. Milliseconds; the median of the samples taken in turn, and the
-distance of their quartiles. Peak memory is that of the training steps. Shares are of the sum over all stages, each run
-by itself, forward and backward, and of the optimiser. --eager runs the same model a second time with the fused
-operators taken apart. scripts/peer_pytorch.py times the same model in PyTorch."
+The images are random and of the preset's size, so no data are needed. Times are milliseconds, the median of samples taken
+in turn and the distance of their quartiles; peak memory is that of the training steps. Shares are of the sum over the
+optimiser and all stages, each run by itself, forward and backward. scripts/peer_pytorch.py times the same model in PyTorch."
 )]
 pub struct ModelArgs {
-    /// Preset; may be given several times [default: table3/inverse-flow and table6/inverse-flow]
-    #[arg(long, value_name = "P")]
+    /// Preset; may be repeated [default: table3/inverse-flow and table6/inverse-flow]
+    #[arg(long, value_name = "P", value_parser = crate::cli::values::preset(), hide_possible_values = true)]
     preset: Vec<String>,
-    /// JSON file with settings that replace the presets' own, as for train
+    /// JSON file with settings that replace those of the presets, as for train
     #[arg(long, value_name = "F")]
     config: Option<std::path::PathBuf>,
     /// Images of a training step and of the forward pass
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..))]
     batch: i64,
-    /// Samples of each time
+    /// Number of samples of each time
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..))]
     samples: u64,
-    /// Time the same model with plain tensor operations in the place of the fused operators too
+    /// Also time the model with plain tensor operations instead of the fused operators
     #[arg(long)]
     eager: bool,
-    /// Time a training step that rebuilds its activations too, and its memory
+    /// Also measure a training step that rebuilds its activations
     #[arg(long)]
     rebuild: bool,
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -51,7 +50,7 @@ pub struct ModelArgs {
 }
 
 /// What is measured of one preset.
-struct Report {
+struct ModelTimes {
     step: Timing,
     forward: Timing,
     sample_1: Timing,
@@ -93,7 +92,7 @@ impl ModelArgs {
         Ok(())
     }
 
-    fn measure(&self, config: &RunConfig, device: Device) -> Result<Report> {
+    fn measure(&self, config: &RunConfig, device: Device) -> Result<ModelTimes> {
         peak::reset(device)?;
         let (mut model, vs) = build_model(config, device)?;
         let [c, h, w] = config.model.image();
@@ -162,7 +161,7 @@ impl ModelArgs {
         });
         let rebuild = rebuild.transpose()?;
         let kinds = self.by_kind(&mut learner, &x, cx, device)?;
-        Ok(Report {
+        Ok(ModelTimes {
             step,
             forward,
             sample_1,
@@ -222,7 +221,7 @@ impl ModelArgs {
         Ok(medians)
     }
 
-    fn to_json(&self, name: &str, device: Device, report: &Report) -> Value {
+    fn to_json(&self, name: &str, device: Device, report: &ModelTimes) -> Value {
         let time = |timing: &Timing, images: i64| {
             json!({
                 "median_ms": timing.median_ms,
@@ -271,7 +270,7 @@ impl ModelArgs {
         })
     }
 
-    fn to_text(&self, name: &str, report: &Report) -> String {
+    fn to_text(&self, name: &str, report: &ModelTimes) -> String {
         let mut text = name.to_owned();
         for (what, timing, images) in [
             ("training step", &report.step, self.batch),

@@ -1,6 +1,6 @@
 //! `inverse-flow bench op`: the operator and its gradients beside libtorch's convolution.
 
-use super::shape::{plain, standard, Problem, Shape};
+use super::shape::{plain, standard, Case, Shape};
 use crate::cli::common::Compute;
 use crate::cuda::baseline;
 use crate::ops::{inv_conv2d, masked_conv2d, Corner};
@@ -12,24 +12,25 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
-/// Times the inverse of a convolution, its gradients and the convolution itself, beside libtorch's convolution
+/// Time the inverse of a convolution, its gradients and the convolution itself, beside libtorch's convolution
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: inverse-flow bench op --shape 100,12,16,16,3 --threads 1
-solve and conv stand beside libtorch's convolution forward of the same sizes, backward (both gradients) beside its
-backward. On a GPU published is the scheme of the paper's code, with the right numbers. Milliseconds per call; the median of 15 samples taken in turn."
+solve and conv are compared with the forward pass of libtorch's convolution of the same sizes, backward (both gradients)
+with its backward pass. On a GPU, published is the scheme of the paper's code with correct results. Times are milliseconds
+per call, the median of 15 samples taken in turn."
 )]
 pub struct OpArgs {
-    /// Images and filter side, B,C,H,W,k; may be given several times [default: a list of 22 problems]
+    /// Images and kernel size, B,C,H,W,k; may be repeated [default: a list of 22 shapes]
     #[arg(long, value_name = "SHAPE")]
     shape: Vec<Shape>,
-    /// Element type of the shapes that are given
+    /// Element type of the given shapes: float32 or float64
     #[arg(long, value_name = "DTYPE", default_value = "float32", value_parser = parse_dtype)]
     dtype: Kind,
-    /// The shapes that are given get four groups of channels, one from each corner
+    /// Give the shapes four groups of channels, one from each corner
     #[arg(long)]
     four_corners: bool,
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -97,9 +98,9 @@ impl OpArgs {
         Ok(())
     }
 
-    fn problem(&self, shape: Shape) -> Problem {
+    fn problem(&self, shape: Shape) -> Case {
         let plain = plain(shape);
-        Problem {
+        Case {
             kind: self.dtype,
             corners: if self.four_corners {
                 &Corner::ALL
@@ -122,7 +123,7 @@ struct Tensors {
 }
 
 impl Tensors {
-    fn new(problem: &Problem, device: Device) -> Result<Self> {
+    fn new(problem: &Case, device: Device) -> Result<Self> {
         tch::manual_seed(0);
         let options = (problem.kind, device);
         let (groups, k) = (problem.corners.len() as i64, problem.shape.kernel);
@@ -160,7 +161,7 @@ impl Tensors {
     }
 }
 
-fn measure(problem: &Problem, device: Device) -> Result<Vec<Row>> {
+fn measure(problem: &Case, device: Device) -> Result<Vec<Row>> {
     let tensors = Tensors::new(problem, device)?;
     let (x, weight, corners) = (&tensors.x, &tensors.weight, problem.corners);
     let groups = corners.len() as i64;
@@ -216,7 +217,7 @@ fn dtype(kind: Kind) -> &'static str {
     }
 }
 
-fn to_json(problem: &Problem, device: Device, row: &Row) -> serde_json::Value {
+fn to_json(problem: &Case, device: Device, row: &Row) -> serde_json::Value {
     json!({
         "bench": "op",
         "device": match device {
@@ -237,7 +238,7 @@ fn to_json(problem: &Problem, device: Device, row: &Row) -> serde_json::Value {
     })
 }
 
-fn to_text(problem: &Problem, row: &Row) -> String {
+fn to_text(problem: &Case, row: &Row) -> String {
     format!(
         "{:<22} {:<8} {:>7} {:<9} {:>10.4} {:>7.4} {:>9.4} {:>6.3} {:>8.1}",
         problem.shape.to_string(),

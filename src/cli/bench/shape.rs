@@ -43,9 +43,9 @@ impl fmt::Display for Shape {
     }
 }
 
-/// One problem: a shape, an element type, and the corners of the channel groups.
+/// One case: a shape, an element type, and the corners of the channel groups.
 #[derive(Debug, Clone)]
-pub struct Problem {
+pub struct Case {
     /// The sizes.
     pub shape: Shape,
     /// float32 or float64.
@@ -88,8 +88,8 @@ const FOUR_CORNERS: [[i64; 5]; 3] = [
     [100, 48, 8, 8, 3],
 ];
 
-fn problem([b, c, h, w, kernel]: [i64; 5], kind: Kind, corners: &'static [Corner]) -> Problem {
-    Problem {
+fn problem([b, c, h, w, kernel]: [i64; 5], kind: Kind, corners: &'static [Corner]) -> Case {
+    Case {
         shape: Shape {
             images: [b, c, h, w],
             kernel,
@@ -100,7 +100,7 @@ fn problem([b, c, h, w, kernel]: [i64; 5], kind: Kind, corners: &'static [Corner
 }
 
 /// The standard list.
-pub fn standard() -> Vec<Problem> {
+pub fn standard() -> Vec<Case> {
     let single = SINGLE.map(|sizes| problem(sizes, Kind::Float, ONE));
     let double = DOUBLE.map(|sizes| problem(sizes, Kind::Double, ONE));
     let four = FOUR_CORNERS.map(|sizes| problem(sizes, Kind::Float, &Corner::ALL));
@@ -108,8 +108,8 @@ pub fn standard() -> Vec<Problem> {
 }
 
 /// `shape` in float32 from the top left corner.
-pub fn plain(shape: Shape) -> Problem {
-    Problem {
+pub fn plain(shape: Shape) -> Case {
+    Case {
         shape,
         kind: Kind::Float,
         corners: ONE,

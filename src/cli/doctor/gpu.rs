@@ -112,13 +112,17 @@ fn capability(arch: &str) -> Option<(u32, u32)> {
     Some((number / 10, number % 10))
 }
 
-/// Whether kernels built for `archs` run on a card: machine code runs on the same major version from its
-/// minor version on; the last architecture is embedded as PTX too, which the driver compiles for any later card.
-fn runs_on(archs: &[(u32, u32)], card: (u32, u32)) -> bool {
+/// Whether machine code for one of `archs` runs on a card: it does on the same major version from its minor version on.
+fn has_machine_code(archs: &[(u32, u32)], card: (u32, u32)) -> bool {
     archs
         .iter()
         .any(|&arch| arch.0 == card.0 && arch.1 <= card.1)
-        || archs.last().is_some_and(|&ptx| ptx <= card)
+}
+
+/// Whether kernels built for `archs` run on a card: the last architecture is embedded as PTX too, which the driver
+/// compiles for any later card.
+fn runs_on(archs: &[(u32, u32)], card: (u32, u32)) -> bool {
+    has_machine_code(archs, card) || archs.last().is_some_and(|&ptx| ptx <= card)
 }
 
 /// The kernels in this program, and whether they run on every card of this machine.
@@ -130,14 +134,22 @@ pub(super) fn kernels(archs: &str, gpus: &[Gpu]) -> Finding {
         return Finding::warn(name, "none: this program was built for the CPU only", fix);
     }
     let found = format!("sm_{}, PTX for the last", archs.replace(',', " sm_"));
-    let unserved = gpus.iter().find(|gpu| !runs_on(&built, gpu.capability));
-    match unserved {
+    let worst = gpus
+        .iter()
+        .filter(|gpu| !has_machine_code(&built, gpu.capability))
+        .min_by_key(|gpu| runs_on(&built, gpu.capability));
+    match worst {
         None => Finding::ok(name, found),
         Some(gpu) => {
             let (major, minor) = gpu.capability;
+            let how = if runs_on(&built, gpu.capability) {
+                "only PTX, which the driver compiles at the first use, runs on"
+            } else {
+                "none runs on"
+            };
             Finding::warn(
                 name,
-                format!("{found}: none runs on {} (sm_{major}{minor})", gpu.name),
+                format!("{found}: {how} {} (sm_{major}{minor})", gpu.name),
                 format!("INVERSE_FLOW_CUDA_ARCHS={major}{minor} cargo build --release"),
             )
         }
@@ -219,9 +231,58 @@ mod tests {
             finding.fix.as_deref(),
             Some("INVERSE_FLOW_CUDA_ARCHS=75 cargo build --release")
         );
+        let through_ptx = kernels("75", &[gpu((9, 0))]);
+        assert_eq!(through_ptx.verdict, Verdict::Warn);
+        assert!(
+            through_ptx.found.contains("only PTX") && through_ptx.found.ends_with("card (sm_90)"),
+            "{through_ptx:?}"
+        );
+        let both = kernels("75,80", &[gpu((9, 0)), gpu((7, 0))]);
+        assert!(
+            both.found.ends_with("none runs on card (sm_70)"),
+            "{both:?}"
+        );
         assert_eq!(kernels("80,90a", &[gpu((9, 0))]).verdict, Verdict::Ok);
         assert_eq!(kernels("80,90", &[]).verdict, Verdict::Ok);
         assert_eq!(kernels("", &[]).verdict, Verdict::Warn);
+    }
+
+    /// Architectures of the images in a fatbin, machine code and PTX, from the header of each.
+    fn images(fatbin: &[u8]) -> (Vec<String>, Vec<String>) {
+        let number = |at: usize, bytes: usize| {
+            let little_endian = fatbin[at..at + bytes].iter().rev();
+            little_endian.fold(0_usize, |value, &byte| value << 8 | usize::from(byte))
+        };
+        assert_eq!(number(0, 4), 0xba55_ed50, "the magic number of a fatbin");
+        let (mut code, mut ptx) = (Vec::new(), Vec::new());
+        let mut at = number(6, 2);
+        let end = at + number(8, 8);
+        while at < end {
+            let list = if number(at, 2) == 1 {
+                &mut ptx
+            } else {
+                &mut code
+            };
+            list.push(number(at + 28, 4).to_string());
+            at += number(at + 4, 4) + number(at + 8, 8);
+        }
+        assert_eq!(at, fatbin.len());
+        (code, ptx)
+    }
+
+    #[test]
+    fn every_file_holds_machine_code_of_all_architectures_and_ptx_of_the_last() {
+        let archs: Vec<_> = EMBEDDED_ARCHS.split(',').collect();
+        for (name, fatbin) in crate::cuda::module::IMAGES {
+            let (mut code, ptx) = images(fatbin);
+            code.sort_by_key(|arch| archs.iter().position(|known| known == arch));
+            assert_eq!(code, archs, "{name}");
+            assert_eq!(ptx, archs[archs.len() - 1..], "{name}");
+        }
+        assert_eq!(
+            crate::cuda::module::IMAGES.is_empty(),
+            EMBEDDED_ARCHS.is_empty()
+        );
     }
 
     #[test]

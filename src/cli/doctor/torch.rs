@@ -84,13 +84,13 @@ pub(super) fn version(libtorch: Option<&Libtorch>) -> Finding {
 
 /// What decides which libtorch is found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Environment {
+pub(super) struct SearchPaths {
     libtorch: Option<PathBuf>,
     ld_library_path: Option<String>,
     rpath: Option<PathBuf>,
 }
 
-impl Environment {
+impl SearchPaths {
     pub(super) fn of_this_process() -> Self {
         Self {
             libtorch: env::var_os("LIBTORCH").map(PathBuf::from),
@@ -111,7 +111,7 @@ fn same(a: &Path, b: &Path) -> bool {
 }
 
 /// Where libtorch was looked for, and whether the one that the build linked with won.
-pub(super) fn library_paths(libtorch: Option<&Libtorch>, environment: &Environment) -> Finding {
+pub(super) fn library_paths(libtorch: Option<&Libtorch>, environment: &SearchPaths) -> Finding {
     let name = "library paths";
     let shown = |path: &Option<PathBuf>| {
         path.as_ref()
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn a_libtorch_from_elsewhere_is_noticed() {
         let here = libtorch(Path::new("/a/lib"), None);
-        let environment = |rpath: &str, libtorch: Option<&str>| Environment {
+        let environment = |rpath: &str, libtorch: Option<&str>| SearchPaths {
             rpath: Some(rpath.into()),
             libtorch: libtorch.map(PathBuf::from),
             ld_library_path: None,
