@@ -247,44 +247,6 @@ mod tests {
         assert_eq!(kernels("", &[]).verdict, Verdict::Warn);
     }
 
-    /// Architectures of the images in a fatbin, machine code and PTX, from the header of each.
-    fn images(fatbin: &[u8]) -> (Vec<String>, Vec<String>) {
-        let number = |at: usize, bytes: usize| {
-            let little_endian = fatbin[at..at + bytes].iter().rev();
-            little_endian.fold(0_usize, |value, &byte| value << 8 | usize::from(byte))
-        };
-        assert_eq!(number(0, 4), 0xba55_ed50, "the magic number of a fatbin");
-        let (mut code, mut ptx) = (Vec::new(), Vec::new());
-        let mut at = number(6, 2);
-        let end = at + number(8, 8);
-        while at < end {
-            let list = if number(at, 2) == 1 {
-                &mut ptx
-            } else {
-                &mut code
-            };
-            list.push(number(at + 28, 4).to_string());
-            at += number(at + 4, 4) + number(at + 8, 8);
-        }
-        assert_eq!(at, fatbin.len());
-        (code, ptx)
-    }
-
-    #[test]
-    fn every_file_holds_machine_code_of_all_architectures_and_ptx_of_the_last() {
-        let archs: Vec<_> = EMBEDDED_ARCHS.split(',').collect();
-        for (name, fatbin) in crate::cuda::module::IMAGES {
-            let (mut code, ptx) = images(fatbin);
-            code.sort_by_key(|arch| archs.iter().position(|known| known == arch));
-            assert_eq!(code, archs, "{name}");
-            assert_eq!(ptx, archs[archs.len() - 1..], "{name}");
-        }
-        assert_eq!(
-            crate::cuda::module::IMAGES.is_empty(),
-            EMBEDDED_ARCHS.is_empty()
-        );
-    }
-
     #[test]
     fn the_driver_finding_names_cause_module_and_nodes() {
         let missing = DriverReport::Missing { reason: "x".into() };
