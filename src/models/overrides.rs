@@ -27,7 +27,7 @@ impl Overrides {
             None => Ok(()),
             Some(model) if model == family => Ok(()),
             Some(model) if MODELS.contains(&model) => Err(Error::config(format!(
-                "this network is {family}'s own, without a place for {model}: start from the preset quick/{model}"
+                "this network is {family}'s own and cannot hold {model}: start from the preset quick/{model}"
             ))),
             Some(model) => Err(unknown(model)),
         }

@@ -144,12 +144,12 @@ impl Table {
         match self {
             Self::Table3 => &[
                 "NLL and BPD do not belong together in three rows: NLL / (784 ln 2) is 1.205 for FInC Flow, 1.178 for Emerging and 1.159 for MintNet, printed are 1.15, 1.09 and 0.98. SNF (1.286) and Inverse-Flow (1.307) agree with their NLL.",
-                "An Inverse-Flow with small couplings (1.6 million parameters) stands beside baselines with wide ones (10 to 11 million): the rows named -harness and -harness-wide put all layers under one coupling net, once small and once wide.",
+                "An Inverse-Flow with small couplings (1.6 million parameters) is compared with baselines that have wide ones (10 to 11 million). The rows named -harness and -harness-wide give all layers the same coupling net, small or wide.",
                 "No described setting has the printed parameters of SNF (10.1) and FInC Flow (10.2 million); MintNet's 125.9 million is not the network published for MNIST (0.8 million).",
                 "Emerging appears with its split prior left out, because only that has the printed 11.4 million parameters.",
             ],
             Self::Table6 => &[
-                "The rows are not of one backbone: couplings of 12 million parameters (Woodbury, Butterfly, MintNet) stand beside couplings of 2 million. The rows named -harness put the layers on one backbone.",
+                "The rows have different backbones: couplings of 12 million parameters (Woodbury, Butterfly, MintNet) are compared with couplings of 2 million. The rows named -harness have one backbone for all layers.",
                 "SNF inverts approximately and MintNet is autoregressive; the other rows invert exactly.",
                 "The printed 2.62 million of CInC Flow belongs to no described setting; the nearest has 2.77 million.",
                 "A third of FInC Flow's parameters are element-wise splines: the column does not compare layers.",

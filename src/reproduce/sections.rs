@@ -122,7 +122,7 @@ fn has_numbers(row: &RowReport) -> bool {
     row.cells.values().any(|cell| cell.measured.is_some())
 }
 
-const PROTOCOLS: &str = "ST and FT as the authors measured them (ST: single draws, the first and last fifth of 100 dropped by position, mean ± population deviation; FT: a whole training step, the first and last steps dropped), beside the median (and the distance of the quartiles) of calls after a warm-up, the clock stopped when the device is done. Milliseconds; n is the number of calls.";
+const PROTOCOLS: &str = "ST and FT as the authors measured them (ST: single draws, the first and last fifth of 100 dropped by position, mean ± population standard deviation; FT: a whole training step, the first and last steps dropped), and the median (with the interquartile range) of calls after a warm-up, where the clock stops when the device is done. Milliseconds; n is the number of calls.";
 
 fn protocol_headings() -> Vec<&'static str> {
     let mut headings = vec!["row", "authors' ST", "authors' FT"];
@@ -170,7 +170,7 @@ fn protocol_lines(report: &TableReport) -> Vec<Vec<String>> {
     lines.collect()
 }
 
-const SAMPLING: &str = "Every method beside Inverse-Flow on the same backbone: medians of a call for many images, in milliseconds. A difference is called one only if the medians are further apart than the distances of the quartiles of both together.";
+const SAMPLING: &str = "Every method compared with Inverse-Flow on the same backbone: medians of a call for many images, in milliseconds. A difference counts only if the medians are further apart than the sum of both interquartile ranges.";
 
 const SAMPLING_HEADINGS: [&str; 5] = [
     "row",
@@ -215,7 +215,7 @@ fn sampling_lines(report: &TableReport) -> Vec<Vec<String>> {
     report.rows.iter().filter_map(line).collect()
 }
 
-const REBUILDING: &str = "A training step that keeps the activations of the whole network for its backward pass, beside one that rebuilds them there by inverting the flow (`train --rebuild-activations`). Milliseconds and GB; memory as the notes say. The last column is how far the gradient of all parameters is from the ordinary one, as a part of its length.";
+const REBUILDING: &str = "A training step that keeps the activations of the whole network for its backward pass, compared with one that rebuilds them there by inverting the flow (`train --rebuild-activations`). Milliseconds and GB; memory as the notes say. The last column is the distance between the two gradients of all parameters, relative to their length.";
 
 const REBUILT_HEADINGS: [&str; 8] = [
     "row",

@@ -51,7 +51,7 @@ impl Trainer {
         if self.at_limit() || self.progress.epoch > self.config.train.epochs {
             self.watch.finish();
             self.watch.line(
-                "the run is already complete: raise --epochs, --max-steps or --max-minutes to go on",
+                "the run is already complete: raise --epochs, --max-steps or --max-minutes to continue",
             );
             return Ok(Outcome::Finished);
         }
@@ -61,7 +61,7 @@ impl Trainer {
                 self.watch.finish();
                 let root = self.dir.root().display();
                 self.watch.line(&format!(
-                    "stopped and saved at step {}; go on with `inverse-flow train --resume {root}`",
+                    "stopped and saved at step {}; continue with `inverse-flow train --resume {root}`",
                     self.progress.step
                 ));
                 return Ok(Outcome::Interrupted);

@@ -30,7 +30,7 @@ pub(super) fn read(file: &File, length: u64) -> Result<Header, Problem> {
     }
     if size > MAX_DESCRIPTION {
         return Err(format!(
-            "its header has {size} bytes, and {MAX_DESCRIPTION} are the most that is read"
+            "its header has {size} bytes, and at most {MAX_DESCRIPTION} are read"
         ));
     }
     let mut json = vec![0; size as usize];

@@ -64,7 +64,7 @@ impl Stored {
         match end {
             Some(end) if end <= numbers => Ok(view),
             _ => Err(format!(
-                "has sizes {:?} with strides {:?} from {offset} on, which its storage of {numbers} numbers has not",
+                "has sizes {:?} with strides {:?} from {offset} on, beyond its storage of {numbers} numbers",
                 view.shape, view.strides
             )),
         }

@@ -41,7 +41,10 @@ pub(super) fn read(file: &File, length: u64) -> Result<Contents, Problem> {
         (root.is_empty() || root.find('/') == Some(root.len() - 1)).then(|| root.to_owned())
     });
     let (Some(root), None) = (roots.next(), roots.next()) else {
-        return Err("is a zip archive, but not one of PyTorch: it has not one `data.pkl`".into());
+        return Err(
+            "is a zip archive, but not one of PyTorch: it does not have exactly one `data.pkl`"
+                .into(),
+        );
     };
     let at = |name: &str| format!("{root}{name}");
     let pickle = archive.content(&at("data.pkl"), MAX_DESCRIPTION)?;

@@ -51,7 +51,7 @@ impl<'a> Archive<'a> {
         let Directory { start, size, count } = find_directory(file, length)?;
         if size > MAX_DESCRIPTION {
             return Err(format!(
-                "its directory has {size} bytes, and {MAX_DESCRIPTION} are the most that is read"
+                "its directory has {size} bytes, and at most {MAX_DESCRIPTION} are read"
             ));
         }
         let bytes = read(file, start, size as usize)?;
@@ -91,7 +91,7 @@ impl<'a> Archive<'a> {
             ));
         }
         if entry.header > self.end {
-            return Err(damaged(&format!("`{name}` begins behind the entries")));
+            return Err(damaged(&format!("`{name}` begins after the entries")));
         }
         let header = read(self.file, entry.header, LOCAL_BYTES as usize)?;
         let names = u64::from(u16_at(&header, 26));
@@ -119,7 +119,7 @@ impl<'a> Archive<'a> {
         };
         if place.length > limit {
             return Err(format!(
-                "`{name}` has {} bytes, and {limit} are the most that is read",
+                "`{name}` has {} bytes, and at most {limit} are read",
                 place.length
             ));
         }
@@ -127,7 +127,7 @@ impl<'a> Archive<'a> {
         let mut crc = flate2::Crc::new();
         crc.update(&bytes);
         if crc.sum() != place.crc {
-            return Err(damaged(&format!("the checksum of `{name}` is another")));
+            return Err(damaged(&format!("the checksum of `{name}` does not match")));
         }
         Ok(Some(bytes))
     }

@@ -94,7 +94,7 @@ impl Stage {
     ) -> Result<(Tensor, Option<Tensor>)> {
         let left = || {
             latent.ok_or_else(|| {
-                let why = format!("the latent that left at `{}` is missing", self.name);
+                let why = format!("the latent of `{}` is missing", self.name);
                 Error::argument("inverse", "latent", why)
             })
         };

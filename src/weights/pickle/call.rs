@@ -6,7 +6,7 @@ use crate::weights::{Dtype, Problem, MAX_RANK};
 /// Calls the global `callable`, or names it in an opaque object.
 pub(super) fn call(objects: &mut Objects<'_>, callable: Id, arguments: Id) -> Result<Id, Problem> {
     let Some((module, name)) = objects.global(callable) else {
-        return Err("a call of what is no function".into());
+        return Err("a call of something that is not a function".into());
     };
     let by = match *objects.get(callable) {
         Node::Opaque(by) => return objects.make(Node::Opaque(by)),
@@ -55,7 +55,7 @@ fn is_script(module: &str) -> bool {
 
 /// The storage that `("storage", class, key, place, numbers)` refers to.
 pub(super) fn storage(objects: &mut Objects<'_>, reference: Id) -> Result<Id, Problem> {
-    let wrong = || Problem::from("a reference to what is no storage");
+    let wrong = || Problem::from("a reference to something that is not a storage");
     let Node::Tuple(parts) = objects.get(reference) else {
         return Err(wrong());
     };

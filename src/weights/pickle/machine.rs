@@ -313,7 +313,7 @@ impl<'a> Machine<'a> {
         match self.objects.get_mut(top) {
             Node::List(list) => list.extend(items),
             Node::Opaque(_) => {}
-            _ => return Err("items for what is no list".into()),
+            _ => return Err("items for something that is not a list".into()),
         }
         Ok(())
     }
@@ -328,7 +328,7 @@ impl<'a> Machine<'a> {
         match self.objects.get_mut(top) {
             Node::Dict(dict) => dict.extend(pairs),
             Node::Opaque(_) => {}
-            _ => return Err("items for what is no dictionary".into()),
+            _ => return Err("items for something that is not a dictionary".into()),
         }
         Ok(())
     }
@@ -347,7 +347,7 @@ impl<'a> Machine<'a> {
     fn remember(&mut self, index: usize) -> Result<(), Problem> {
         let top = self.top()?;
         if index >= MAX_MEMO {
-            return Err(format!("memo entry {index}, {MAX_MEMO} are the most"));
+            return Err(format!("memo entry {index}, at most {MAX_MEMO} are read"));
         }
         if index >= self.memo.len() {
             self.memo.resize(index + 1, EMPTY);
