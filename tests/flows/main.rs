@@ -8,6 +8,8 @@ mod gradients;
 mod jacobian;
 #[path = "../common/random.rs"]
 mod random;
+#[path = "../common/shifted.rs"]
+mod shifted;
 #[path = "../common/variables.rs"]
 mod variables;
 

@@ -1,6 +1,7 @@
 //! Woodbury layers against dense matrices, and the inverse that is kept while sampling.
 
 use crate::common::*;
+use crate::shifted::shifted;
 use inverse_flow::flows::*;
 use inverse_flow::train::{Adam, TrainConfig};
 use tch::{nn, Kind, Tensor};
@@ -143,6 +144,24 @@ fn the_kept_inverse_follows_every_change_of_the_parameters() {
         assert_close("frozen", &frozen.value, &after, 0.0);
         vs.unfreeze();
         assert_fresh("unfrozen", &layer, &z);
+    }
+}
+
+#[test]
+fn a_kept_inverse_is_the_recorded_one_to_the_last_bit_wherever_the_numbers_lie() {
+    for kind in [Kind::Float, Kind::Double] {
+        for ranks in [PLAIN, MEMORY_EFFICIENT] {
+            for elements in [1, 3, 6] {
+                let (vs, layer) = layer(ranks, kind);
+                randomize(&vs, 2, 0.2);
+                for (_, mut variable) in named(&vs) {
+                    let moved = shifted(&variable, elements);
+                    tch::no_grad(|| variable.set_data(&moved));
+                }
+                let z = shifted(&normal(1, &[2, 3, 4, 5]).to_kind(kind), elements);
+                assert_fresh("beside a cache line", &layer, &z);
+            }
+        }
     }
 }
 

@@ -13,6 +13,8 @@ mod ops_cases;
 mod process;
 #[path = "../common/random.rs"]
 mod random;
+#[path = "../common/shifted.rs"]
+mod shifted;
 #[path = "../common/skip.rs"]
 mod skip;
 
@@ -23,6 +25,7 @@ mod common {
 }
 
 mod affine;
+mod alignment;
 mod channel_affine;
 mod conv_pair;
 mod custom_function;
