@@ -36,8 +36,8 @@ pub mod torchscript;
 
 pub use allocator::keep_freed_memory;
 
-/// Whether operations on this thread are being recorded for autograd: in a [`autograd::CustomFn::backward`], whether the backward
-/// pass may be differentiated again.
+/// Whether operations on this thread are being recorded for autograd: in an [`autograd::CustomFn::backward`], whether the
+/// backward pass may be differentiated again.
 pub(crate) fn grad_enabled() -> bool {
     // SAFETY: reads a flag of the calling thread.
     unsafe { sys::ivf_grad_enabled() != 0 }

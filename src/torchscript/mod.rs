@@ -10,7 +10,7 @@
 //!
 //! The text of a layer stands beside its Rust code under the same name: `flows/actnorm.rs`,
 //! `flows/actnorm.torchscript.py`. It is a list of method definitions, compiled by libtorch
-//! ([`ffi::torchscript`](crate::ffi::torchscript)). A layer has
+//! (`ffi::torchscript`). A layer has
 //!
 //! ```text
 //! def forward(self, x: Tensor) -> Tuple[Tensor, Tensor]    # latent value and log-det [N]

@@ -21,7 +21,7 @@ impl SplineOnGpu<'_> {
     /// The plan, with the arguments filled in, and the GPU. `x` and `incoming`, the gradients of value and log-det, are
     /// contiguous tensors of the call's sizes, and so are the raw numbers.
     fn plan(&self, x: &Tensor, incoming: Option<[&Tensor; 2]>) -> Result<(usize, SplinePlan)> {
-        let &[ref widths, ref heights, ref derivatives] = self.raw else {
+        let [widths, heights, derivatives] = self.raw else {
             return Err(Error::Cuda("expected three raw tensors".into()));
         };
         let SplineSizes {

@@ -17,7 +17,7 @@ use tch::{Device, Kind, Tensor};
 /// Images are `[N, C, H, W]` with pixel values 0..=255 in the model's floating-point kind; the dequantisation noise, and
 /// the condition of a model that has one, come in through [`Cx`].
 ///
-/// [`build`](super::build()) makes the models of this crate; [`MultiScale::builder`] one of your own.
+/// [`build`](crate::models::build()) makes the models of this crate; [`MultiScale::builder`] one of your own.
 #[derive(Debug)]
 pub struct MultiScale {
     pub(super) image: [i64; 3],
