@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Who imports whom in src/: prints every breach of the order of the layers and every circle, one a line.
 
-    scripts/import_graph.py DIR            arrows against the order, circles between folders
-    scripts/import_graph.py DIR --files    circles between files
+    scripts/import_graph.py DIR            arrows against the order, circles between folders and between files
     scripts/import_graph.py DIR --edges    all arrows between folders, each with one place
 
 An import is any path from `crate::`, from `super::` or into a module below, in `use` (grouped or not) or in code; comments,
@@ -221,9 +220,6 @@ def report(what, edges) -> None:
 def main() -> None:
     tree = Tree(Path(sys.argv[1]))
     folders = tree.between_folders()
-    if "--files" in sys.argv:
-        report("files", tree.between_files())
-        return
     if "--edges" in sys.argv:
         for (module, other), place in sorted(folders.items()):
             print(f"{module} -> {other}  ({place})")
@@ -234,6 +230,7 @@ def main() -> None:
         if not allowed(module, other) and {module, other} <= set(RANK):
             print(f"src/{module} must not import crate::{other}: {place}")
     report("folders", folders)
+    report("files", tree.between_files())
 
 
 main()

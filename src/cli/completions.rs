@@ -1,9 +1,8 @@
 //! `inverse-flow completions` and `inverse-flow man`: the command line as shells and manuals know it.
 
-use super::Cli;
 use crate::train::say;
 use crate::{files, Error};
-use clap::{Args, Command, CommandFactory, ValueEnum};
+use clap::{Args, Command, ValueEnum};
 use clap_complete::aot::{self, generate};
 use clap_mangen::Man;
 use std::io::Write as _;
@@ -40,15 +39,15 @@ pub struct ManArgs {
 }
 
 impl CompletionsArgs {
-    /// Runs the command.
-    pub fn run(&self) -> anyhow::Result<()> {
+    /// Runs the command; `program` is the whole command line.
+    pub fn run(&self, mut program: Command) -> anyhow::Result<()> {
         let shell = match self.shell {
             Shell::Bash => aot::Shell::Bash,
             Shell::Zsh => aot::Shell::Zsh,
             Shell::Fish => aot::Shell::Fish,
         };
         let mut script = Vec::new();
-        generate(shell, &mut Cli::command(), "inverse-flow", &mut script);
+        generate(shell, &mut program, "inverse-flow", &mut script);
         // clap_complete 4.6 writes the hyphen of the program's name in two ways in bash, so that no command is found
         let script = String::from_utf8(script)?.replace("inverse__subcmd__flow", "inverse__flow");
         std::io::stdout().lock().write_all(script.as_bytes())?;
@@ -57,13 +56,12 @@ impl CompletionsArgs {
 }
 
 impl ManArgs {
-    /// Runs the command.
-    pub fn run(&self) -> anyhow::Result<()> {
+    /// Runs the command; `program` is the whole command line.
+    pub fn run(&self, mut program: Command) -> anyhow::Result<()> {
         std::fs::create_dir_all(&self.dir).map_err(|err| Error::file(&self.dir, err))?;
-        let mut command = Cli::command();
         // names the pages of the subcommands: inverse-flow-train
-        command.build();
-        let pages = write_pages(&command, &self.dir)?;
+        program.build();
+        let pages = write_pages(&program, &self.dir)?;
         say(&format!("{pages} pages in {}", self.dir.display()));
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! then `warn` with the cause. Only what keeps the program from working on the CPU is a `fail`.
 
 mod datasets;
+mod finding;
 mod gpu;
 mod machine;
 mod torch;
@@ -17,6 +18,8 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 
+pub use finding::{Finding, Verdict};
+
 /// Check driver, libtorch, kernels and data on this machine, and suggest a fix for each problem
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -26,57 +29,6 @@ pub struct DoctorArgs {
     /// Folder of the data sets [default: $INVERSE_FLOW_DATA, else data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-}
-
-/// How bad a finding is; the order is from best to worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// As it should be.
-    Ok,
-    /// Something is missing that the CPU can do without.
-    Warn,
-    /// The program cannot work.
-    Fail,
-}
-
-/// One fact about the machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What was looked at; stable, for scripts.
-    pub name: &'static str,
-    /// How bad it is.
-    pub verdict: Verdict,
-    /// What was found.
-    pub found: String,
-    /// What to do: a command or a sentence; `None` if nothing has to be done.
-    pub fix: Option<String>,
-}
-
-impl Finding {
-    fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self {
-            name,
-            verdict: Verdict::Ok,
-            found: found.into(),
-            fix: None,
-        }
-    }
-
-    fn warn(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            verdict: Verdict::Warn,
-            fix: Some(fix.into()),
-            ..Self::ok(name, found)
-        }
-    }
-
-    fn fail(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            verdict: Verdict::Fail,
-            ..Self::warn(name, found, fix)
-        }
-    }
 }
 
 /// All findings and the worst of their verdicts.

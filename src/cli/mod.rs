@@ -72,8 +72,8 @@ impl Command {
             Self::Plot(args) => args.run(),
             Self::Data(args) => args.run(),
             Self::Doctor(args) => args.run(),
-            Self::Completions(args) => args.run(),
-            Self::Man(args) => args.run(),
+            Self::Completions(args) => args.run(Cli::command()),
+            Self::Man(args) => args.run(Cli::command()),
         }
     }
 }

@@ -443,4 +443,16 @@ fn arrows_that_point_back_and_circles_are_found() {
     assert_eq!(circle.code, Some(1), "{}", circle.text);
     let expected = "a circle of folders: cuda, ffi; imports at src/cuda/run.rs:1, src/ffi/mod.rs:1";
     assert!(circle.text.contains(expected), "{}", circle.text);
+    // a folder's catalogue is no circle, and neither are tests that look at what stands above them
+    let plan = [
+        ("ops/mod.rs", "mod plan;\npub use plan::Plan;\n"),
+        ("ops/tile.rs", "use crate::ops::Plan;\n"),
+    ];
+    let one_way = "#[cfg(test)]\nmod tests {\n    use super::super::tile;\n}\n";
+    check(&[plan[0], plan[1], ("ops/plan.rs", one_way)]).succeeds();
+    let circle = check(&[plan[0], plan[1], ("ops/plan.rs", "use super::tile;\n")]);
+    assert_eq!(circle.code, Some(1), "{}", circle.text);
+    let expected =
+        "a circle of files: ops::plan, ops::tile; imports at src/ops/plan.rs:1, src/ops/tile.rs:1";
+    assert!(circle.text.contains(expected), "{}", circle.text);
 }

@@ -1,6 +1,6 @@
 //! Findings on the data sets.
 
-use super::Finding;
+use super::finding::Finding;
 use crate::data::{verify, DataName};
 use std::path::Path;
 
@@ -52,7 +52,7 @@ fn files(name: &'static str, data: DataName, dir: &Path) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
+    use super::super::finding::Verdict;
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! Findings on the GPU: driver, cards, the kernels in this program, and the compiler that made them.
 
+use super::finding::Finding;
 use super::machine::output;
-use super::Finding;
 use crate::cuda::probe::{DriverReport, Gpu};
 use std::env;
 use std::fs;
@@ -197,7 +197,7 @@ pub(super) fn nvcc(archs: &str, found: Option<(PathBuf, String)>) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
+    use super::super::finding::Verdict;
     use super::*;
 
     fn gpu(capability: (u32, u32)) -> Gpu {

@@ -1,6 +1,6 @@
 //! Findings on the machine itself: operating system, CPU, memory, disk.
 
-use super::Finding;
+use super::finding::Finding;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -158,7 +158,7 @@ fn disk_finding(df: Option<&str>) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
+    use super::super::finding::Verdict;
     use super::*;
 
     #[test]

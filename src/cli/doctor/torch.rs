@@ -1,6 +1,6 @@
 //! Findings on libtorch: which one runs, how it was found, and whether its CUDA half works.
 
-use super::Finding;
+use super::finding::Finding;
 use crate::cuda::probe::{self, Problem};
 use std::env;
 use std::fs;
@@ -205,7 +205,7 @@ pub(super) fn cuda_half(libtorch: Option<&Libtorch>, problem: Option<&Problem>) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
+    use super::super::finding::Verdict;
     use super::*;
 
     fn libtorch(lib: &Path, version: Option<&str>) -> Libtorch {
