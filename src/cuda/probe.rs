@@ -60,6 +60,7 @@ pub struct Problem {
 
 impl DriverReport {
     /// The newest CUDA that the driver supports, as `13.0`.
+    #[cfg(any(feature = "program", test))]
     pub fn cuda(&self) -> Option<String> {
         match self {
             Self::Missing { .. } => None,
@@ -69,6 +70,7 @@ impl DriverReport {
     }
 
     /// The cards this process may use; none unless the driver is ready.
+    #[cfg(feature = "program")]
     pub fn gpus(&self) -> &[Gpu] {
         match self {
             Self::Ready { gpus, .. } => gpus,

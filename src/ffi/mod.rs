@@ -14,8 +14,8 @@
 //! | [`memory`] | CPU tensors as slices |
 //! | [`threads`] | work split over libtorch's threads |
 //! | [`mod@allocator`] | the allocator's thresholds |
-//! | [`exit`] | the end of the process, at once |
-//! | [`peak`] | the largest amount of memory in use |
+//! | `exit` (feature `program`) | the end of the process, at once |
+//! | `peak` (feature `program`) | the largest amount of memory in use |
 //! | [`optim`] | torch's fused Adam and global gradient norm |
 //! | [`torchscript`] | TorchScript programs: source text and tensors to the bytes of an archive |
 //!
@@ -24,10 +24,12 @@
 
 mod allocator;
 pub mod autograd;
+#[cfg(feature = "program")]
 pub mod exit;
 pub mod memory;
 pub mod operator;
 pub mod optim;
+#[cfg(feature = "program")]
 pub mod peak;
 mod status;
 mod sys;

@@ -117,7 +117,9 @@ extern "C" {
         error: *mut *mut c_char,
     ) -> c_int;
 
+    #[cfg(feature = "program")]
     pub fn ivf_device_peak(index: c_int, bytes: *mut u64, error: *mut *mut c_char) -> c_int;
+    #[cfg(feature = "program")]
     pub fn ivf_device_reset_peak(index: c_int, error: *mut *mut c_char) -> c_int;
 
     pub fn ivf_grad_enabled() -> c_int;
