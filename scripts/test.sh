@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets the machine up, then runs every check of the project. The last line counts: "N passed, N failed, N skipped", each
-# test as one, and each step that is no tests as one.
+# Sets the machine up, then runs every check of the project. The last line counts: "N passed, N failed, N skipped". A
+# test counts as one, and so does a step without tests.
 #
 #   scripts/test.sh             everything
 #   scripts/test.sh --quick     format, layers, lints and the library's own tests
@@ -8,7 +8,7 @@
 #
 # Everything is built in the release profile: libtorch's bindings take minutes and are compiled once. The step test has the
 # kernels compiled for all architectures, once for all steps.
-# A test that needs what the machine has not is skipped, and named at the end with the reason: MNIST and CIFAR-10 are
+# A test that needs something this machine lacks is skipped, and named at the end with the reason: MNIST and CIFAR-10 are
 # looked for in INVERSE_FLOW_DATA (or data/), a GPU by its driver.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -150,7 +150,7 @@ run_step() {
   layers) scripts/check_layers.sh ;;
   licences) licences ;;
   msrv) msrv ;;
-  readme) python3 scripts/results_page.py --check ;;
+  readme) python3 scripts/check_docs.py && python3 scripts/results_page.py --check ;;
   clippy) cargo clippy --release --all-targets -- -D warnings ;;
   doc) RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps ;;
   build) cargo build --release ;;
