@@ -14,12 +14,20 @@ use std::{env, fs, thread};
 const ARCHS: &str = "75,80,86,89,90,100,120";
 /// What scripts/train.sh chose for this machine, or `all`; the variable is stronger.
 const CHOSEN: &str = ".venv/cuda-archs";
+/// Written anew by scripts/setup.sh whenever it has installed something.
+const STAMP: &str = ".venv/inverse-flow.stamp";
 const HINT: &str =
     "INVERSE_FLOW_CUDA_ARCHS chooses other architectures, INVERSE_FLOW_CUDA=0 builds without kernels";
 
 /// Writes one fatbin per kernel file and the table of them, `$OUT_DIR/images.rs`.
 pub fn build() {
     println!("cargo:rerun-if-changed=kernels");
+    // a set-up that brings nvcc, or other architectures; cargo takes a file that is not there for one that has changed
+    for noted in [CHOSEN, STAMP].map(|name| root().join(name)) {
+        if noted.is_file() {
+            println!("cargo:rerun-if-changed={}", noted.display());
+        }
+    }
     let out = out();
     let archs = archs();
     let off = var("INVERSE_FLOW_CUDA").as_deref() == Some("0");
@@ -64,9 +72,6 @@ fn out() -> PathBuf {
 /// The architectures to compile for: those of the variable, of the machine's set-up, or all.
 fn archs() -> Vec<String> {
     let set_up = root().join(CHOSEN);
-    if set_up.is_file() {
-        println!("cargo:rerun-if-changed={}", set_up.display());
-    }
     let chosen = var("INVERSE_FLOW_CUDA_ARCHS").or_else(|| fs::read_to_string(set_up).ok());
     let list = match chosen.as_deref().map(str::trim) {
         None | Some("" | "all") => ARCHS,

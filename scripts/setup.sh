@@ -258,6 +258,8 @@ link_and_verify() {
 # that follows, as is everything that depends on it.
 start_building() {
   [ "$build_ahead" = yes ] || return 0
+  # with a libtorch at hand the build would go through, to a program without kernels if nvcc is still missing
+  [ "$own_libtorch" = no ] && [ ! -e "$venv/libtorch" ] || return 0
   note "in the background: compiling the crates that need no libtorch"
   set -m # a process group of its own, to end with all its compilers
   (cd "$root" && exec cargo build --release --keep-going) >"$venv/build-ahead.log" 2>&1 </dev/null 9<&- &

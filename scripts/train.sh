@@ -22,9 +22,9 @@ begin() {
 begin "set-up in .venv: libtorch and nvcc; a first time takes 1 to 3 minutes with a fast network"
 "$root/scripts/setup.sh" --build-ahead
 choose_archs present
-kernels="its CUDA kernels for $(chosen_archs)"
-wants_cuda || kernels="no CUDA kernels"
-begin "compiling the program and $kernels; a first time takes 2 to 5 minutes on two cores"
+kernels="and its CUDA kernels for $(chosen_archs)"
+wants_cuda || kernels="without CUDA kernels"
+begin "compiling the program $kernels; a first time takes 2 to 5 minutes on two cores"
 (cd "$root" && cargo build --release)
 program=$(target_dir)/release/inverse-flow
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Stands in for Python, its venv module and pip: what they do to the disk, without a download.
-# FAKE_PYTHON, FAKE_NO_VENV, FAKE_OFFLINE and FAKE_KILL choose what goes wrong; FAKE_LOG counts installs.
+# FAKE_PYTHON, FAKE_NO_VENV, FAKE_OFFLINE, FAKE_PIP_FAILS and FAKE_KILL choose what goes wrong; FAKE_LOG counts installs;
+# an install waits until the file FAKE_WAIT has something in it.
 site=${0%/bin/*}/lib/python3.11/site-packages
 case "$*" in
 *version_info*) echo "${FAKE_PYTHON:-3.11}" ;;
@@ -20,6 +21,8 @@ case "$*" in
   ;;
 '-m pip install '*)
   echo "$*" >>"$FAKE_LOG"
+  while [ -n "$FAKE_WAIT" ] && [ ! -s "$FAKE_WAIT" ]; do read -rt 0.05 <> <(:); done
+  [ -z "$FAKE_PIP_FAILS" ] || exit 1
   mkdir -p "$site/torch/lib"
   [ -z "$FAKE_KILL" ] || kill -KILL $PPID
   case "$*" in *torch==*)

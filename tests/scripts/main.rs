@@ -1,6 +1,7 @@
 //! The scripts: what they say on machines that lack something, and that they can be run again and after
 //! an interruption.
 
+mod first_build;
 mod machine;
 
 use machine::*;
@@ -247,6 +248,7 @@ fn test_and_gpu_scripts_refuse_what_they_cannot_do() {
 #[test]
 fn the_closing_line_counts_tests_and_a_skipped_one_is_not_passed() {
     let machine = Machine::new();
+    machine.set_up(&[]).succeeds();
     let closing = |step: &str, tests: &str| {
         machine.program("cargo", tests);
         let outcome = machine.run("test.sh", &[step], &[]);
