@@ -24,10 +24,10 @@ mod common {
     pub use crate::{close::*, gradients::*, random::*};
 }
 
-mod affine;
+mod actnorm;
 mod alignment;
-mod channel_affine;
-mod conv_pair;
+mod conv_relu_conv;
+mod coupling;
 mod custom_function;
 mod instruction_sets;
 mod inv_conv;
