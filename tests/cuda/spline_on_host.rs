@@ -1,11 +1,11 @@
 //! The spline's CUDA kernels, run block by block on the host, against the plain-tensor twin.
 
 use crate::host_cuda::{launch, Config};
-use crate::random::normal;
 use inverse_flow::cuda::launch::Launch;
 use inverse_flow::cuda::spline::{spline_plan, SplineParams};
 use inverse_flow::ops::spline::{reference, RawSpline, SplineSizes};
 use inverse_flow::ops::Direction;
+use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
 /// Samples, elements of one, bins, shared: one bin and many, more elements than columns, more sets than a block has
@@ -31,9 +31,12 @@ struct Case {
 const TAIL: f64 = 1.5;
 
 fn case((samples, elements, bins, shared): (i64, i64, i64, bool), kind: Kind) -> Case {
-    let mut seeds = 100 * (samples + 10 * elements + 1000 * bins) as u64..;
+    // libtorch's generator is one for all threads
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    let _held = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::manual_seed(samples + 10 * elements + 1000 * bins);
     let sets = if shared { 1 } else { elements };
-    let mut random = |size: &[i64]| normal(seeds.next().unwrap(), size).to_kind(kind);
+    let random = |size: &[i64]| Tensor::randn(size, (Kind::Double, Device::Cpu)).to_kind(kind);
     Case {
         x: random(&[samples, elements]),
         raw: [
