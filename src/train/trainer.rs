@@ -2,7 +2,7 @@
 
 use super::batch::{batch, order};
 use super::clock::Clock;
-use super::metrics::{Metrics, Record, Sums};
+use super::metrics::{self, Metrics, Record, Sums};
 use super::{
     sample, save, stop, Dequantization, Evaluation, Figures, Learner, Likelihood, Moment, Progress,
     RunConfig, RunDir, Schedule, Watch,
@@ -48,11 +48,20 @@ impl Trainer {
     /// [`Error::Diverged`](crate::Error::Diverged), a file that cannot be written, or what the model reports.
     pub fn run(&mut self) -> Result<Outcome> {
         self.watch.start(self.progress.step, self.total_steps());
-        if self.at_limit() || self.progress.epoch > self.config.train.epochs {
+        let past = self.progress.epoch > self.config.train.epochs;
+        if past || self.at_limit() {
+            let measured = past || self.progress.step == 0 || self.is_measured()?;
+            if !measured {
+                // a signal came in its last step: what the limit ends with is still to be done
+                let batches = order(&self.config, &self.train, self.progress.epoch)?.len();
+                self.end_epoch(batches as u64)?;
+            }
             self.watch.finish();
-            self.watch.line(
-                "the run is already complete: raise --epochs, --max-steps or --max-minutes to continue",
-            );
+            if measured {
+                self.watch.line(
+                    "the run is already complete: raise --epochs, --max-steps or --max-minutes to continue",
+                );
+            }
             return Ok(Outcome::Finished);
         }
         while self.progress.epoch <= self.config.train.epochs {
@@ -130,7 +139,22 @@ impl Trainer {
             }
         }
         self.log()?;
-        let complete = self.progress.batch >= order.len() as u64;
+        self.end_epoch(order.len() as u64)?;
+        Ok(Outcome::Finished)
+    }
+
+    /// Whether the model of this step has been validated.
+    fn is_measured(&self) -> Result<bool> {
+        let records = metrics::read(&self.dir.metrics())?;
+        let this =
+            |record: &Record| record.split == Split::Val && record.step == self.progress.step;
+        Ok(records.iter().any(this))
+    }
+
+    /// What comes after the last step of an epoch of `batches` batches, or after the step at which a limit cuts it
+    /// short: measuring if it is time to, and a checkpoint.
+    fn end_epoch(&mut self, batches: u64) -> Result<()> {
+        let complete = self.progress.batch >= batches;
         let (epoch, t) = (self.progress.epoch, &self.config.train);
         if epoch.is_multiple_of(t.eval_every) || epoch == t.epochs || self.at_limit() {
             self.measure()?;
@@ -139,8 +163,7 @@ impl Trainer {
             self.progress.epoch += 1;
             self.progress.batch = 0;
         }
-        self.save_last()?;
-        Ok(Outcome::Finished)
+        self.save_last()
     }
 
     fn run_step(&mut self, indices: &[usize]) -> Result<()> {

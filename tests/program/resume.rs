@@ -154,6 +154,33 @@ fn sigterm_saves_and_ends_well() {
     same(&whole, &stopped);
 }
 
+/// What a signal in the last step of a run leaves: all steps, and neither validation nor pictures.
+#[test]
+fn a_run_that_was_stopped_in_its_last_step_ends_with_a_validation_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let mut child = start_and_reach(&run, 2);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let step = step_of(&run).unwrap();
+    let resume = format!("train --max-steps {step} --resume");
+    train(&run, &resume);
+    assert_eq!(step_of(&run), Some(step));
+    let validation = measurements(&run).pop().unwrap();
+    assert!(
+        validation.starts_with(&format!("{step} ")) && validation.contains("val"),
+        "{validation}"
+    );
+    assert!(run.join("checkpoints/best.safetensors").exists());
+    assert_eq!(std::fs::read_dir(run.join("samples")).unwrap().count(), 1);
+
+    // and once only
+    let lines = measurements(&run);
+    let text = train(&run, &resume).stdout;
+    assert!(String::from_utf8_lossy(&text).contains("already complete"));
+    assert_eq!(measurements(&run), lines);
+}
+
 #[test]
 fn every_family_resumes_exactly() {
     let dir = tempfile::tempdir().unwrap();
