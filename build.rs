@@ -7,7 +7,7 @@
 //! - `INVERSE_FLOW_CUDA_ARCHS`: compute capabilities to compile for, e.g. `80,90`, or `all`; PTX is added for the last one.
 //!   Unset, the file `.venv/cuda-archs` says it, which `scripts/train.sh` writes for the GPUs of the machine; without it, all.
 
-#[path = "build/kernels.rs"]
+#[path = "kernels/compile.rs"]
 mod kernels;
 
 use std::env;
@@ -16,7 +16,6 @@ use std::thread;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=build/kernels.rs");
     // docs.rs has neither libtorch nor nvcc, and reads the Rust alone
     if env::var_os("DOCS_RS").is_some() {
         return kernels::none();

@@ -8,7 +8,7 @@ PYTHON_MIN=3.9         # runs the set-up; only from 3.10 on can it also import t
 PYTHON_TORCH_MIN=3.10
 GLIBC_MIN=2.28         # torch's wheels are manylinux_2_28
 DISK_GB=10             # what .venv takes (5 GB) and pip's downloads on the way there
-# compute capabilities that kernels are compiled for, from the oldest; build/kernels.rs has the same list
+# compute capabilities that kernels are compiled for, from the oldest; kernels/compile.rs has the same list
 CUDA_ARCHS=75,80,86,89,90,100,120
 DENY_MIN=0.18.0        # oldest cargo-deny that reads the metadata of this cargo and knows today's licences
 

@@ -110,7 +110,11 @@ fn scripts_and_build_know_the_same_architectures() {
     };
     assert_eq!(
         list(&read("scripts/versions.sh"), "\nCUDA_ARCHS=", "\n"),
-        list(&read("build/kernels.rs"), "\nconst ARCHS: &str = \"", "\"")
+        list(
+            &read("kernels/compile.rs"),
+            "\nconst ARCHS: &str = \"",
+            "\""
+        )
     );
 }
 
