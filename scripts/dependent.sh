@@ -47,12 +47,14 @@ crates() { cargo tree --manifest-path "$work/$1/Cargo.toml" -e normal --prefix n
 
 # copy_tch NAME: what the crates up to tch were compiled to, into the crate's target folder.
 copy_tch() {
-  local target=$work/$1/target/release name
+  local target=$work/$1/target/release name file hash='????????????????'
   local -a files=()
   mkdir -p "$target"
   cd "$built"
   while read -r name; do
-    for file in .fingerprint/"$name"-* build/"$name"-* deps/*"${name//-/_}"-*; do
+    # the pattern of the hash is not quoted on purpose
+    # shellcheck disable=SC2086
+    for file in .fingerprint/"$name"-$hash build/"$name"-$hash deps/{,lib}"${name//-/_}"-$hash.*; do
       [ ! -e "$file" ] || files+=("$file")
     done
   done < <(cargo tree --manifest-path "$root/Cargo.toml" -p tch -e normal,build --prefix none | cut -d' ' -f1 | sort -u)
