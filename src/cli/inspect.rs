@@ -64,7 +64,7 @@ impl InspectArgs {
     fn show(&self, loaded: &Loaded) -> anyhow::Result<()> {
         let Loaded { config, model, vs } = loaded;
         let (params, buffers) = common::scalars(vs);
-        let layers = layers(&model, vs);
+        let layers = layers(model, vs);
         if self.json {
             let layers: Vec<Value> = layers
                 .iter()

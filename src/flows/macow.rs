@@ -1,38 +1,12 @@
 //! Masked convolutional flow: every row (or column) is an affine function of the rows before it.
 
 use super::check::{same_channels, Placement};
+use super::lines::{LineOrder, Window};
 use super::{sum_per_sample, Cx, Mapped, ScaleThenShift, Sequential, Transform};
 use crate::nn::WeightNorm;
 use crate::torchscript::Script;
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
 use tch::{nn, Kind, Tensor};
-
-/// Which lines come first: the rows in two directions, or the columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LineOrder {
-    /// Rows from the top: a row depends on those above it.
-    A,
-    /// Rows from the bottom.
-    B,
-    /// Columns from the left.
-    C,
-    /// Columns from the right.
-    D,
-}
-
-impl LineOrder {
-    /// All four.
-    pub const ALL: [Self; 4] = [Self::A, Self::B, Self::C, Self::D];
-
-    fn is_rows(self) -> bool {
-        matches!(self, Self::A | Self::B)
-    }
-
-    fn is_reversed(self) -> bool {
-        matches!(self, Self::B | Self::D)
-    }
-}
 
 /// Masked convolutional flow.
 ///
@@ -63,14 +37,6 @@ pub struct MaskedConvFlow {
     look: WeightNorm,
     project: WeightNorm,
     placement: Placement,
-}
-
-/// Which pixels an output looks at.
-#[derive(Debug, Clone, Copy)]
-struct Window {
-    order: LineOrder,
-    depth: i64,
-    breadth: i64,
 }
 
 impl MaskedConvFlow {
@@ -138,60 +104,6 @@ impl MaskedConvFlow {
             project: weight.f_transpose(0, 1)?.f_mul(&sign)?,
             project_bias: self.project.bias().f_mul(&sign)?.f_add(&offset)?,
         })
-    }
-}
-
-impl Window {
-    /// The convolution of `x`, `[N, hidden, H, W]`: pads the side that lines come from by `depth` and crops the far
-    /// line, so that a pixel's window ends one line before it.
-    fn convolve(self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-        let side = (self.breadth - 1) / 2;
-        let (depth, crop) = (self.depth, -1);
-        // [left, right, top, bottom]
-        let pad = match self.order {
-            LineOrder::A => [side, side, depth, crop],
-            LineOrder::B => [side, side, crop, depth],
-            LineOrder::C => [depth, crop, side, side],
-            LineOrder::D => [crop, depth, side, side],
-        };
-        Ok(x.f_constant_pad_nd(pad)?
-            .f_conv2d(weight, Some(bias), [1], [0], [1], 1)?)
-    }
-
-    /// The lines of `x` in the order of the recursion, `[N, L, C]` each, `L` the length of a line.
-    fn lines(self, x: &Tensor) -> Result<Vec<Tensor>> {
-        let lines_first = if self.order.is_rows() {
-            x.f_permute([2, 0, 3, 1])?
-        } else {
-            x.f_permute([3, 0, 2, 1])?
-        };
-        let mut lines = lines_first.f_contiguous()?.f_unbind(0)?;
-        if self.order.is_reversed() {
-            lines.reverse();
-        }
-        Ok(lines)
-    }
-
-    /// The inverse of [`lines`](Window::lines).
-    fn image(self, mut lines: Vec<Tensor>) -> Result<Tensor> {
-        if self.order.is_reversed() {
-            lines.reverse();
-        }
-        let lines_first = Tensor::f_stack(&lines, 0)?;
-        let image = if self.order.is_rows() {
-            lines_first.f_permute([1, 3, 0, 2])?
-        } else {
-            lines_first.f_permute([1, 3, 2, 0])?
-        };
-        Ok(image.f_contiguous()?)
-    }
-
-    /// The windows along one line `[N, L, C]` → `[N, L, C, breadth]`.
-    fn windows(self, line: &Tensor) -> Result<Tensor> {
-        let side = (self.breadth - 1) / 2;
-        Ok(line
-            .f_constant_pad_nd([0, 0, side, side])?
-            .f_unfold(1, self.breadth, 1)?)
     }
 }
 

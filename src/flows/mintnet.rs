@@ -1,6 +1,7 @@
 //! Masked residual block: a convolutional network whose Jacobian is triangular with a positive diagonal.
 
 use super::check::{same_image, Placement};
+use super::fixed_point::{largest, FixedPoint};
 use super::{sum_per_sample, Cx, Mapped, Transform};
 use crate::torchscript::Script;
 use crate::{Error, Result};
@@ -19,28 +20,6 @@ pub enum Triangle {
     Lower,
     /// Upper: an output sees later elements (type B).
     Upper,
-}
-
-/// How a [`MaskedResidual`] is inverted.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FixedPoint {
-    /// Every step is divided by this; above 1/2 the iteration converges near the solution, larger is more careful.
-    pub damping: f64,
-    /// Steps after which the inverse gives up.
-    pub iterations: u32,
-    /// Largest `|z - f(x)| / (1 + |z|)` of an inverse in float32; float64 asks for a millionth of it.
-    pub tolerance: f64,
-}
-
-impl Default for FixedPoint {
-    fn default() -> Self {
-        Self {
-            damping: 1.1,
-            iterations: 100,
-            tolerance: 1e-5,
-        }
-    }
 }
 
 /// Masked residual block.
@@ -236,26 +215,6 @@ impl MaskedResidual {
     }
 }
 
-impl FixedPoint {
-    fn check(&self) -> Result<()> {
-        let fine = self.damping > 0.5 && self.damping.is_finite() && self.tolerance > 0.0;
-        if !fine || self.iterations == 0 {
-            return Err(Error::config(format!(
-                "the fixed-point inverse needs a `damping` above 0.5 (1.1 is usual), 1 or more `iterations` and a \
-                 positive `tolerance`, got {self:?}"
-            )));
-        }
-        Ok(())
-    }
-
-    fn tolerance(&self, kind: Kind) -> f64 {
-        match kind {
-            Kind::Double => 1e-6 * self.tolerance,
-            _ => self.tolerance,
-        }
-    }
-}
-
 /// The mask of every C x C tile, `[1, C, 1, C, 3, 3]` with indices (output colour, input colour, row, column).
 fn mask(c: i64, triangle: Triangle, kind: Kind, device: Device) -> Result<Tensor> {
     let tap = |output: i64, input: i64, row: i64, column: i64| {
@@ -338,12 +297,4 @@ impl Transform for MaskedResidual {
                 .with("tolerance", self.solver.tolerance),
         )
     }
-}
-
-/// Largest magnitude, 0 for an empty tensor, NaN if there is one.
-fn largest(x: &Tensor) -> Result<f64> {
-    if x.numel() == 0 {
-        return Ok(0.0);
-    }
-    Ok(x.f_abs()?.f_max()?.f_double_value(&[])?)
 }

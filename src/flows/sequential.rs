@@ -180,18 +180,24 @@ impl<T: Transform> Transform for Inverted<T> {
 
     fn torchscript(&self) -> Result<Script> {
         let mut script = self.0.torchscript()?;
+        // what is inverted twice has methods of the plain names already
+        let mark = "_".repeat(script.source.matches("def there").count());
+        let (there, back) = (format!("there{mark}"), format!("back{mark}"));
         let text = replaced(
             &script.source,
             "def forward(self, x: Tensor)",
-            "def there(self, x: Tensor)",
+            &format!("def {there}(self, x: Tensor)"),
             1,
         )?;
-        script.source = replaced(
+        let text = replaced(
             &text,
             "def invert(self, z: Tensor)",
-            "def back(self, z: Tensor)",
+            &format!("def {back}(self, z: Tensor)"),
             1,
-        )? + include_str!("inverted.torchscript.py");
+        )?;
+        let backwards = include_str!("inverted.torchscript.py");
+        let backwards = replaced(backwards, "self.there(", &format!("self.{there}("), 2)?;
+        script.source = text + &replaced(&backwards, "self.back(", &format!("self.{back}("), 1)?;
         Ok(script)
     }
 

@@ -22,6 +22,7 @@ mod common {
 
 mod actnorm;
 mod butterfly;
+mod condition;
 mod coupling;
 mod families;
 mod first_batch;
@@ -29,7 +30,9 @@ mod inv_conv;
 mod laws;
 mod macow;
 mod mintnet;
+mod own;
 mod preprocess;
 mod self_norm;
 mod spline;
+mod torchscript;
 mod woodbury;

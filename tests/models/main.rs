@@ -17,6 +17,7 @@ mod common {
     pub use crate::{close::*, gradients::*, jacobian::*, random::*, variables::*};
 }
 
+mod builder;
 mod changes;
 mod families;
 mod glow;
