@@ -16,7 +16,7 @@ use tch::{Kind, Tensor};
 
 /// What a file may take: memory, objects built, and bytes read for each of its own.
 const MEMORY: u64 = 100 << 20;
-const PIECES: u64 = 8 << 20;
+const PIECES: u64 = 3 << 20;
 const READS: u64 = 4;
 /// Files of each format, at least.
 const FILES: usize = 300;
