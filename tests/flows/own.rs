@@ -1,38 +1,11 @@
 //! Layers and nets of one's own, and sequences of layers as densities.
 
 use crate::common::*;
+use crate::own_layer::Shift;
 use inverse_flow::flows::*;
 use inverse_flow::nn::{Activation, Conv2d, Stack};
-use inverse_flow::{Error, Result};
+use inverse_flow::Error;
 use tch::{nn, nn::OptimizerConfig, Device, Kind, Tensor};
-
-/// `z = x + shift`, with what a layer must have and nothing else.
-#[derive(Debug)]
-struct Shift(Tensor);
-
-impl Transform for Shift {
-    fn name(&self) -> &'static str {
-        "shift"
-    }
-
-    fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        Ok(Mapped {
-            value: x.f_add(&self.0)?,
-            log_det: zero_log_det(x)?,
-        })
-    }
-
-    fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        Ok(Mapped {
-            value: z.f_sub(&self.0)?,
-            log_det: zero_log_det(z)?,
-        })
-    }
-
-    fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
-        Ok(chw)
-    }
-}
 
 fn flow(vs: &nn::Path) -> Sequential {
     let net = |vs: &nn::Path, inputs, outputs| {

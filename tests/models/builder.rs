@@ -1,6 +1,7 @@
 //! Models put together by hand: what cannot be one is refused, and what can be has everything a model has.
 
 use crate::common::*;
+use crate::own_layer::Shift;
 use crate::support::*;
 use inverse_flow::distributions::SplitPrior;
 use inverse_flow::flows::*;
@@ -16,34 +17,6 @@ fn config() -> CouplingConfig {
         net: Net::Z,
         width: 5,
         zero_init_last: false,
-    }
-}
-
-/// A layer with what a layer must have and nothing else: `z = x + shift`.
-#[derive(Debug)]
-struct Shift(Tensor);
-
-impl Transform for Shift {
-    fn name(&self) -> &'static str {
-        "shift"
-    }
-
-    fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        Ok(Mapped {
-            value: x.f_add(&self.0)?,
-            log_det: zero_log_det(x)?,
-        })
-    }
-
-    fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        Ok(Mapped {
-            value: z.f_sub(&self.0)?,
-            log_det: zero_log_det(z)?,
-        })
-    }
-
-    fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
-        Ok(chw)
     }
 }
 

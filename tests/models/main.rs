@@ -6,6 +6,8 @@ mod close;
 mod gradients;
 #[path = "../common/jacobian.rs"]
 mod jacobian;
+#[path = "../common/own_layer.rs"]
+mod own_layer;
 #[path = "../common/random.rs"]
 mod random;
 #[path = "../common/variables.rs"]
