@@ -1,18 +1,18 @@
-//! The GPU of tests that need one.
+//! The GPU of tests that compare one with the CPU. Their names begin with `cuda_`.
 
+use crate::device::device;
 use crate::skip::skip;
 use tch::Device;
 
-/// Device 0, or a note that `test` is skipped; where `INVERSE_FLOW_REQUIRE_CUDA=1`, the test fails instead.
+/// The device of this run where it is a GPU; else a note that `test` is skipped.
 pub fn gpu(test: &str) -> Option<Device> {
-    match inverse_flow::cuda::availability() {
-        Ok(()) => Some(Device::Cuda(0)),
-        Err(why) if std::env::var("INVERSE_FLOW_REQUIRE_CUDA").is_ok_and(|v| v == "1") => {
-            panic!("{why}")
-        }
-        Err(why) => {
-            skip(test, &why.to_string());
-            None
-        }
+    let device = device();
+    if device.is_cuda() {
+        return Some(device);
     }
+    skip(
+        test,
+        "runs where INVERSE_FLOW_TEST_DEVICE=cuda: scripts/test.sh emulated",
+    );
+    None
 }

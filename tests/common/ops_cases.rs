@@ -1,5 +1,6 @@
 //! Shapes that every test of the operators goes through: odd, unequal, degenerate.
 
+use crate::device::device;
 use inverse_flow::ops::Corner;
 use tch::{Device, Kind, Tensor};
 use Corner::{BottomLeft, BottomRight, TopLeft, TopRight};
@@ -34,7 +35,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// Standard normal numbers that depend on the seed only.
+/// Standard normal numbers that depend on the seed only, not on the device.
 pub fn random(size: &[i64], kind: Kind, seed: i64) -> Tensor {
     // a lock-free way to numbers that no other test's use of the global generator can disturb
     let n: i64 = size.iter().product();
@@ -42,7 +43,7 @@ pub fn random(size: &[i64], kind: Kind, seed: i64) -> Tensor {
     let u = ((&x * 12.9898).sin() * 43758.5453).frac().abs();
     let v = ((&x * 78.233 + 0.5).sin() * 12543.1237).frac().abs();
     let normal = (u.clamp(1e-12, 1.0).log() * -2.0).sqrt() * (v * std::f64::consts::TAU).cos();
-    normal.view(size).to_kind(kind)
+    normal.view(size).to_kind(kind).to_device(device())
 }
 
 impl Case {

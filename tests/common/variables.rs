@@ -1,17 +1,18 @@
 //! Images, and the variables of layers and models: made from a seed, named, moved away from their start.
 
+use crate::device::device;
 use crate::random::normal;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::{Mutex, PoisonError};
-use tch::{nn, Device, Kind, Tensor};
+use tch::{nn, Kind, Tensor};
 
 /// Uniform numbers in `[0, 1)`, float64.
 pub fn uniform(seed: u64, size: &[i64]) -> Tensor {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let count = size.iter().product::<i64>() as usize;
     let values: Vec<f64> = (0..count).map(|_| rng.random()).collect();
-    Tensor::from_slice(&values).view(size)
+    Tensor::from_slice(&values).view(size).to_device(device())
 }
 
 /// Random 8-bit images as float64.
@@ -19,9 +20,9 @@ pub fn images(seed: u64, size: &[i64]) -> Tensor {
     (uniform(seed, size) * 256.0).floor()
 }
 
-/// An empty store whose variables will be of `kind`, on the CPU.
+/// An empty store whose variables will be of `kind`, on the device of the tests.
 pub fn store(kind: Kind) -> nn::VarStore {
-    let mut vs = nn::VarStore::new(Device::Cpu);
+    let mut vs = nn::VarStore::new(device());
     vs.set_kind(kind);
     vs
 }

@@ -1,5 +1,7 @@
 //! The CUDA kernels: run block by block on the host, and on a GPU where there is one (tests called `cuda_*`).
 
+#[path = "../common/device.rs"]
+mod device;
 #[path = "../common/gpu.rs"]
 mod gpu;
 #[path = "../common/ops_cases.rs"]

@@ -49,7 +49,7 @@ fn a_factor_pairs_the_halves_of_its_blocks() {
         randomize(&vs, 1, 1.0);
         let partner = dims >> (level + 1);
         for source in 0..dims {
-            let x = Tensor::zeros([1, dims], (Kind::Double, tch::Device::Cpu));
+            let x = Tensor::zeros([1, dims], (Kind::Double, device()));
             let _ = x.narrow(1, source, 1).fill_(1.0);
             let z = factor.forward(&x.view([1, c, h, w]), cx()).unwrap().value;
             let seen: Vec<i64> = Vec::try_from(z.view([-1]).nonzero().view([-1])).unwrap();
@@ -100,8 +100,11 @@ fn a_nearly_singular_pair_is_refused_by_the_inverse_and_harmless_forward() {
     let factor = vs.variables()["factors.1"].shallow_clone();
     tch::no_grad(|| {
         let pair = factor.get(1).select(2, 2);
-        pair.shallow_clone()
-            .copy_(&Tensor::from_slice(&[1.0, 2.0, 0.5, 1.0 + 5e-5]).view([2, 2]));
+        pair.shallow_clone().copy_(
+            &Tensor::from_slice(&[1.0, 2.0, 0.5, 1.0 + 5e-5])
+                .view([2, 2])
+                .to_device(device()),
+        );
     });
     assert!((layer.min_determinant().unwrap() - 5e-5).abs() < 1e-12);
     let mapped = layer.forward(&x, cx()).unwrap();
@@ -120,8 +123,11 @@ fn a_nearly_singular_pair_is_refused_by_the_inverse_and_harmless_forward() {
     // a determinant below zero is no problem, a NaN is
     tch::no_grad(|| {
         let pair = factor.get(1).select(2, 2);
-        pair.shallow_clone()
-            .copy_(&Tensor::from_slice(&[1.0, 2.0, 0.5, -1.0]).view([2, 2]));
+        pair.shallow_clone().copy_(
+            &Tensor::from_slice(&[1.0, 2.0, 0.5, -1.0])
+                .view([2, 2])
+                .to_device(device()),
+        );
     });
     assert_bijective("a reflection", &layer, &x, 1e-10);
     let _ = tch::no_grad(|| factor.shallow_clone().fill_(f64::NAN));

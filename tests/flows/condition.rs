@@ -276,7 +276,7 @@ fn a_first_batch_is_taken_under_its_condition() {
         }
     }
     let (x, condition) = (normal(4, &[2, 4, 3, 2]), normal(5, &[2, FEATURES]));
-    let seen = Tensor::from(0.0f64);
+    let seen = Tensor::from(0.0f64).to_device(device());
     let net = |_: &nn::Path, _, _| Ok(Remembers(seen.shallow_clone()));
     let vs = store(Kind::Double);
     let coupling = Coupling::new(&vs.root(), 4, net).unwrap();

@@ -45,7 +45,9 @@ fn a_coupling_reads_scale_and_shift_from_even_and_odd_channels() {
     struct Constant;
     impl inverse_flow::nn::Conditioner for Constant {
         fn forward(&self, x: &Tensor, _condition: Option<&Tensor>) -> inverse_flow::Result<Tensor> {
-            let channels = Tensor::from_slice(&[0.3, 10.0, -0.4, 20.0]).view([1, 4, 1, 1]);
+            let channels = Tensor::from_slice(&[0.3, 10.0, -0.4, 20.0])
+                .view([1, 4, 1, 1])
+                .to_device(device());
             Ok(x.zeros_like().repeat([1, 2, 1, 1]) + channels)
         }
     }
@@ -76,7 +78,9 @@ fn every_form_reads_the_nets_channels_in_its_own_way() {
     struct Constant;
     impl inverse_flow::nn::Conditioner for Constant {
         fn forward(&self, x: &Tensor, _condition: Option<&Tensor>) -> inverse_flow::Result<Tensor> {
-            let channels = Tensor::from_slice(&[0.3, 1.5, -0.4, 0.7]).view([1, 4, 1, 1]);
+            let channels = Tensor::from_slice(&[0.3, 1.5, -0.4, 0.7])
+                .view([1, 4, 1, 1])
+                .to_device(device());
             Ok(x.narrow(1, 0, 1).zeros_like() + channels)
         }
     }

@@ -97,7 +97,7 @@ fn finc_is_the_top_left_convolution_of_four_mirrored_quarters() {
         }
         let taps = theta.narrow(0, 3 * group, 3).flip(&dims).copy();
         let anchor = taps.select(3, 2).select(2, 2);
-        let unit = anchor.tril(-1) + Tensor::eye(3, (Kind::Double, tch::Device::Cpu));
+        let unit = anchor.tril(-1) + Tensor::eye(3, (Kind::Double, device()));
         tch::no_grad(|| taps.select(3, 2).select(2, 2).copy_(&unit));
         let quarter = x.narrow(1, 3 * group, 3).flip(&dims);
         let expected = masked_conv2d(&quarter, &taps, &[Corner::TopLeft]).unwrap();

@@ -107,7 +107,7 @@ fn the_normalised_net_begins_standardised_and_ends_at_zero() {
 fn a_constant_channel_keeps_its_scale() {
     let vs = store(Kind::Double);
     let mut layer = WeightNorm::standardised(&vs.root(), [2, 1, 1, 1]).unwrap();
-    let black = Tensor::zeros([3, 1, 4, 4], (Kind::Double, tch::Device::Cpu));
+    let black = Tensor::zeros([3, 1, 4, 4], (Kind::Double, device()));
     layer
         .initialize(|weight, bias| Ok(conv(&black, weight, Some(bias))))
         .unwrap();

@@ -44,7 +44,7 @@ fn fifty_adam_steps_with_weight_decay_leave_the_constraint_exact() {
                 .narrow(0, index * group, group)
                 .select(3, column)
                 .select(2, row);
-            let expected = anchor.tril(-1) + Tensor::eye(group, (Kind::Double, tch::Device::Cpu));
+            let expected = anchor.tril(-1) + Tensor::eye(group, (Kind::Double, device()));
             assert!(anchor.equal(&expected), "{corner}: {anchor:?}");
             assert!(group == 1 || anchor.tril(-1).abs().max().double_value(&[]) > 1e-4);
         }
@@ -94,7 +94,7 @@ fn the_layer_computes_what_dense_matrices_say_and_the_python_layer_too() {
 fn numbers(value: &serde_json::Value) -> Tensor {
     match value.as_array() {
         Some(items) => Tensor::stack(&items.iter().map(numbers).collect::<Vec<_>>(), 0),
-        None => Tensor::from(value.as_f64().unwrap()),
+        None => Tensor::from(value.as_f64().unwrap()).to_device(device()),
     }
 }
 
@@ -182,7 +182,7 @@ fn bounded_and_not(bound: f64, diagonal: Diagonal, std: f64) -> [(nn::VarStore, 
                     .narrow(0, group * 3, 3)
                     .select(3, column)
                     .select(2, row);
-                anchor.copy_(&Tensor::eye(3, (Kind::Double, tch::Device::Cpu)));
+                anchor.copy_(&Tensor::eye(3, (Kind::Double, device())));
             }
             tch::no_grad(|| theta.copy_(&theta.where_self(&keep.eq(0.0), &small)));
         }
@@ -242,7 +242,7 @@ fn a_bounded_recursion_stays_bounded_whatever_the_taps() {
             // images of noise and of one value
             for x in [
                 normal(2, &size),
-                Tensor::ones(size, (Kind::Double, tch::Device::Cpu)),
+                Tensor::ones(size, (Kind::Double, device())),
             ] {
                 let x = x.set_requires_grad(true);
                 let z = layer.forward(&x, cx()).unwrap().value;

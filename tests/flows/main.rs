@@ -2,6 +2,8 @@
 
 #[path = "../common/close.rs"]
 mod close;
+#[path = "../common/device.rs"]
+mod device;
 #[path = "../common/gradients.rs"]
 mod gradients;
 #[path = "../common/jacobian.rs"]
@@ -19,7 +21,9 @@ mod assert;
 mod cases;
 
 mod common {
-    pub use crate::{assert::*, close::*, gradients::*, jacobian::*, random::*, variables::*};
+    pub use crate::{
+        assert::*, close::*, device::*, gradients::*, jacobian::*, random::*, variables::*,
+    };
 }
 
 mod actnorm;

@@ -80,7 +80,7 @@ fn literal(vs: &nn::VarStore, latent: i64, triangle: Triangle, x: &Tensor) -> (T
     let value = conv(&h2.elu(), &w3, "bias3") + &slope * x;
     let derivative = |h: &Tensor| h.clamp_max(0.0).exp();
     let (d1, d2) = (derivative(&h1), derivative(&h2));
-    let mut log_det = Tensor::zeros([x.size()[0]], (Kind::Double, tch::Device::Cpu));
+    let mut log_det = Tensor::zeros([x.size()[0]], (Kind::Double, device()));
     for i in 0..c {
         let mut diagonal = slope.select(1, i) + x.select(1, i).zeros_like();
         for (a, b) in (0..latent).flat_map(|a| (0..latent).map(move |b| (a, b))) {

@@ -5,7 +5,7 @@ use crate::own_layer::Shift;
 use inverse_flow::flows::*;
 use inverse_flow::nn::{Activation, Conv2d, Stack};
 use inverse_flow::Error;
-use tch::{nn, nn::OptimizerConfig, Device, Kind, Tensor};
+use tch::{nn, nn::OptimizerConfig, Kind, Tensor};
 
 fn flow(vs: &nn::Path) -> Sequential {
     let net = |vs: &nn::Path, inputs, outputs| {
@@ -23,7 +23,7 @@ fn flow(vs: &nn::Path) -> Sequential {
 
 #[test]
 fn a_layer_with_four_methods_trains_samples_and_says_that_it_has_no_torchscript() {
-    let vs = nn::VarStore::new(Device::Cpu);
+    let vs = nn::VarStore::new(device());
     let flow = seeded(|| flow(&vs.root())).over(&vs.root(), [1, 4, 6]);
     let x = normal(1, &[16, 1, 4, 6]).to_kind(Kind::Float) * 0.3 + 2.0;
     let nll = || -flow.log_prob(&x, Cx::default()).unwrap().mean(Kind::Float);
@@ -79,7 +79,7 @@ fn samples_are_decoded_draws_of_the_global_generator_times_the_temperature() {
     let flow = seeded(|| flow(&vs.root())).over(&vs.root(), [1, 4, 6]);
     randomize(&vs, 2, 0.5);
     let samples = seeded(|| flow.sample(3, 0.7, Cx::default())).unwrap();
-    let eps = seeded(|| Tensor::randn([3, 4, 2, 3], (Kind::Double, Device::Cpu))) * 0.7;
+    let eps = seeded(|| Tensor::randn([3, 4, 2, 3], (Kind::Double, device()))) * 0.7;
     let expected = flow.decode(&eps, Cx::default()).unwrap().value;
     assert_close("samples", &samples, &expected, 0.0);
     assert_eq!(
@@ -201,7 +201,7 @@ fn a_net_of_another_size_is_an_error_that_names_it() {
 
 #[test]
 fn helpers_refuse_tensors_without_a_batch() {
-    let number = Tensor::from(1.0);
+    let number = Tensor::from(1.0).to_device(device());
     assert!(zero_log_det(&number).is_err());
     assert!(sum_per_sample(&number).is_err());
     assert!(Sequential::new().forward(&number, Cx::default()).is_err());

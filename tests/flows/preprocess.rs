@@ -11,7 +11,7 @@ fn cx() -> Cx<'static> {
 
 #[test]
 fn squeeze_orders_channels_as_4c_plus_2dy_plus_dx() {
-    let x = Tensor::arange(2 * 4 * 6, (Kind::Double, tch::Device::Cpu)).view([1, 2, 4, 6]);
+    let x = Tensor::arange(2 * 4 * 6, (Kind::Double, device())).view([1, 2, 4, 6]);
     let z = Squeeze::new(2).unwrap().forward(&x, cx()).unwrap().value;
     assert_eq!(z.size(), [1, 8, 2, 3]);
     for (c, dy, dx, h, w) in [
@@ -59,7 +59,7 @@ fn pixels_survive_dequantisation_and_the_way_back() {
         assert_eq!(max_diff(&pixels.to_kind(Kind::Double), &x), 0.0);
         assert_eq!(max_diff(&z.log_det, &z.log_det.zeros_like()), 0.0);
     }
-    let odd = Tensor::from_slice(&[-3.5, 0.0, 255.99, 256.0, 1e9, f64::NAN]);
+    let odd = Tensor::from_slice(&[-3.5, 0.0, 255.99, 256.0, 1e9, f64::NAN]).to_device(device());
     let pixels = Vec::<u8>::try_from(to_pixels(&odd).unwrap()).unwrap();
     assert_eq!(pixels, [0, 0, 255, 255, 255, 0]);
 }
@@ -83,7 +83,9 @@ fn noise_of_another_shape_is_an_error() {
 #[test]
 fn the_logit_of_every_float32_pixel_value_is_finite_both_ways() {
     let logit = LogitMap::new(1e-6).unwrap();
-    let x = Tensor::from_slice(&[0.0f32, 1e-7, 0.5, 0.9999999, 1.0]).view([1, 1, 1, 5]);
+    let x = Tensor::from_slice(&[0.0f32, 1e-7, 0.5, 0.9999999, 1.0])
+        .view([1, 1, 1, 5])
+        .to_device(device());
     let z = logit.forward(&x, cx()).unwrap();
     assert!(
         z.value.isfinite().all().int64_value(&[]) == 1,
@@ -96,7 +98,9 @@ fn the_logit_of_every_float32_pixel_value_is_finite_both_ways() {
         &x,
         1e-6,
     );
-    let far = Tensor::from_slice(&[-200.0f32, 200.0]).view([1, 1, 1, 2]);
+    let far = Tensor::from_slice(&[-200.0f32, 200.0])
+        .view([1, 1, 1, 2])
+        .to_device(device());
     let back = logit.inverse(&far, cx()).unwrap();
     assert!(back.log_det.isfinite().all().int64_value(&[]) == 1);
     assert!(
@@ -132,7 +136,7 @@ fn uniform_noise_under_the_uniform_density_costs_8_bits_per_dimension() {
 
 #[test]
 fn the_standard_normal_is_normalised_and_sums_over_dimensions() {
-    let z = Tensor::linspace(-12.0, 12.0, 24001, (Kind::Double, tch::Device::Cpu));
+    let z = Tensor::linspace(-12.0, 12.0, 24001, (Kind::Double, device()));
     let density = standard_normal_log_prob(&z.view([-1, 1])).unwrap().exp();
     assert!((density.sum(Kind::Double).double_value(&[]) * 1e-3 - 1.0).abs() < 1e-9);
     let z = normal(1, &[3, 2, 4, 5]);

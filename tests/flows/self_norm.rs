@@ -219,7 +219,7 @@ fn training_raises_the_likelihood_and_keeps_the_inverse_good() {
     };
     let vs = store(Kind::Double);
     let layer = SelfNorm::new(&vs.root(), 4, &config).unwrap();
-    let mixing = normal(20, &[4, 4]) * 0.3 + Tensor::eye(4, (Kind::Double, tch::Device::Cpu));
+    let mixing = normal(20, &[4, 4]) * 0.3 + Tensor::eye(4, (Kind::Double, device()));
     let x = Tensor::einsum(
         "oi,nihw->nohw",
         &[&mixing, &normal(21, &[30, 4, 3, 5])],

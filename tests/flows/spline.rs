@@ -29,8 +29,7 @@ fn spline(kind: Kind, bins: i64, tail: f64, std: Option<f64>) -> Spline {
 
 #[test]
 fn a_spline_starts_near_the_identity_and_is_it_in_its_tails() {
-    let x =
-        Tensor::linspace(-60.0, 60.0, 4001, (Kind::Double, tch::Device::Cpu)).view([1, 1, 1, -1]);
+    let x = Tensor::linspace(-60.0, 60.0, 4001, (Kind::Double, device())).view([1, 1, 1, -1]);
     for (bins, largest) in [(5, 1.0), (10, 1.0)] {
         let spline = seeded(|| spline(Kind::Double, bins, 20.0, None));
         let y = spline.forward(&x, cx()).unwrap().value;
@@ -63,7 +62,7 @@ fn a_spline_with_raw_zeros_is_the_identity() {
 fn a_wild_spline_is_monotone_continuous_and_inverted_in_float32_too() {
     for (kind, tol) in [(Kind::Double, 1e-8), (Kind::Float, 5e-3)] {
         let spline = spline(kind, 9, 4.0, Some(3.0));
-        let x = Tensor::linspace(-5.0, 5.0, 20_001, (kind, tch::Device::Cpu)).view([1, 1, 1, -1]);
+        let x = Tensor::linspace(-5.0, 5.0, 20_001, (kind, device())).view([1, 1, 1, -1]);
         let y = spline.forward(&x, cx()).unwrap().value;
         let steps = y.diff(1, 3, None::<&Tensor>, None::<&Tensor>);
         assert!(steps.min().double_value(&[]) >= -1e-5, "not monotone");
@@ -95,7 +94,7 @@ fn the_inverse_of_a_steep_spline_does_not_cancel() {
         });
         spline
     };
-    let y = Tensor::linspace(-4.5, 4.5, 10_001, (Kind::Float, tch::Device::Cpu));
+    let y = Tensor::linspace(-4.5, 4.5, 10_001, (Kind::Float, device()));
     let y = y.view([1, 1, 1, -1]);
     let x = steep(Kind::Float).inverse(&y, cx()).unwrap().value;
     let back = steep(Kind::Double)
@@ -108,7 +107,9 @@ fn the_inverse_of_a_steep_spline_does_not_cancel() {
 #[test]
 fn no_element_inside_none_at_all_and_nan_are_no_special_cases() {
     let spline = spline(Kind::Double, 5, 2.0, Some(1.0));
-    let x = Tensor::from_slice(&[-1e6, -2.5, 2.5, 1e6]).view([1, 1, 2, 2]);
+    let x = Tensor::from_slice(&[-1e6, -2.5, 2.5, 1e6])
+        .view([1, 1, 2, 2])
+        .to_device(device());
     let mapped = spline.forward(&x, cx()).unwrap();
     assert_close("outside", &mapped.value, &x, 1e-9);
     assert_close(

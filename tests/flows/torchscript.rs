@@ -43,7 +43,7 @@ fn check_program(
 ) {
     let bytes = archive(script, vs, "{}", Solve::Portable);
     let bytes = bytes.unwrap_or_else(|err| panic!("{name}: {err}"));
-    let program = CModule::load_data(&mut bytes.as_slice()).unwrap();
+    let program = CModule::load_data_on_device(&mut bytes.as_slice(), device()).unwrap();
     let mut arguments = vec![IValue::Tensor(x.shallow_clone())];
     if takes_noise {
         arguments.push(IValue::None);

@@ -30,7 +30,7 @@ fn layer(ranks: WoodburyRanks, kind: Kind) -> (nn::VarStore, Woodbury) {
 fn matrix(vs: &nn::VarStore, axis: &str) -> Tensor {
     let variables = vs.variables();
     let update = variables[&format!("{axis}.u")].matmul(&variables[&format!("{axis}.v")]);
-    let one = Tensor::eye(update.size()[0], (Kind::Double, tch::Device::Cpu));
+    let one = Tensor::eye(update.size()[0], (Kind::Double, device()));
     one + update
 }
 

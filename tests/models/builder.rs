@@ -235,7 +235,7 @@ fn samples_are_decoded_draws_of_the_global_generator() {
         let shapes = flow.latent_shapes().into_iter();
         Latents(
             shapes
-                .map(|[c, h, w]| Tensor::randn([3, c, h, w], (Kind::Double, tch::Device::Cpu)))
+                .map(|[c, h, w]| Tensor::randn([3, c, h, w], (Kind::Double, device())))
                 .collect(),
         )
     });

@@ -148,7 +148,7 @@ fn a_constant_image_under_the_identity_has_the_likelihood_written_down_by_hand()
     let vs = store(Kind::Double);
     let flow = glow(&vs, &config).unwrap();
     for pixel in [0.0, 77.0, 255.0] {
-        let x = Tensor::full([2, 1, 4, 8], pixel, (Kind::Double, tch::Device::Cpu));
+        let x = Tensor::full([2, 1, 4, 8], pixel, (Kind::Double, device()));
         let y: f64 = ((pixel + 0.5) / 256.0 + 1e-3) * (1.0 - 2e-3);
         let z = (y / (1.0 - y)).ln();
         let density = -0.5 * z * z - 0.5 * (2.0 * std::f64::consts::PI).ln();
@@ -215,10 +215,7 @@ fn the_log_dets_of_the_layers_add_up_to_the_models() {
         kinds,
         parts.iter().map(|part| part.name()).collect::<Vec<_>>()
     );
-    let (mut value, mut sum) = (
-        x.copy(),
-        Tensor::zeros([3], (Kind::Double, tch::Device::Cpu)),
-    );
+    let (mut value, mut sum) = (x.copy(), Tensor::zeros([3], (Kind::Double, device())));
     for part in &parts {
         let mapped = part.forward(&value, Cx::default()).unwrap();
         value = mapped.value;

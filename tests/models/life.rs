@@ -82,7 +82,7 @@ fn wrong_images_and_latents_are_errors() {
         ),
         (
             message(flow.encode(&x.to_kind(Kind::Float), Cx::default())),
-            "must be Double on Cpu like the model",
+            &format!("must be Double on {:?} like the model", device()),
         ),
     ];
     for (got, expected) in cases {

@@ -2,6 +2,8 @@
 
 #[path = "../common/close.rs"]
 mod close;
+#[path = "../common/device.rs"]
+mod device;
 #[path = "../common/gradients.rs"]
 mod gradients;
 #[path = "../common/jacobian.rs"]
@@ -16,7 +18,7 @@ mod variables;
 mod support;
 
 mod common {
-    pub use crate::{close::*, gradients::*, jacobian::*, random::*, variables::*};
+    pub use crate::{close::*, device::*, gradients::*, jacobian::*, random::*, variables::*};
 }
 
 mod builder;

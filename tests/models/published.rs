@@ -185,7 +185,9 @@ fn a_network_of_no_layers_on_noise_costs_what_its_preprocessing_says() {
 fn mintnets_logit_has_its_margin_on_both_sides_and_its_constants() {
     let lambda = 0.05;
     let layer = LogitMap::symmetric(lambda).unwrap();
-    let x = Tensor::from_slice(&[0.0, 0.25, 1.0]).view([1, 1, 1, 3]);
+    let x = Tensor::from_slice(&[0.0, 0.25, 1.0])
+        .view([1, 1, 1, 3])
+        .to_device(device());
     let mapped = layer.forward(&x, Cx::default()).unwrap();
     let mut log_det = 3.0 * (1.0 - 2.0 * lambda).ln();
     for (i, x) in (0..).zip([0.0, 0.25, 1.0]) {
@@ -200,7 +202,7 @@ fn mintnets_logit_has_its_margin_on_both_sides_and_its_constants() {
 
 #[test]
 fn the_squeeze_of_macow_keeps_the_colours_of_a_pixel_together() {
-    let x = Tensor::arange(24, (Kind::Double, tch::Device::Cpu)).view([1, 3, 2, 4]);
+    let x = Tensor::arange(24, (Kind::Double, device())).view([1, 3, 2, 4]);
     let z = Squeeze::block_major(2)
         .unwrap()
         .forward(&x, Cx::default())

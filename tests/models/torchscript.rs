@@ -11,7 +11,7 @@ use inverse_flow::weights::StateFile;
 use inverse_flow::Error;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use tch::{CModule, Device, IValue, Kind, Tensor};
+use tch::{CModule, IValue, Kind, Tensor};
 
 /// Every family on the common backbone, and the networks that families were published with.
 fn models() -> Vec<(String, ModelConfig)> {
@@ -194,7 +194,7 @@ fn of<'a>(answers: &'a [(String, Tensor)], name: &str) -> &'a Tensor {
 fn check_in_rust(name: &str, file: &Path, answers: &[(String, Tensor)]) {
     // without the rewriting that TorchScript does for every new shape, which takes longer than all the rest
     tch::jit::set_graph_executor_optimize(false);
-    let module = CModule::load(file).unwrap();
+    let module = CModule::load_on_device(file, device()).unwrap();
     let [x, noise] = ["x", "noise"].map(|name| of(answers, name).shallow_clone());
     let log_prob = module.method_ts("log_prob", &[x, noise]).unwrap();
     let error = relative(&log_prob, of(answers, "log_prob"));
@@ -256,7 +256,7 @@ fn a_model_without_its_first_batch_is_not_saved() {
 fn our_own_reader_takes_a_program_for_the_model_that_it_is() {
     let mut config = presets::by_name(presets::DEFAULT).unwrap();
     config.model = small([3, 8, 12], 2, 1).into();
-    let (mut flow, vs) = build_model(&config, Device::Cpu).unwrap();
+    let (mut flow, vs) = build_model(&config, device()).unwrap();
     let x = images(1, &[3, 3, 8, 12]).to_kind(Kind::Float);
     flow.initialize(&x, Cx::default()).unwrap();
     shake(&vs, 7, 0.05);
@@ -267,7 +267,7 @@ fn our_own_reader_takes_a_program_for_the_model_that_it_is() {
     let file = StateFile::open(&path).unwrap();
     assert_eq!(file.metadata("format"), Some("inverse-flow torchscript 1"));
     assert_eq!(stored_config(&file).unwrap(), Some(config.clone()));
-    let (again, _vs) = load_state(&file, &config, Device::Cpu).unwrap();
+    let (again, _vs) = load_state(&file, &config, device()).unwrap();
     let expected = flow.log_prob(&x, Cx::default()).unwrap();
     let got = again.log_prob(&x, Cx::default()).unwrap();
     assert_close("read back", &got, &expected, 0.0);

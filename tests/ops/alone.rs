@@ -1,13 +1,17 @@
-//! A test that changes what belongs to the whole process, in a process of its own.
+//! A test of the CPU that changes what belongs to the whole process, in a process of its own.
 
+use crate::cpu::cpu;
 use crate::process::again;
 
 /// The environment variable that the other process knows itself by.
 const ALONE: &str = "INVERSE_FLOW_TEST_ALONE";
 
-/// Runs `body`, the whole of the test, in a process of its own.
+/// Runs `body`, the whole of the test called `cpu_...`, in a process of its own.
 #[track_caller]
 pub fn alone(module: &str, test: &str, body: impl FnOnce()) {
+    if !cpu(test) {
+        return;
+    }
     if std::env::var_os(ALONE).is_some_and(|name| name == test) {
         return body();
     }

@@ -141,10 +141,10 @@ fn second_derivatives_are_those_of_the_twin() {
 }
 
 #[test]
-fn results_do_not_depend_on_the_number_of_threads() {
+fn cpu_results_do_not_depend_on_the_number_of_threads() {
     alone(
         module_path!(),
-        "results_do_not_depend_on_the_number_of_threads",
+        "cpu_results_do_not_depend_on_the_number_of_threads",
         with_any_number_of_threads,
     );
 }

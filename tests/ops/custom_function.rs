@@ -1,5 +1,6 @@
 //! The bridge: autograd functions written in Rust, through torch's engine and back.
 
+use crate::device::device;
 use inverse_flow::autograd::{apply, CustomFn, Saved};
 use inverse_flow::{Error, Result};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -43,7 +44,9 @@ impl CustomFn for ProductAndSum {
 }
 
 fn leaf(value: f64) -> Tensor {
-    Tensor::from_slice(&[value]).set_requires_grad(true)
+    Tensor::from_slice(&[value])
+        .to_device(device())
+        .set_requires_grad(true)
 }
 
 fn value(x: &Tensor) -> f64 {
@@ -70,7 +73,7 @@ fn gradients_flow_through_every_output_also_when_one_is_unused() {
 
 #[test]
 fn what_needs_no_gradient_gets_none_and_costs_none() {
-    let (x, y) = (leaf(2.0), Tensor::from_slice(&[3.0]));
+    let (x, y) = (leaf(2.0), Tensor::from_slice(&[3.0]).to_device(device()));
     apply(ProductAndSum(Arc::default()), &[&x, &y]).unwrap()[0].backward();
     assert_eq!(value(&x.grad()), 3.0);
     assert!(!y.grad().defined());
@@ -232,7 +235,7 @@ impl CustomFn for Nothing {
 
 #[test]
 fn an_undefined_output_is_undefined_or_an_error_and_never_a_null_pointer() {
-    for x in [leaf(1.0), Tensor::from_slice(&[1.0])] {
+    for x in [leaf(1.0), Tensor::from_slice(&[1.0]).to_device(device())] {
         if let Ok(outputs) = apply(Nothing, &[&x]) {
             assert!(outputs.iter().all(|output| !output.defined()));
         }

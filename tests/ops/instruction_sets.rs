@@ -2,6 +2,7 @@
 //!
 //! The set is chosen once for a process, so the first test below is run again in processes of its own.
 
+use crate::cpu::cpu;
 use crate::ops_cases::{cases, random, Case};
 use crate::process::again;
 use inverse_flow::ops::{instruction_set, inv_conv2d, masked_conv2d, reference, Corner};
@@ -11,7 +12,10 @@ use tch::{Kind, Tensor};
 const VARIABLE: &str = "INVERSE_FLOW_SIMD";
 
 #[test]
-fn the_chosen_set_agrees_with_the_twin() {
+fn cpu_the_chosen_set_agrees_with_the_twin() {
+    if !cpu("cpu_the_chosen_set_agrees_with_the_twin") {
+        return;
+    }
     let set = instruction_set().unwrap();
     println!("chosen: {set}");
     let mut all = cases();
@@ -58,7 +62,7 @@ fn the_chosen_set_agrees_with_the_twin() {
 
 /// The test above in a process of its own, with the variable set to `value`.
 fn with_set(value: &str) -> Output {
-    again(module_path!(), "the_chosen_set_agrees_with_the_twin")
+    again(module_path!(), "cpu_the_chosen_set_agrees_with_the_twin")
         .env(VARIABLE, value)
         // several processes at once, whose threads would wait for each other; threads.rs has the threads
         .env("OMP_NUM_THREADS", "1")
@@ -82,7 +86,10 @@ fn machine_has(set: &str) -> bool {
 }
 
 #[test]
-fn every_instruction_set_agrees_with_the_twin() {
+fn cpu_every_instruction_set_agrees_with_the_twin() {
+    if !cpu("cpu_every_instruction_set_agrees_with_the_twin") {
+        return;
+    }
     for set in ["baseline", "avx2", "avx512"] {
         let output = with_set(set);
         let (out, err) = (text(&output.stdout), text(&output.stderr));
@@ -100,7 +107,10 @@ fn every_instruction_set_agrees_with_the_twin() {
 }
 
 #[test]
-fn an_unknown_instruction_set_is_an_error_of_the_operator() {
+fn cpu_an_unknown_instruction_set_is_an_error_of_the_operator() {
+    if !cpu("cpu_an_unknown_instruction_set_is_an_error_of_the_operator") {
+        return;
+    }
     let output = with_set("sse9");
     assert!(!output.status.success());
     let err = text(&output.stderr);

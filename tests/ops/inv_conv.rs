@@ -1,8 +1,9 @@
 //! The operators against their specification, `ops::reference`, and against the definition of a gradient.
 
+use crate::device::device;
 use crate::ops_cases::{cases, random, Case};
 use inverse_flow::ops::{inv_conv2d, masked_conv2d, reference, Corner, Geometry};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 fn max_abs(x: &Tensor) -> f64 {
     if x.numel() == 0 {
@@ -267,6 +268,6 @@ fn errors_name_the_argument() {
         zero,
         "libtorch: inv_conv2d: `weight` has a zero on the diagonal of the anchor tap at channel 0: the convolution has no inverse"
     );
-    let meta = Tensor::zeros([2, 4, 3, 5], (Kind::Double, Device::Cpu));
+    let meta = Tensor::zeros([2, 4, 3, 5], (Kind::Double, device()));
     assert!(inv_conv2d(&meta, &w, tl).is_ok());
 }

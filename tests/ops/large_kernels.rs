@@ -72,10 +72,10 @@ fn a_growing_recursion_is_solved_by_direct_sums() {
 }
 
 #[test]
-fn spectra_give_the_same_bits_for_any_number_of_threads() {
+fn cpu_spectra_give_the_same_bits_for_any_number_of_threads() {
     alone(
         module_path!(),
-        "spectra_give_the_same_bits_for_any_number_of_threads",
+        "cpu_spectra_give_the_same_bits_for_any_number_of_threads",
         with_any_number_of_threads,
     );
 }

@@ -3,6 +3,8 @@
 
 #[path = "../common/close.rs"]
 mod close;
+#[path = "../common/device.rs"]
+mod device;
 #[path = "../common/gpu.rs"]
 mod gpu;
 #[path = "../common/gradients.rs"]
@@ -19,6 +21,7 @@ mod shifted;
 mod skip;
 
 mod alone;
+mod cpu;
 
 mod common {
     pub use crate::{close::*, gradients::*, random::*};

@@ -1,10 +1,11 @@
 //! The plain-tensor twin against the dense matrix of the definition, and its autograd gradients against the formulas
 //! that the fast operators use.
 
+use crate::device::device;
 use crate::random::normal;
 use inverse_flow::ops::reference::{conv, dense_matrix, solve, weight_grad};
 use inverse_flow::ops::{Corner, Geometry};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 struct Case {
     geometry: Geometry,
@@ -217,7 +218,7 @@ fn weight_grad_is_the_derivative_of_the_dense_matrix_and_zero_above_the_diagonal
         let a = dense_matrix(&direction, &corners, geometry.height, geometry.width).unwrap();
         let expected = (columns(&u) * a.matmul(&columns(&x))).sum(Kind::Double);
         let mask = geometry
-            .anchor_mask(&corners, Kind::Double, Device::Cpu)
+            .anchor_mask(&corners, Kind::Double, device())
             .unwrap();
         let got = (&grad * &direction).sum(Kind::Double);
         assert_close(&got, &expected, 1e-11, &format!("{geometry:?} {corners:?}"));

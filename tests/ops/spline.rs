@@ -169,10 +169,10 @@ fn only_one_output_may_matter() {
 }
 
 #[test]
-fn results_do_not_depend_on_the_number_of_threads() {
+fn cpu_results_do_not_depend_on_the_number_of_threads() {
     alone(
         module_path!(),
-        "results_do_not_depend_on_the_number_of_threads",
+        "cpu_results_do_not_depend_on_the_number_of_threads",
         with_any_number_of_threads,
     );
 }

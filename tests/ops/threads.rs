@@ -53,10 +53,10 @@ fn run(case: &Case, kind: Kind, std: Option<f64>) -> Vec<(&'static str, Tensor)>
 }
 
 #[test]
-fn results_are_bit_identical_for_any_number_of_threads() {
+fn cpu_results_are_bit_identical_for_any_number_of_threads() {
     alone(
         module_path!(),
-        "results_are_bit_identical_for_any_number_of_threads",
+        "cpu_results_are_bit_identical_for_any_number_of_threads",
         with_any_number_of_threads,
     );
 }

@@ -1,9 +1,10 @@
 //! Checkpoints: everything comes back, nothing is loaded by halves.
 
+use crate::device::device;
 use crate::support::{images, ScaleFlow};
 use inverse_flow::train::{presets, save, Checkpoint, Learner, Progress, RunConfig};
 use std::path::Path;
-use tch::{nn, nn::VarStore, Device, Kind, Tensor};
+use tch::{nn, nn::VarStore, Kind, Tensor};
 
 const CHW: [i64; 3] = [2, 3, 5];
 
@@ -12,7 +13,7 @@ fn config() -> RunConfig {
 }
 
 fn learner() -> Learner {
-    let vs = VarStore::new(Device::Cpu);
+    let vs = VarStore::new(device());
     let model = ScaleFlow::build(&vs.root(), CHW);
     Learner::new(model, vs, &config().train).unwrap()
 }
@@ -99,7 +100,7 @@ fn a_checkpoint_of_another_model_is_refused_with_every_difference_and_changes_no
     let _ = (&root / "levels" / 1).var("shift", &[4], nn::Init::Const(0.0));
     save_to(&path, &saved);
 
-    let vs = VarStore::new(Device::Cpu);
+    let vs = VarStore::new(device());
     let model = ScaleFlow::build(&vs.root(), [2, 5, 3]);
     let _ = (&vs.root() / "levels" / 9).var("scale", &[1], nn::Init::Const(0.0));
     let other = Learner::new(model, vs, &config().train).unwrap();
@@ -145,7 +146,7 @@ fn numbers_become_wider_and_never_narrower() {
         assert_eq!(tensor, stored, "{name}");
     }
     let wide = Learner::new(
-        ScaleFlow::build(&VarStore::new(Device::Cpu).root(), CHW),
+        ScaleFlow::build(&VarStore::new(device()).root(), CHW),
         vs,
         &config().train,
     );

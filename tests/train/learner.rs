@@ -1,19 +1,20 @@
 //! One optimisation step: what it measures, clips and skips, and how it stops.
 
+use crate::device::device;
 use crate::support::{images, ScaleFlow};
 use inverse_flow::train::{Learner, TrainConfig, MAX_SKIPPED_IN_ROW};
-use tch::{nn::VarStore, Device, Kind, Tensor};
+use tch::{nn::VarStore, Kind, Tensor};
 
 const CHW: [i64; 3] = [2, 3, 5];
 
 fn learner(config: &TrainConfig) -> Learner {
-    let vs = VarStore::new(Device::Cpu);
+    let vs = VarStore::new(device());
     let model = ScaleFlow::build(&vs.root(), CHW);
     Learner::new(model, vs, config).unwrap()
 }
 
 fn with_auxiliary_loss(auxiliary: f64) -> Learner {
-    let vs = VarStore::new(Device::Cpu);
+    let vs = VarStore::new(device());
     let model = ScaleFlow::with_auxiliary(&vs.root(), CHW, auxiliary);
     Learner::new(model, vs, &TrainConfig::default()).unwrap()
 }
@@ -31,7 +32,7 @@ fn values(learner: &Learner) -> Vec<(String, Vec<f32>)> {
 }
 
 fn noise() -> Tensor {
-    Tensor::full([7, 2, 3, 5], 0.25, (Kind::Float, Device::Cpu))
+    Tensor::full([7, 2, 3, 5], 0.25, (Kind::Float, device()))
 }
 
 /// Images that make [`ScaleFlow`] return NaN.

@@ -1,5 +1,8 @@
 //! Steps of the optimisation, checkpoints, and the presets. Whole runs are in `tests/program`.
 
+#[path = "../common/device.rs"]
+mod device;
+
 mod support;
 
 mod checkpoint;

@@ -1,5 +1,6 @@
 //! A small flow whose failures can be provoked, and images for it.
 
+use crate::device::device;
 use inverse_flow::flows::{Cx, Mapped, Transform};
 use inverse_flow::models::MultiScale;
 use inverse_flow::Result;
@@ -82,7 +83,7 @@ impl Transform for ScaleFlow {
 
 /// `[n, C, H, W]` with pixel values that differ from place to place.
 pub fn images(n: i64, [c, h, w]: [i64; 3]) -> Tensor {
-    Tensor::arange(n * c * h * w, (Kind::Float, tch::Device::Cpu))
+    Tensor::arange(n * c * h * w, (Kind::Float, device()))
         .multiply_scalar(37)
         .remainder(256)
         .reshape([n, c, h, w])
