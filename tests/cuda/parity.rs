@@ -1,4 +1,4 @@
-//! The CUDA kernels on a GPU, against the CPU kernels; skipped where there is none.
+//! The CUDA kernels on a GPU, against the CPU kernels.
 
 use crate::gpu::gpu;
 use crate::ops_cases::{cases, random, Case};
@@ -199,7 +199,8 @@ fn cuda_mixed_devices_are_an_error() {
         return;
     };
     let (x, w) = Case::new([2, 4, 3, 4], 2, &[Corner::TopLeft]).tensors(Kind::Float, 5);
-    let text = inv_conv2d(&x.to_device(device), &w, &[Corner::TopLeft])
+    let (x, w) = (x.to_device(device), w.to_device(Device::Cpu));
+    let text = inv_conv2d(&x, &w, &[Corner::TopLeft])
         .unwrap_err()
         .to_string();
     assert!(text.contains("`weight`") && text.contains("Cuda"), "{text}");

@@ -1,6 +1,7 @@
 //! Filters that are large enough for sums by spectra: the same operator, within rounding, and never where it grows.
 
 use crate::alone::alone;
+use crate::cpu::cpu;
 use crate::ops_cases::Case;
 use inverse_flow::ops::{inv_conv2d, Corner};
 use tch::{Kind, Tensor};
@@ -58,7 +59,10 @@ fn solutions_and_gradients_equal_those_of_direct_sums() {
 }
 
 #[test]
-fn a_growing_recursion_is_solved_by_direct_sums() {
+fn cpu_a_growing_recursion_is_solved_by_direct_sums() {
+    if !cpu("cpu_a_growing_recursion_is_solved_by_direct_sums") {
+        return;
+    }
     for case in cases() {
         let (y, w) = case.tensors_with_taps(Kind::Float, 2, 0.4);
         let x = inv_conv2d(&y, &w, &case.corners).unwrap();

@@ -37,4 +37,5 @@ mod inv_conv;
 mod large_kernels;
 mod reference;
 mod spline;
+mod test_device;
 mod threads;

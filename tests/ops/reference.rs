@@ -86,6 +86,12 @@ fn columns(x: &Tensor) -> Tensor {
     x.flatten(1, 3).tr()
 }
 
+/// The dense matrix, where the tests' tensors are.
+fn dense(weight: &Tensor, corners: &[Corner], geometry: &Geometry) -> Tensor {
+    let matrix = dense_matrix(weight, corners, geometry.height, geometry.width).unwrap();
+    matrix.to_device(device())
+}
+
 #[test]
 fn conv_and_solve_agree_with_the_dense_matrix() {
     for Case {
@@ -97,7 +103,7 @@ fn conv_and_solve_agree_with_the_dense_matrix() {
     } in cases()
     {
         let what = format!("{geometry:?} {corners:?}");
-        let a = dense_matrix(&weight, &corners, geometry.height, geometry.width).unwrap();
+        let a = dense(&weight, &corners, &geometry);
         for adjoint in [false, true] {
             let a = if adjoint { a.tr() } else { a.shallow_clone() };
             let y = conv(&x, &weight, &corners, adjoint).unwrap();
@@ -120,7 +126,7 @@ fn log_det_of_the_dense_matrix_is_the_sum_of_the_log_diagonals() {
         ..
     } in cases()
     {
-        let a = dense_matrix(&weight, &corners, geometry.height, geometry.width).unwrap();
+        let a = dense(&weight, &corners, &geometry);
         let (_, log_det) = Tensor::linalg_slogdet(&a);
         let n = geometry.group_channels();
         let mut expected = 0.0;
@@ -215,7 +221,7 @@ fn weight_grad_is_the_derivative_of_the_dense_matrix_and_zero_above_the_diagonal
         let grad = weight_grad(&x, &u, geometry.kernel, &corners).unwrap();
         // <u, A(E) x> for any direction E, because A is linear in the weight
         let direction = normal(7, &weight.size());
-        let a = dense_matrix(&direction, &corners, geometry.height, geometry.width).unwrap();
+        let a = dense(&direction, &corners, &geometry);
         let expected = (columns(&u) * a.matmul(&columns(&x))).sum(Kind::Double);
         let mask = geometry
             .anchor_mask(&corners, Kind::Double, device())
