@@ -26,8 +26,10 @@ const LOOK: Duration = Duration::from_millis(50);
 #[command(
     after_help = "Examples: inverse-flow reproduce table3 --budget smoke --out runs/table3-smoke
           inverse-flow reproduce table3 --budget short-cpu --max-minutes 60 --out runs/table3
+          inverse-flow reproduce table3 --row harness --budget steps --steps-per-row 1500 --seeds 3 --out runs/table3
           inverse-flow reproduce table6 --row inverse-flow --row snf --budget full --device cuda --out runs/table6
 Budgets: smoke (seconds for a row), short (an hour on one GPU), short-cpu (equal minutes for every method on one backbone),
+steps (equal training steps, whatever else the machine does),
 full (the recipe of each row with three seeds, until the paper's bits per dimension)."
 )]
 pub struct ReproduceArgs {
@@ -37,11 +39,14 @@ pub struct ReproduceArgs {
     /// Only this row; may be repeated [default: all but a few alternatives]
     #[arg(long, value_name = "R")]
     row: Vec<String>,
-    /// What each row gets: smoke, short, short-cpu or full
+    /// What each row gets: smoke, short, short-cpu, steps or full
     #[arg(long, value_name = "B", default_value = "smoke")]
     budget: BudgetName,
+    /// Training steps of each run, for --budget steps
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    steps_per_row: Option<u64>,
     /// Training minutes of each run, instead of the budget's
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", conflicts_with = "steps_per_row")]
     minutes_per_row: Option<f64>,
     /// Number of seeds, instead of the budget's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -134,7 +139,7 @@ impl ReproduceArgs {
         if device == DeviceChoice::Auto {
             eprintln!("device: {}", picked.text);
         }
-        let mut budget = Budget::new(self.budget, self.table)?;
+        let mut budget = self.budget()?;
         budget.minutes = self.minutes_per_row.or(budget.minutes);
         budget.seeds = self.seeds.unwrap_or(budget.seeds);
         budget.batch_size = self.batch_size.or(budget.batch_size);
@@ -151,6 +156,17 @@ impl ReproduceArgs {
             threads: self.compute.threads,
             data_dir: std::fs::canonicalize(&data_dir).unwrap_or(data_dir),
         })
+    }
+
+    /// The budget by its name, or by its number of steps.
+    fn budget(&self) -> crate::Result<Budget> {
+        match (self.budget, self.steps_per_row) {
+            (BudgetName::Steps, Some(steps)) => Budget::of_steps(steps, self.table),
+            (name, Some(_)) => Err(Error::config(format!(
+                "--steps-per-row is for --budget steps, this is budget {name}"
+            ))),
+            (name, None) => Budget::new(name, self.table),
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -134,6 +134,9 @@ struct Optimisation {
     /// Factor on the learning rate for each epoch after the warm-up; 1 keeps it
     #[arg(long, value_name = "F")]
     decay: Option<f64>,
+    /// Let the learning rate fall by half a cosine, to 0 at step N
+    #[arg(long, value_name = "N", conflicts_with = "decay")]
+    cosine: Option<u64>,
     /// L2 penalty
     #[arg(long, value_name = "X")]
     weight_decay: Option<f64>,
@@ -143,6 +146,12 @@ struct Optimisation {
     /// Limit every parameter to [-X, X], as the published code does
     #[arg(long, value_name = "X")]
     clamp_weights: Option<f64>,
+    /// Validate every N steps instead of after epochs
+    #[arg(long, value_name = "N")]
+    val_every: Option<u64>,
+    /// Validate with the first N images of the validation split only
+    #[arg(long, value_name = "N")]
+    val_limit: Option<usize>,
     /// Stop when validation reaches X bits per dimension
     #[arg(long, value_name = "X")]
     target_bpd: Option<f64>,
@@ -152,7 +161,7 @@ struct Optimisation {
 }
 
 /// What `train -h` leaves to `train --help`.
-const RARE: [&str; 15] = [
+const RARE: [&str; 18] = [
     "overwrite",
     "config",
     "levels",
@@ -163,9 +172,12 @@ const RARE: [&str; 15] = [
     "warmup_epochs",
     "warmup_steps",
     "decay",
+    "cosine",
     "weight_decay",
     "clip_norm",
     "clamp_weights",
+    "val_every",
+    "val_limit",
     "target_bpd",
     "checkpoint_minutes",
 ];
@@ -266,10 +278,16 @@ impl Optimisation {
             &mut t.decay,
             self.decay.map(|factor| Decay::Exponential { factor }),
         );
+        replace(
+            &mut t.decay,
+            self.cosine.map(|steps| Decay::CosineSteps { steps }),
+        );
         if let Some(norm) = self.clip_norm {
             t.clip_norm = (norm != 0.0).then_some(norm);
         }
         replace(&mut t.rebuild_activations, self.rebuild_activations);
+        t.val_every_steps = self.val_every.or(t.val_every_steps);
+        t.val_limit = self.val_limit.or(t.val_limit);
         t.target_bpd = self.target_bpd.or(t.target_bpd);
         t.clamp_weights = self.clamp_weights.or(t.clamp_weights);
     }

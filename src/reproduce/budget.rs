@@ -18,13 +18,21 @@ pub enum BudgetName {
     Short,
     /// Equal minutes for every row on a CPU, the rows of the common backbone only.
     ShortCpu,
+    /// Equal numbers of training steps for every row, whatever else the machine does meanwhile.
+    Steps,
     /// Each row's own recipe over several seeds, to the paper's bits per dimension.
     Full,
 }
 
 impl BudgetName {
     /// All budgets.
-    pub const ALL: [Self; 4] = [Self::Smoke, Self::Short, Self::ShortCpu, Self::Full];
+    pub const ALL: [Self; 5] = [
+        Self::Smoke,
+        Self::Short,
+        Self::ShortCpu,
+        Self::Steps,
+        Self::Full,
+    ];
 }
 
 impl fmt::Display for BudgetName {
@@ -33,6 +41,7 @@ impl fmt::Display for BudgetName {
             Self::Smoke => "smoke",
             Self::Short => "short",
             Self::ShortCpu => "short-cpu",
+            Self::Steps => "steps",
             Self::Full => "full",
         })
     }
@@ -47,7 +56,7 @@ impl FromStr for BudgetName {
             .find(|budget| budget.to_string() == text);
         found.ok_or_else(|| {
             Error::config(format!(
-                "unknown budget `{text}`: choose smoke, short, short-cpu or full"
+                "unknown budget `{text}`: choose smoke, short, short-cpu, steps or full"
             ))
         })
     }
@@ -97,6 +106,11 @@ pub struct Budget {
 const SHORT_MINUTES: f64 = 40.0;
 /// Steps of every row of a smoke run.
 const SMOKE_STEPS: u64 = 3;
+/// Validations of a run whose length is a number of steps.
+const VALIDATIONS: u64 = 15;
+/// Images of such a validation: always the same ones, so that the noise of their choice is the same for every
+/// checkpoint of a run, and few enough that validations are a small part of the run.
+const VALIDATION_IMAGES: usize = 1000;
 /// Steps of the rows that measure time and memory only.
 const SCALING_STEPS: u64 = 5;
 
@@ -104,7 +118,7 @@ impl Budget {
     /// The budget `name` for a table.
     ///
     /// # Errors
-    /// `short-cpu` for a table without rows on the common backbone.
+    /// `short-cpu` for a table without rows on the common backbone; `steps`, which [`of_steps`](Self::of_steps) makes.
     pub fn new(name: BudgetName, table: Table) -> Result<Self> {
         let scaling = table.varies().is_some();
         let smoke_batch = if scaling { 1 } else { 2 };
@@ -147,6 +161,11 @@ impl Budget {
                     "short-cpu trains the methods on their common backbone, which {table} does not have: choose table3 or table6, or --budget smoke"
                 )))
             }
+            BudgetName::Steps => {
+                return Err(Error::config(
+                    "budget steps needs to know how many: add --steps-per-row N",
+                ))
+            }
             BudgetName::ShortCpu => Self {
                 minutes: Some(10.0),
                 ..short
@@ -170,6 +189,28 @@ impl Budget {
         })
     }
 
+    /// `steps` training steps for every row of a table.
+    ///
+    /// # Errors
+    /// 0 steps.
+    pub fn of_steps(steps: u64, table: Table) -> Result<Self> {
+        if steps == 0 {
+            return Err(Error::config("--steps-per-row must be at least 1"));
+        }
+        Ok(Self {
+            name: BudgetName::Steps,
+            minutes: None,
+            steps: Some(steps),
+            ..Self::new(BudgetName::Short, table)?
+        })
+    }
+
+    /// Steps between two validations of a run, if they are counted in steps.
+    fn val_every_steps(&self) -> Option<u64> {
+        let steps = self.steps.filter(|_| self.name == BudgetName::Steps)?;
+        Some((steps / VALIDATIONS).max(1))
+    }
+
     /// Whether the budget has room for a row.
     pub fn includes(&self, row: &Row) -> bool {
         self.name != BudgetName::ShortCpu || row.mode != Mode::Faithful
@@ -182,6 +223,12 @@ impl Budget {
         t.max_minutes = self.minutes.or(t.max_minutes);
         t.batch_size = self.batch_size.unwrap_or(t.batch_size);
         config.data.limit = self.limit;
+        if let (Some(every), Some(steps)) = (self.val_every_steps(), self.steps) {
+            t.val_every_steps = Some(every);
+            t.val_limit = Some(VALIDATION_IMAGES);
+            // an epoch has a step at least: the recipe's own end does not come first
+            t.epochs = t.epochs.max(steps);
+        }
         if self.name == BudgetName::Smoke {
             t.samples = 4;
             t.log_every = 1;
@@ -199,7 +246,12 @@ impl Budget {
     /// What the budget allows, in words.
     pub fn text(&self) -> String {
         let length = match (self.steps, self.minutes, self.name) {
-            (Some(steps), ..) => format!("{steps} training steps"),
+            (Some(steps), ..) => match self.val_every_steps() {
+                None => format!("{steps} training steps"),
+                Some(every) => format!(
+                    "{steps} training steps (validated every {every} with the first {VALIDATION_IMAGES} images of the split, the best checkpoint counts)"
+                ),
+            },
             (_, Some(minutes), _) => format!("{} minutes of training", number(minutes)),
             (_, _, BudgetName::Full) => {
                 "the recipe's own length, ended early at the paper's bits per dimension".into()
@@ -220,5 +272,56 @@ impl Budget {
             self.seeds,
             if self.seeds == 1 { "" } else { "s" }
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows;
+    use super::*;
+    use crate::train::presets;
+
+    /// What the budget makes of the row's preset.
+    fn applied(budget: &Budget, table: Table, name: &str) -> RunConfig {
+        let rows = rows(table);
+        let row = rows.iter().find(|row| row.name == name).unwrap();
+        let mut config = presets::by_name(&row.preset).unwrap();
+        budget.apply(row, &mut config);
+        config
+    }
+
+    #[test]
+    fn a_number_of_steps_is_all_that_ends_a_run() {
+        for (steps, every) in [(1500, 100), (800, 53), (44, 2), (14, 1), (1, 1)] {
+            let budget = Budget::of_steps(steps, Table::Table3).unwrap();
+            let train = applied(&budget, Table::Table3, "inverse-flow-harness").train;
+            assert_eq!(train.max_steps, Some(steps));
+            assert_eq!((train.max_minutes, train.target_bpd), (None, None));
+            assert_eq!(train.val_every_steps, Some(every), "{steps}");
+            assert_eq!(train.val_limit, Some(VALIDATION_IMAGES));
+        }
+        // 7 epochs of this recipe are fewer steps
+        let budget = Budget::of_steps(100_000, Table::Table3).unwrap();
+        let train = applied(&budget, Table::Table3, "inverse-flow-tuned").train;
+        assert!(train.epochs >= 100_000);
+        // nor does a published number, or a table that is about sizes
+        for (table, row) in [(Table::Table6, "snf"), (Table::Table10, "11")] {
+            let train = applied(&Budget::of_steps(1000, table).unwrap(), table, row).train;
+            assert_eq!((train.max_steps, train.target_bpd), (Some(1000), None));
+        }
+    }
+
+    #[test]
+    fn the_number_of_steps_has_to_be_said() {
+        let refused = |budget: Result<Budget>| budget.unwrap_err().to_string();
+        let message = refused(Budget::new(BudgetName::Steps, Table::Table3));
+        assert!(message.contains("--steps-per-row"), "{message}");
+        let message = refused(Budget::of_steps(0, Table::Table3));
+        assert!(message.contains("at least 1"), "{message}");
+        let text = Budget::of_steps(1500, Table::Table3).unwrap().text();
+        assert!(
+            text.starts_with("steps: 1 seed, 1500 training steps (validated every 100 "),
+            "{text}"
+        );
     }
 }

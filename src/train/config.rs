@@ -54,6 +54,12 @@ pub struct TrainConfig {
     pub device: String,
     /// Epochs between two validations.
     pub eval_every: u64,
+    /// Steps between two validations, in place of `eval_every`; the end of the run is validated in any case.
+    #[serde(default)]
+    pub val_every_steps: Option<u64>,
+    /// Validate with the first images of the validation split only, so many of them.
+    #[serde(default)]
+    pub val_limit: Option<usize>,
     /// Steps between two lines of `metrics.jsonl`, which hold means over them.
     pub log_every: u64,
     /// Minutes between two checkpoints inside an epoch.
@@ -86,6 +92,8 @@ impl Default for TrainConfig {
             target_bpd: None,
             device: "auto".into(),
             eval_every: 1,
+            val_every_steps: None,
+            val_limit: None,
             log_every: 10,
             checkpoint_minutes: 5.0,
             samples: 64,
@@ -158,12 +166,13 @@ impl RunConfig {
                 match &t.decay {
                     Decay::Constant => true,
                     Decay::Cosine { epochs } => *epochs > 0,
+                    Decay::CosineSteps { steps } => *steps > 0,
                     Decay::Exponential { factor }
                     | Decay::ExponentialSteps { factor }
                     | Decay::Milestones { factor, .. } => *factor > 0.0 && *factor <= 1.0,
                 },
                 "decay",
-                "a factor in (0, 1], or at least 1 epoch",
+                "a factor in (0, 1], or at least 1 epoch or step",
             ),
             (
                 t.clip_value.is_none_or(positive),
@@ -182,6 +191,12 @@ impl RunConfig {
                 "a number",
             ),
             (t.eval_every > 0, "eval_every", "at least 1"),
+            (
+                t.val_every_steps != Some(0),
+                "val_every_steps",
+                "at least 1",
+            ),
+            (t.val_limit != Some(0), "val_limit", "at least 1"),
             (t.log_every > 0, "log_every", "at least 1"),
             (
                 not_negative(t.checkpoint_minutes),

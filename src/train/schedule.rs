@@ -28,6 +28,11 @@ pub enum Decay {
         /// At least 1.
         epochs: u64,
     },
+    /// Half a cosine from the base rate at the end of the warm-up down to 0 at step `steps`.
+    CosineSteps {
+        /// At least 1; counted from the first step of the run.
+        steps: u64,
+    },
     /// Multiplied by `factor` after each of the named epochs (counted from 1, warm-up included).
     Milestones {
         /// In `(0, 1]`.
@@ -44,6 +49,7 @@ pub enum Decay {
 /// lr(s) = base * factor^floor((s - W) / steps_per_epoch)      from there on (exponential)
 /// lr(s) = base * factor^(s - W)                               (exponential by steps)
 /// lr(s) = base * (1 + cos(pi e / epochs)) / 2                 (cosine, in epoch e = floor(s / steps_per_epoch))
+/// lr(s) = base * (1 + cos(pi (s - W) / (steps - W))) / 2      (cosine by steps, 0 from s = steps on)
 /// ```
 ///
 /// Where `s` counts steps from 0 and `W` is the number of warm-up steps. Nothing is accumulated, so that a
@@ -76,9 +82,9 @@ impl Schedule {
                     power(*factor, after / self.steps_per_epoch.max(1))
                 }
                 Decay::ExponentialSteps { factor } => power(*factor, after),
-                Decay::Cosine { epochs } => {
-                    let done = epoch.min(*epochs) as f64 / (*epochs).max(1) as f64;
-                    0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+                Decay::Cosine { epochs } => half_cosine(epoch, *epochs),
+                Decay::CosineSteps { steps } => {
+                    half_cosine(after, steps.saturating_sub(self.warmup_steps))
                 }
                 Decay::Milestones { factor, epochs } => {
                     let passed = epochs.iter().filter(|&&end| end <= epoch).count();
@@ -86,6 +92,13 @@ impl Schedule {
                 }
             }
     }
+}
+
+/// From 1 at 0 down to 0 at `end`, and 0 from there on.
+fn half_cosine(at: u64, end: u64) -> f64 {
+    let end = end.max(1);
+    let done = at.min(end) as f64 / end as f64;
+    0.5 * (1.0 + (std::f64::consts::PI * done).cos())
 }
 
 #[cfg(test)]
@@ -140,6 +153,16 @@ mod tests {
         let (a, b, c) = (8e-3, 6e-3, 2e-3);
         let expected = [a, a, a, b, b, b, c, c, c, 0.0, 0.0, 0.0, 0.0];
         assert_close(&rates(&schedule, 0..13), &expected);
+    }
+
+    #[test]
+    fn a_cosine_by_steps_falls_from_step_to_step_after_the_warm_up() {
+        let rates = rates(&schedule(Decay::CosineSteps { steps: 7 }), 3..10);
+        let (a, b, c) = (8e-3, 6e-3, 2e-3);
+        assert_close(&rates, &[a, a, b, c, 0.0, 0.0, 0.0]);
+        // a warm-up that is no shorter leaves nothing to fall
+        let short = schedule(Decay::CosineSteps { steps: 2 });
+        assert_close(&[short.lr(4), short.lr(5)], &[a, 0.0]);
     }
 
     #[test]

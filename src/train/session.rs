@@ -82,7 +82,10 @@ impl Parts {
         config.validate()?;
         let picked = config.train.device.parse::<DeviceChoice>()?.pick()?;
         let splits = data::load(&config.data, config.seed)?;
-        let (train, val) = (splits.train, splits.val);
+        let (train, mut val) = (splits.train, splits.val);
+        if let Some(limit) = config.train.val_limit {
+            val = val.subset(0..limit);
+        }
         let image = config.model.image();
         if train.chw != image {
             return Err(Error::config(format!(

@@ -117,7 +117,19 @@ impl Trainer {
     /// ends with a validation and samples.
     fn run_epoch(&mut self) -> Result<Outcome> {
         let order = order(&self.config, &self.train, self.progress.epoch)?;
+        let batches = order.len() as u64;
+        // a signal that came in a step after which a validation is due has left it to be done
+        if (1..batches).contains(&self.progress.batch)
+            && self.validation_is_due()
+            && !self.is_measured()?
+        {
+            self.measure()?;
+            self.save_last()?;
+        }
         for indices in order.batches_from(self.progress.batch as usize) {
+            if self.at_limit() {
+                break;
+            }
             self.run_step(indices)?;
             let done = self.progress.step;
             if done.is_multiple_of(self.config.train.log_every) {
@@ -127,20 +139,29 @@ impl Trainer {
                 self.log()?;
                 return Ok(Outcome::Interrupted);
             }
-            if self.at_limit() {
+            // what comes after the last step is the end of the epoch, or of the run
+            if self.at_limit() || self.progress.batch == batches {
                 break;
             }
-            let last_of_epoch = self.progress.batch == order.len() as u64;
-            if self.clock.minutes_unsaved() >= self.config.train.checkpoint_minutes
-                && !last_of_epoch
-            {
+            let unsaved = self.clock.minutes_unsaved();
+            if self.validation_is_due() {
+                self.log()?;
+                self.measure()?;
+                self.save_last()?;
+            } else if unsaved >= self.config.train.checkpoint_minutes {
                 self.log()?;
                 self.save_last()?;
             }
         }
         self.log()?;
-        self.end_epoch(order.len() as u64)?;
+        self.end_epoch(batches)?;
         Ok(Outcome::Finished)
+    }
+
+    /// Whether a validation comes after this step, if validations are counted in steps.
+    fn validation_is_due(&self) -> bool {
+        let every = self.config.train.val_every_steps;
+        every.is_some_and(|every| self.progress.step.is_multiple_of(every))
     }
 
     /// Whether the model of this step has been validated.
@@ -156,7 +177,13 @@ impl Trainer {
     fn end_epoch(&mut self, batches: u64) -> Result<()> {
         let complete = self.progress.batch >= batches;
         let (epoch, t) = (self.progress.epoch, &self.config.train);
-        if epoch.is_multiple_of(t.eval_every) || epoch == t.epochs || self.at_limit() {
+        let due = match t.val_every_steps {
+            Some(_) => self.validation_is_due(),
+            None => epoch.is_multiple_of(t.eval_every),
+        };
+        // the end of the run is measured in any case, but no step twice: a validation inside an epoch may have reached
+        // the run's goal
+        if (due || epoch == t.epochs || self.at_limit()) && !self.is_measured()? {
             self.measure()?;
         }
         if complete {

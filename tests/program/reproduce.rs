@@ -174,6 +174,23 @@ fn wrong_usage_is_answered_with_what_there_is() {
     for (args, expected) in [
         (&["--row", "glow"][..], "mintnet"),
         (&["--budget", "tiny"][..], "short-cpu"),
+        (&["--budget", "steps"][..], "--steps-per-row N"),
+        (&["--steps-per-row", "9"][..], "for --budget steps"),
+        (
+            &["--budget", "steps", "--steps-per-row", "0"][..],
+            "steps-per-row",
+        ),
+        (
+            &[
+                "--budget",
+                "steps",
+                "--steps-per-row",
+                "9",
+                "--minutes-per-row",
+                "1",
+            ][..],
+            "--minutes-per-row",
+        ),
     ] {
         let output = reproduce(&dir.path().join("x"), args);
         assert_eq!(output.status.code(), Some(2));

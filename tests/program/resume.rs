@@ -181,6 +181,41 @@ fn a_run_that_was_stopped_in_its_last_step_ends_with_a_validation_all_the_same()
     assert_eq!(measurements(&run), lines);
 }
 
+/// Lines of validations, of which one comes after every third step and at the end.
+#[test]
+fn validations_in_the_middle_of_an_epoch_are_resumed_exactly() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    let run = format!("{RUN} --val-every 3 --val-limit 10");
+    train(&whole, &format!("{run} --max-steps 20 --out"));
+    let validated: Vec<_> = measurements(&whole)
+        .into_iter()
+        .filter(|line| line.contains("val"))
+        .map(|line| line.split(' ').next().unwrap().parse::<u64>().unwrap())
+        .collect();
+    // 8 and 16 are ends of epochs, 20 is the end of the run
+    assert_eq!(validated, [3, 6, 9, 12, 15, 18, 20]);
+
+    // as a signal in step 6 leaves it: the step is saved, the validation is not made
+    train(&parts, &format!("{run} --max-steps 6 --out"));
+    let metrics = parts.join("metrics.jsonl");
+    let text = std::fs::read_to_string(&metrics).unwrap();
+    let kept: Vec<_> = text
+        .lines()
+        .filter(|line| !(line.contains("\"step\":6,") && line.contains("val")))
+        .collect();
+    assert_eq!(kept.len() + 1, text.lines().count());
+    std::fs::write(&metrics, kept.join("\n") + "\n").unwrap();
+    train(&parts, "train --max-steps 20 --resume");
+    same(&whole, &parts);
+    assert_eq!(measurements(&parts), measurements(&whole));
+    let best = |run: &Path| {
+        let best = run.join("checkpoints/best.safetensors");
+        Checkpoint::open(&best).unwrap().progress.step
+    };
+    assert_eq!(best(&parts), best(&whole));
+}
+
 #[test]
 fn every_family_resumes_exactly() {
     let dir = tempfile::tempdir().unwrap();
