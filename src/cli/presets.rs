@@ -22,6 +22,7 @@ const PARAMETERS: &[(&str, u64)] = &[
     ("table3/finc", 10_411_432),
     ("table3/mintnet", 805_272),
     ("table6/inverse-flow", 1_760_416),
+    ("table6/inverse-flow-tuned", 1_759_456),
     ("table6/snf", 1_681_504),
     ("table6/finc", 2_718_336),
     ("table6/cinc", 2_770_176),

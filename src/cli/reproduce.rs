@@ -3,7 +3,8 @@
 use super::{doctor, signals, Screen};
 use crate::data::default_data_dir;
 use crate::reproduce::{
-    draw, run_row, select, Budget, BudgetName, Plan, Row, RowState, Status, Table, TableReport,
+    draw, run_row, select, Budget, BudgetName, Pass, Plan, Row, RowState, Status, Table,
+    TableReport,
 };
 use crate::train::{say, stop, DeviceChoice, Watch};
 use crate::Error;
@@ -36,12 +37,15 @@ pub struct ReproduceArgs {
     /// Table: table3, table6, table7, table9 or table10
     #[arg(value_name = "TABLE")]
     table: Table,
-    /// Only this row; may be repeated [default: all but a few alternatives]
+    /// Only this row, or all of a kind: published, harness, harness-wide or tuned; may be repeated [default: all but a few]
     #[arg(long, value_name = "R")]
     row: Vec<String>,
     /// What each row gets: smoke, short, short-cpu, steps or full
     #[arg(long, value_name = "B", default_value = "smoke")]
     budget: BudgetName,
+    /// Only this pass: likelihood (training and test split) or times (with memory; wants a quiet machine)
+    #[arg(long, value_name = "PASS")]
+    only: Option<Pass>,
     /// Training steps of each run, for --budget steps
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps_per_row: Option<u64>,
@@ -89,7 +93,7 @@ impl ReproduceArgs {
                 .ok_or_else(|| Error::file(&self.out, "holds no results to report on"))?,
             false => self.plan()?,
         };
-        plan.settle(&self.out)?;
+        plan.settle(&self.out, self.only)?;
         let here = doctor::environment(plan.device.parse::<DeviceChoice>()?.pick()?.device);
         let rows: Vec<_> = rows
             .into_iter()
@@ -104,7 +108,7 @@ impl ReproduceArgs {
                 let state = self.row_state(&plan, row, &place, deadline)?;
                 match state.status {
                     Status::Failed => failed.push(row.name.clone()),
-                    Status::Done => {}
+                    _ if self.is_done(&plan, &state) => {}
                     _ => open += 1,
                 }
                 TableReport::read(&plan, &self.out, &here)?.write_numbers(&self.out)?;
@@ -169,6 +173,14 @@ impl ReproduceArgs {
         }
     }
 
+    /// Whether all that this command asks of a row is there.
+    fn is_done(&self, plan: &Plan, state: &RowState) -> bool {
+        let mut asked = Pass::ALL
+            .into_iter()
+            .filter(|pass| self.only.is_none_or(|only| only == *pass));
+        asked.all(|pass| state.is_complete(pass, &plan.budget))
+    }
+
     fn deadline(&self) -> Option<Instant> {
         let seconds = (self.max_minutes? * 60.0).clamp(0.0, 1e9);
         Instant::now().checked_add(Duration::from_secs_f64(seconds))
@@ -184,7 +196,7 @@ impl ReproduceArgs {
     ) -> anyhow::Result<RowState> {
         let before = RowState::read(&self.out, &row.name)?;
         let stop = || stop::requested() || deadline.is_some_and(|end| Instant::now() >= end);
-        if before.status == Status::Done || stop() {
+        if self.is_done(plan, &before) || stop() {
             return Ok(before);
         }
         say(place);
@@ -195,7 +207,17 @@ impl ReproduceArgs {
             .args(["reproduce", &plan.table.to_string(), "--run-row", &row.name])
             .arg("--out")
             .arg(&self.out)
+            // those of the folder's plan, or of this pass
+            .args(["--device", &plan.device])
+            .arg("--data-dir")
+            .arg(&plan.data_dir)
             .stdin(Stdio::piped());
+        if let Some(threads) = plan.threads {
+            command.args(["--threads", &threads.to_string()]);
+        }
+        if let Some(only) = self.only {
+            command.args(["--only", &only.to_string()]);
+        }
         let mut child = command
             .spawn()
             .with_context(|| format!("no process can be started for the row {}", row.name))?;
@@ -235,17 +257,21 @@ impl ReproduceArgs {
             let _ = std::io::stdin().read_to_end(&mut Vec::new());
             stop::request();
         });
-        let plan =
+        let mut plan =
             Plan::read(&self.out)?.ok_or_else(|| Error::file(&self.out, "holds no plan.json"))?;
-        if let Some(threads) = plan.threads {
-            tch::set_num_threads(threads);
+        self.compute.apply_threads();
+        plan.threads = self.compute.threads;
+        if let Some(device) = self.compute.device {
+            plan.device = device.to_string();
         }
+        plan.data_dir = self.data_dir.clone().unwrap_or(plan.data_dir);
         let rows = select(plan.table, &[name.to_owned()])?;
         let device = plan.device.parse::<DeviceChoice>()?.pick()?.device;
         let quiet = plan.budget.name == BudgetName::Smoke;
         for row in &rows {
             let watch = || -> Box<dyn Watch> { Box::new(Screen::new(quiet)) };
-            run_row(&plan, row, &self.out, doctor::environment(device), &watch)?;
+            let here = doctor::environment(device);
+            run_row(&plan, row, &self.out, self.only, here, &watch)?;
         }
         Ok(())
     }

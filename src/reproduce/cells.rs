@@ -1,9 +1,10 @@
 //! What stands in the cells of a row, from the row's state.
 
-use super::report::{Cell, Order, RowReport, REBUILT, SOUND};
+use super::notes::{not_run, notes};
+use super::report::{Cell, Order, RowReport, NOT_IN_THE_PAPER, REBUILT, SOUND};
 use super::times::{Authors, Sound};
 use super::verdict::{self, Conditions, Judged};
-use super::{Budget, BudgetName, Mode, Plan, Printed, Quantity, Row, RowState, Status};
+use super::{BudgetName, Mode, Pass, Plan, Printed, Quantity, Row, RowState, Status};
 use crate::train::presets;
 use std::collections::BTreeMap;
 
@@ -35,7 +36,11 @@ impl Cell {
 /// The report of a row.
 pub(super) fn row_report(plan: &Plan, row: &Row, state: &RowState) -> RowReport {
     let mut cells = BTreeMap::new();
-    let mut quantities: Vec<Quantity> = row.paper.cells.iter().map(|cell| cell.0).collect();
+    let mut quantities = plan.table.columns().to_vec();
+    // likelihoods of real images too
+    if state.own_data && state.has(Pass::Likelihood) {
+        quantities.extend([Quantity::Bpd, Quantity::Nll]);
+    }
     // measured everywhere, printed in some tables only
     for also in [
         Quantity::St,
@@ -58,10 +63,15 @@ pub(super) fn row_report(plan: &Plan, row: &Row, state: &RowState) -> RowReport 
         step.map(|s| s.step),
     ];
     for ((key, _), sound) in SOUND.into_iter().zip(sound) {
-        let cell = sound.map_or_else(|| missing(plan, row, state, None), sound_cell);
+        let cell = sound.map_or_else(|| missing(plan, row, state, Pass::Times, None), sound_cell);
         cells.insert(key.to_owned(), cell);
     }
     cells.extend(rebuilt_cells(plan, row, state));
+    for (key, cell) in &mut cells {
+        if cell.measured.is_some() {
+            cell.pass = pass_of(key).map_or(String::new(), |pass| pass.to_string());
+        }
+    }
     RowReport {
         row: row.name.clone(),
         preset: row.preset.clone(),
@@ -73,13 +83,24 @@ pub(super) fn row_report(plan: &Plan, row: &Row, state: &RowState) -> RowReport 
         clamp: state.clamp,
         wall_seconds: state.wall_seconds,
         environment: state.environment.clone(),
+        passes: state.passes.clone(),
         notes: notes(&plan.budget, row, state),
     }
 }
 
-/// A cell without a number, with the reason.
-fn missing(plan: &Plan, row: &Row, state: &RowState, printed: Option<Printed>) -> Cell {
+/// The pass that measures a column; a number of parameters is the same in both.
+fn pass_of(key: &str) -> Option<Pass> {
+    match key {
+        key if key == Quantity::Params.key() => None,
+        key if key == Quantity::Bpd.key() || key == Quantity::Nll.key() => Some(Pass::Likelihood),
+        _ => Some(Pass::Times),
+    }
+}
+
+/// A cell of a pass without a number, with the reason.
+fn missing(plan: &Plan, row: &Row, state: &RowState, pass: Pass, printed: Option<Printed>) -> Cell {
     let judged = match state.status {
+        Status::OnePass => Judged::new("not measured", format!("`--only {pass}` measures it")),
         Status::Failed => Judged::new("failed", "the notes of the row say why"),
         Status::Interrupted => Judged::new("not yet", "the same command goes on"),
         _ => Judged::new("not run", not_run(&plan.budget, row)),
@@ -106,10 +127,18 @@ fn own_batch(row: &Row, state: &RowState) -> bool {
     presets::by_name(&row.preset).is_ok_and(|config| config.train.batch_size == state.batch_size)
 }
 
-fn judged_cost(plan: &Plan, printed: Option<Printed>, same_work: bool) -> Judged {
+fn judged_cost(plan: &Plan, row: &Row, printed: Option<Printed>, same_work: bool) -> Judged {
     match printed {
         Some(_) => verdict::cost(plan.budget.name == BudgetName::Smoke, same_work),
-        None => Judged::new("no printed value", ""),
+        None => no_printed_value(row),
+    }
+}
+
+/// The verdict on a number that stands alone.
+fn no_printed_value(row: &Row) -> Judged {
+    match row.paper.cells.is_empty() {
+        true => Judged::new(NOT_IN_THE_PAPER, "the paper's table leaves this method out"),
+        false => Judged::new("no printed value", ""),
     }
 }
 
@@ -119,7 +148,7 @@ fn rebuilt_cells(plan: &Plan, row: &Row, state: &RowState) -> Vec<(String, Cell)
         return Vec::new();
     };
     let printed = row.paper.get(Quantity::Memory);
-    let judged = judged_cost(plan, printed, own_batch(row, state));
+    let judged = judged_cost(plan, row, printed, own_batch(row, state));
     let memory = rebuilt.peak_bytes.map(|bytes| bytes as f64 / 1e9);
     let basis = "of the length of the gradient with kept activations";
     let difference = Judged::new("no printed value", basis);
@@ -134,7 +163,7 @@ fn rebuilt_cells(plan: &Plan, row: &Row, state: &RowState) -> Vec<(String, Cell)
 fn cell(plan: &Plan, row: &Row, state: &RowState, quantity: Quantity) -> Cell {
     let printed = row.paper.get(quantity);
     let own_batch = own_batch(row, state);
-    let judged_cost = |same_work| judged_cost(plan, printed, same_work);
+    let judged_cost = |same_work| judged_cost(plan, row, printed, same_work);
     let authors = |times: Authors, same_work| {
         Cell::of(printed, Some(times.mean_ms), judged_cost(same_work)).spread(
             Some(times.sd_ms),
@@ -153,19 +182,20 @@ fn cell(plan: &Plan, row: &Row, state: &RowState, quantity: Quantity) -> Cell {
         Quantity::Params => state.params.map(|count| {
             let judged = match printed {
                 Some(printed) => verdict::parameters(printed, count, row.mode),
-                None => Judged::new("no printed value", ""),
+                None => no_printed_value(row),
             };
             Cell::of(printed, Some(count as f64 / 1e6), judged)
         }),
-        Quantity::Bpd | Quantity::Nll => (!state.seeds.is_empty())
-            .then(|| likelihood_cell(plan, row, state, quantity))
-            .flatten(),
+        Quantity::Bpd | Quantity::Nll => {
+            (!state.seeds.is_empty()).then(|| likelihood_cell(plan, row, state, quantity))
+        }
     };
-    found.unwrap_or_else(|| missing(plan, row, state, printed))
+    let pass = pass_of(quantity.key()).unwrap_or(Pass::Times);
+    found.unwrap_or_else(|| missing(plan, row, state, pass, printed))
 }
 
-fn likelihood_cell(plan: &Plan, row: &Row, state: &RowState, quantity: Quantity) -> Option<Cell> {
-    let printed = row.paper.get(quantity)?;
+fn likelihood_cell(plan: &Plan, row: &Row, state: &RowState, quantity: Quantity) -> Cell {
+    let printed = row.paper.get(quantity);
     let seeds: Vec<f64> = state
         .seeds
         .iter()
@@ -186,78 +216,16 @@ fn likelihood_cell(plan: &Plan, row: &Row, state: &RowState, quantity: Quantity)
         own_data: state.own_data && whole,
         complete: state.seeds.iter().all(|seed| seed.complete),
     };
-    let judged = verdict::likelihood(printed, &seeds, conditions);
     if seeds.is_empty() {
-        return Some(Cell::of(Some(printed), None, judged));
+        return Cell::of(printed, None, verdict::no_likelihood());
     }
+    let judged = match printed {
+        Some(printed) => verdict::likelihood(printed, &seeds, conditions),
+        None => no_printed_value(row),
+    };
     let (mean, sd) = verdict::mean_and_deviation(&seeds);
-    let cell = Cell::of(Some(printed), Some(mean), judged);
-    Some(cell.spread(sd, "sd over seeds", seeds.len()))
-}
-
-/// Why a row has no numbers.
-fn not_run(budget: &Budget, row: &Row) -> String {
-    match budget.includes(row) {
-        true => format!(
-            "not asked for, or not reached: `--row {}` runs it",
-            row.name
-        ),
-        false => format!(
-            "left out of {}, which compares the methods on their common backbone only",
-            budget.name
-        ),
-    }
-}
-
-fn notes(budget: &Budget, row: &Row, state: &RowState) -> Vec<String> {
-    let mut notes = Vec::new();
-    if state.status == Status::NotRun {
-        return vec![not_run(budget, row)];
-    }
-    if let Some(error) = &state.error {
-        notes.push(format!("failed: {error}"));
-    }
-    if !state.own_data && !state.data.is_empty() {
-        notes.push(format!(
-            "the paper's images are not used, {} stand in: bits per dimension are not comparable",
-            state.data
-        ));
-    }
-    if let Some(limit) = state.clamp {
-        notes.push(format!(
-            "every weight clamped to ±{limit} after every step, as in the published code"
-        ));
-    }
-    for seed in &state.seeds {
-        let mut text = format!(
-            "seed {}: {} steps in {:.0} s",
-            seed.seed, seed.steps, seed.seconds
-        );
-        if let Some(test) = &seed.test {
-            text += &format!(
-                "; test split: {} images, {} dequantisation sample{} each",
-                test.images,
-                test.bpd.len(),
-                if budget.samples == 1 { "" } else { "s" }
-            );
-        }
-        if let Some(problem) = &seed.problem {
-            text += &format!("; {problem}");
-        }
-        notes.push(text);
-    }
-    if let Some(step) = &state.step {
-        notes.push(format!(
-            "memory: {}, less what was held before the model",
-            step.memory_is
-        ));
-    }
-    if let Some(problem) = state.sampling.as_ref().and_then(|s| s.problem.as_ref()) {
-        notes.push(format!(
-            "sampling times are those of a fresh model; the trained one: {problem}"
-        ));
-    }
-    notes
+    let cell = Cell::of(printed, Some(mean), judged);
+    cell.spread(sd, "sd over seeds", seeds.len())
 }
 
 /// How far the rows stand in the order of the paper, column by column.

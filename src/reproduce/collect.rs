@@ -2,7 +2,7 @@
 
 use super::cells::{orders, row_report};
 use super::report::TableReport;
-use super::{rows, Environment, Plan, Row, RowState, Status};
+use super::{rows, Environment, Pass, Plan, Row, RowState, Status};
 use crate::Result;
 use std::path::Path;
 
@@ -31,8 +31,15 @@ impl TableReport {
                 .filter(|(_, state)| state.status != Status::NotRun)
         };
         let joined = |of: fn(&Environment) -> &String| {
-            let mut all: Vec<&String> = ran().map(|(_, state)| of(&state.environment)).collect();
-            all.dedup();
+            let mut all: Vec<&String> = Vec::new();
+            for (_, state) in ran() {
+                let passes = Pass::ALL.iter().flat_map(|pass| state.passes.of(*pass));
+                for text in passes.chain([&state.environment]).map(of) {
+                    if !all.contains(&text) {
+                        all.push(text);
+                    }
+                }
+            }
             match all.as_slice() {
                 [] => of(here).clone(),
                 all => all

@@ -130,7 +130,7 @@ fn difference(a: &[Tensor], b: &[Tensor]) -> Result<f64> {
     Ok((apart / length).sqrt())
 }
 
-/// Sampling with a trained model; `None` if a signal asked to stop.
+/// Sampling with a model; `None` if a signal asked to stop.
 ///
 /// # Errors
 /// What the model reports.
@@ -164,6 +164,7 @@ pub fn sample_times(
         one,
         many,
         problem: None,
+        fresh: false,
     }))
 }
 

@@ -5,13 +5,14 @@
 //! |---|---|
 //! | `paper`, `printed` | [`Table`], [`Quantity`]: what the paper prints, and where it contradicts itself |
 //! | `rows` | [`Row`]: the presets that stand for the rows of a table |
-//! | `budget`, `plan` | [`Budget`], [`Plan`]: how much is spent on a row; what a result folder was begun with |
+//! | `budget`, `budget_name`, `plan` | [`Budget`], [`Plan`]: how much is spent on a row; what a result folder was begun with |
 //! | `measure`, `times` | both protocols of timing, side by side; what they find |
 //! | `run`, `state`, `folder` | one row from its first step to its last number, and what is kept of it on the disk |
-//! | `cells` | what stands in the cells of a row |
+//! | `pass`, `environment` | [`Pass`]: likelihood, and times with memory, each of which may be measured by itself; on what |
+//! | `cells`, `notes` | what stands in the cells of a row, and beside them |
 //! | `verdict` | what may be said of a number beside a printed one, and why |
 //! | `report`, `collect` | [`TableReport`]: `report.json`, and how it is put together |
-//! | `sections`, `words`, `numbers` | the tables and sentences of a report, and how it writes numbers |
+//! | `sections`, `provenance`, `words`, `numbers` | the tables and sentences of a report, and how it writes numbers |
 //! | `write`, `markdown`, `html`, `plots` | the files of a report: `report.md`, `report.html`, the pictures |
 //!
 //! A result folder holds `plan.json`, the reports, `plots/`, and for every row `rows/ROW/` with `state.json` and a run
@@ -21,17 +22,22 @@
 //! Source: Nagar, Varma, *Inverse-Flow*, 2025, <https://arxiv.org/abs/2410.14634>.
 
 mod budget;
+mod budget_name;
 mod cells;
 mod collect;
+mod environment;
 mod folder;
 mod html;
 mod markdown;
 pub mod measure;
+mod notes;
 mod numbers;
 mod paper;
+mod pass;
 mod plan;
 mod plots;
 mod printed;
+mod provenance;
 mod report;
 mod rows;
 mod run;
@@ -42,11 +48,14 @@ pub mod verdict;
 mod words;
 mod write;
 
-pub use budget::{Budget, BudgetName, Timings};
+pub use budget::{Budget, Timings};
+pub use budget_name::BudgetName;
+pub use environment::Environment;
 pub use html::html;
 pub use markdown::markdown;
 pub use paper::Table;
-pub use plan::{Environment, Plan};
+pub use pass::{Pass, Passes};
+pub use plan::Plan;
 pub use plots::draw;
 pub use printed::{PaperRow, Printed, Quantity};
 pub use report::{Cell, RowReport, TableReport};

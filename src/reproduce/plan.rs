@@ -1,21 +1,10 @@
 //! What a result folder was begun with.
 
 use super::folder::{read_json, write_json};
-use super::{Budget, Table};
+use super::{Budget, Pass, Table};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-
-/// The machine and the program that a number comes from.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Environment {
-    /// The processor or card that the row ran on, in one line.
-    pub hardware: String,
-    /// The commit of the checkout, with `+changes` if files differ from it.
-    pub commit: String,
-    /// Further facts by name: driver, libtorch, program, system.
-    pub facts: Vec<(String, String)>,
-}
 
 /// All that the rows of a result folder have in common; it cannot be changed once there are results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,13 +24,23 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Writes the plan into `dir`, or checks that the one that is there is the same.
+    /// Writes the plan into `dir`, or checks that the one that is there is the same. A pass of its own may run on another
+    /// machine: it brings its own device, threads and data folder.
     ///
     /// # Errors
     /// Another plan, a folder with something else in it, or one that cannot be written.
-    pub fn settle(&self, dir: &Path) -> Result<()> {
+    pub fn settle(&self, dir: &Path, only: Option<Pass>) -> Result<()> {
         if let Some(old) = Self::read(dir)? {
-            if old != *self {
+            let expected = match only {
+                None => self.clone(),
+                Some(_) => Self {
+                    device: old.device.clone(),
+                    threads: old.threads,
+                    data_dir: old.data_dir.clone(),
+                    ..self.clone()
+                },
+            };
+            if old != expected {
                 let problem = format!(
                     "holds results of {} ({}, {}, {}{}): choose another --out, or give the same settings",
                     old.table,
@@ -96,13 +95,25 @@ mod tests {
     fn a_folder_keeps_its_plan_and_refuses_another() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("new/out");
-        plan(BudgetName::Smoke).settle(&out).unwrap();
-        plan(BudgetName::Smoke).settle(&out).unwrap();
-        let message = plan(BudgetName::Full).settle(&out).unwrap_err().to_string();
-        assert!(
-            message.contains("smoke") && message.contains("--out"),
-            "{message}"
-        );
+        plan(BudgetName::Smoke).settle(&out, None).unwrap();
+        plan(BudgetName::Smoke).settle(&out, None).unwrap();
+        for only in [None, Some(Pass::Times)] {
+            let full = plan(BudgetName::Full).settle(&out, only);
+            let message = full.unwrap_err().to_string();
+            assert!(
+                message.contains("smoke") && message.contains("--out"),
+                "{message}"
+            );
+        }
+        // a pass of its own may have another machine, and leaves the plan as it is
+        let elsewhere = Plan {
+            device: "cuda:0".into(),
+            threads: Some(3),
+            data_dir: "elsewhere".into(),
+            ..plan(BudgetName::Smoke)
+        };
+        assert!(elsewhere.settle(&out, None).is_err());
+        elsewhere.settle(&out, Some(Pass::Times)).unwrap();
         assert_eq!(Plan::read(&out).unwrap(), Some(plan(BudgetName::Smoke)));
     }
 
@@ -110,6 +121,6 @@ mod tests {
     fn a_folder_with_other_files_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("thesis.tex"), "x").unwrap();
-        assert!(plan(BudgetName::Smoke).settle(dir.path()).is_err());
+        assert!(plan(BudgetName::Smoke).settle(dir.path(), None).is_err());
     }
 }

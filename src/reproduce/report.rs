@@ -1,6 +1,6 @@
 //! `report.json`: every cell of a table with what is printed, what was measured, and what may be said of the two.
 
-use super::{BudgetName, Environment};
+use super::{BudgetName, Environment, Passes};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -25,6 +25,9 @@ pub struct Cell {
     pub verdict: String,
     /// What the verdict rests on.
     pub basis: String,
+    /// The pass that measured it: `likelihood` or `times`, empty where nothing was measured or both find the same.
+    #[serde(default)]
+    pub pass: String,
 }
 
 /// One row of a report.
@@ -36,7 +39,7 @@ pub struct RowReport {
     pub preset: String,
     /// Its backbone, in words.
     pub mode: String,
-    /// `done`, `interrupted`, `failed` or `not run`.
+    /// `done`, `one pass`, `interrupted`, `failed` or `not run`.
     pub status: String,
     /// Cells by key: the paper's columns, then those of the sound protocol.
     pub cells: BTreeMap<String, Cell>,
@@ -48,8 +51,11 @@ pub struct RowReport {
     pub clamp: Option<f64>,
     /// Seconds of all calls together.
     pub wall_seconds: f64,
-    /// What the numbers come from.
+    /// What the latest call ran on.
     pub environment: Environment,
+    /// What the numbers of each pass come from.
+    #[serde(default)]
+    pub passes: Passes,
     /// What a reader should know.
     pub notes: Vec<String>,
 }
@@ -95,6 +101,9 @@ pub struct TableReport {
     /// Where the printed table contradicts itself.
     pub inconsistencies: Vec<String>,
 }
+
+/// What stands in the place of a printed number where the paper's table leaves a method out.
+pub(super) const NOT_IN_THE_PAPER: &str = "not in the paper";
 
 /// Keys of the sound protocol with their headings.
 pub(super) const SOUND: [(&str, &str); 4] = [

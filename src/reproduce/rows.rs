@@ -1,6 +1,7 @@
 //! The presets that stand for the rows of a table.
 
 use super::{PaperRow, Table};
+use crate::models::Mixing;
 use crate::train::presets;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,21 @@ impl Mode {
         }
     }
 
+    /// The word that stands for all of its rows where rows are chosen.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Faithful => "published",
+            Self::Harness => "harness",
+            Self::HarnessWide => "harness-wide",
+            Self::Tuned => "tuned",
+        }
+    }
+
+    /// Whether all methods have one backbone there, so that those without a row of the paper's have one too.
+    fn is_common(self) -> bool {
+        matches!(self, Self::Harness | Self::HarnessWide)
+    }
+
     /// For reports.
     pub fn text(self) -> &'static str {
         match self {
@@ -71,7 +87,8 @@ const ALTERNATIVES: [(&str, &str); 3] = [
     ("woodbury-w", "woodbury"),
 ];
 
-/// All rows of a table: those of the paper as published, then on the common backbone.
+/// All rows of a table: those of the paper as published, then on the common backbone, where the methods that the paper's
+/// table leaves out come last.
 pub fn rows(table: Table) -> Vec<Row> {
     let modes: &[(Mode, bool)] = match table {
         Table::Table3 => &[
@@ -84,6 +101,7 @@ pub fn rows(table: Table) -> Vec<Row> {
             (Mode::Faithful, false),
             (Mode::Harness, false),
             (Mode::HarnessWide, true),
+            (Mode::Tuned, true),
         ],
         Table::Table7 | Table::Table9 | Table::Table10 => &[(Mode::Faithful, false)],
     };
@@ -93,7 +111,13 @@ pub fn rows(table: Table) -> Vec<Row> {
         .collect();
     let mut rows = Vec::new();
     for &(mode, extra) in modes {
-        for paper in table.paper() {
+        let printed = table.paper();
+        let left_out = match mode.is_common() {
+            true => unprinted(&printed),
+            false => Vec::new(),
+        };
+        for paper in printed.into_iter().chain(left_out) {
+            let extra = extra || paper.cells.is_empty();
             let name = format!("{}{}", paper.name, mode.suffix());
             let preset = format!("{table}/{name}");
             // MintNet has no place on the common backbone
@@ -124,17 +148,35 @@ pub fn rows(table: Table) -> Vec<Row> {
     rows
 }
 
-/// The rows called `names`, in the order of the table; without names all but the extra ones.
+/// The methods of the common backbone that are not in `printed`.
+fn unprinted(printed: &[PaperRow]) -> Vec<PaperRow> {
+    let methods = Mixing::all().into_iter().map(|mixing| mixing.name());
+    methods
+        .filter(|name| printed.iter().all(|row| row.name != *name))
+        .map(|name| PaperRow {
+            name,
+            cells: Vec::new(),
+        })
+        .collect()
+}
+
+/// The rows called `names`, in the order of the table; without names all but the extra ones. `published`, `harness`,
+/// `harness-wide` and `tuned` stand for all rows of a [`Mode`].
 ///
 /// # Errors
 /// A name that no row has; the message lists those there are.
 pub fn select(table: Table, names: &[String]) -> Result<Vec<Row>> {
     let all = rows(table);
+    let is_called = |row: &Row, name: &str| row.name == name || row.mode.word() == name;
     if let Some(wrong) = names
         .iter()
-        .find(|name| all.iter().all(|row| row.name != **name))
+        .find(|name| !all.iter().any(|row| is_called(row, name)))
     {
-        let known: Vec<_> = all.iter().map(|row| row.name.as_str()).collect();
+        let of_a_kind = |mode: &&Mode| all.iter().any(|row| row.mode == **mode);
+        let kinds = Mode::ALL.iter().filter(of_a_kind).map(|mode| mode.word());
+        let known: Vec<_> = kinds
+            .chain(all.iter().map(|row| row.name.as_str()))
+            .collect();
         return Err(Error::config(format!(
             "{table} has no row `{wrong}`; there are: {}",
             known.join(", ")
@@ -142,7 +184,7 @@ pub fn select(table: Table, names: &[String]) -> Result<Vec<Row>> {
     }
     let chosen = |row: &Row| match names {
         [] => !row.extra,
-        names => names.contains(&row.name),
+        names => names.iter().any(|name| is_called(row, name)),
     };
     Ok(all.into_iter().filter(chosen).collect())
 }
@@ -177,6 +219,16 @@ mod tests {
         let chosen = select(Table::Table6, &names).unwrap();
         let chosen: Vec<_> = chosen.iter().map(|row| row.name.as_str()).collect();
         assert_eq!(chosen, ["snf", "macow-16"]);
+        let harness = |table| -> Vec<String> {
+            let rows = select(table, &["harness".to_owned()]).unwrap();
+            assert!(rows.iter().all(|row| row.mode == Mode::Harness));
+            rows.into_iter().map(|row| row.name).collect()
+        };
+        for table in [Table::Table3, Table::Table6] {
+            assert_eq!(harness(table).len(), Mixing::all().len(), "{table}");
+        }
+        // those that the paper's table has come first
+        assert_eq!(harness(Table::Table6).last().unwrap(), "emerging-harness");
         let message = select(Table::Table7, &names).unwrap_err().to_string();
         assert!(message.contains("256"), "{message}");
     }

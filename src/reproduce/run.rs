@@ -1,11 +1,12 @@
-//! One row: build, time the training step, train, evaluate, time the sampling; each part once.
+//! One row: time the training step, train, evaluate, time the sampling; each part once.
 
 use super::measure::{sample_times, step_times};
 use super::{
-    BudgetName, Environment, Mode, Plan, Row, RowState, SampleTimes, SeedState, Status, Test,
+    BudgetName, Environment, Mode, Pass, Plan, Row, RowState, SampleTimes, SeedState, Status, Test,
 };
 use crate::data::{load_split, DataConfig, DataName, Split};
 use crate::flows::Cx;
+use crate::models::parameter_count;
 use crate::train::{
     build_model, find_checkpoint, load_model, presets, stop, Checkpoint, Dequantization,
     DeviceChoice, Evaluation, Outcome, RunConfig, RunDir, Trainer, Watch,
@@ -15,8 +16,8 @@ use std::path::Path;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 
-/// Runs what is missing of a row and keeps every number in its folder; every run of it is watched by what `watch` makes.
-/// An error of the row becomes part of its state; a signal leaves it interrupted.
+/// Runs what is missing of a row, or of one pass of it, and keeps every number in its folder; every run of it is watched
+/// by what `watch` makes. An error of the row becomes part of its state; a signal leaves it interrupted.
 ///
 /// # Errors
 /// Its folder cannot be read or written.
@@ -24,30 +25,44 @@ pub fn run_row(
     plan: &Plan,
     row: &Row,
     dir: &Path,
+    only: Option<Pass>,
     environment: Environment,
     watch: &dyn Fn() -> Box<dyn Watch>,
 ) -> Result<RowState> {
     let mut state = RowState::read(dir, &row.name)?;
-    if state.status == Status::Done {
+    let missing = |state: &RowState, pass| !state.is_complete(pass, &plan.budget);
+    let asked: Vec<_> = Pass::ALL
+        .into_iter()
+        .filter(|pass| only.is_none_or(|only| only == *pass))
+        .filter(|pass| missing(&state, *pass))
+        .collect();
+    if asked.is_empty() {
         return Ok(state);
     }
     let started = Instant::now();
     let before = state.wall_seconds;
     state.status = Status::Interrupted;
     state.preset.clone_from(&row.preset);
+    for pass in &asked {
+        state.passes.add(*pass, &environment);
+    }
     state.environment = environment;
     state.error = None;
     let mut work = Work {
         plan,
         row,
         dir,
+        asked,
         watch,
         started,
         before,
     };
     let outcome = work.run(&mut state);
     match outcome {
-        Ok(true) => state.status = Status::Done,
+        Ok(true) => {
+            let half = Pass::ALL.into_iter().any(|pass| missing(&state, pass));
+            state.status = if half { Status::OnePass } else { Status::Done };
+        }
         Ok(false) => {}
         Err(err) => {
             state.status = Status::Failed;
@@ -62,6 +77,7 @@ struct Work<'a> {
     plan: &'a Plan,
     row: &'a Row,
     dir: &'a Path,
+    asked: Vec<Pass>,
     watch: &'a dyn Fn() -> Box<dyn Watch>,
     started: Instant,
     before: f64,
@@ -73,18 +89,48 @@ impl Work<'_> {
         state.write(self.dir, &self.row.name)
     }
 
-    /// Whether all is done; not so if a signal asked to stop.
+    fn is_asked(&self, pass: Pass) -> bool {
+        self.asked.contains(&pass)
+    }
+
+    /// Whether all that was asked for is done; not so if a signal asked to stop.
     fn run(&mut self, state: &mut RowState) -> Result<bool> {
         let device = self.plan.device.parse::<DeviceChoice>()?.pick()?.device;
         let config = self.config(state)?;
-        let timings = &self.plan.budget.timings;
-        if state.step.is_none() {
+        if self.is_asked(Pass::Times) && state.step.is_none() {
             // tables of sizes are about time and memory
             let rebuild = self.plan.table.varies().is_some();
-            state.step = step_times(&config, device, timings, rebuild)?;
-            state.params = state.step.as_ref().map(|step| step.params);
+            state.step = step_times(&config, device, &self.plan.budget.timings, rebuild)?;
+            if let Some(step) = &state.step {
+                state.params = Some(step.params);
+            }
             self.keep(state)?;
         }
+        if self.is_asked(Pass::Likelihood) && !self.likelihood(state, &config, device)? {
+            return Ok(false);
+        }
+        if self.is_asked(Pass::Times) && state.sampling.is_none() && !stop::requested() {
+            let is_trained = state.seeds.iter().any(|done| done.seed == 0);
+            state.sampling = match is_trained {
+                true => self.sampling(&config, device)?,
+                false => self.fresh_sampling(&config, device)?,
+            };
+            self.keep(state)?;
+        }
+        let budget = &self.plan.budget;
+        Ok(self
+            .asked
+            .iter()
+            .all(|pass| state.is_complete(*pass, budget)))
+    }
+
+    /// Whether every seed is trained and evaluated.
+    fn likelihood(
+        &mut self,
+        state: &mut RowState,
+        config: &RunConfig,
+        device: Device,
+    ) -> Result<bool> {
         for seed in 0..self.plan.budget.seeds {
             if stop::requested() {
                 return Ok(false);
@@ -96,17 +142,13 @@ impl Work<'_> {
                 seed,
                 ..config.clone()
             };
-            match self.train(config, device)? {
+            match self.train(state, config, device)? {
                 Some(done) => state.seeds.push(done),
                 None => return Ok(false),
             }
             self.keep(state)?;
         }
-        if state.sampling.is_none() {
-            state.sampling = self.sampling(&config, device)?;
-            self.keep(state)?;
-        }
-        Ok(state.sampling.is_some())
+        Ok(true)
     }
 
     /// The configuration of the row's runs: the preset, cut down to the budget, on the data that are there.
@@ -119,6 +161,11 @@ impl Work<'_> {
             config.train.clamp_weights = clamp(&self.row.preset);
         }
         state.clamp = config.train.clamp_weights;
+        state.batch_size = config.train.batch_size;
+        if !self.is_asked(Pass::Likelihood) {
+            // images are of no account for times, and those of the likelihoods are already known or will be
+            return Ok(config);
+        }
         state.own_data = !matches!(config.data.name, DataName::Noise(_));
         if let Err(missing) = present(&config.data) {
             if self.plan.budget.name != BudgetName::Smoke {
@@ -131,11 +178,15 @@ impl Work<'_> {
             };
         }
         state.data = config.data.name.to_string();
-        state.batch_size = config.train.batch_size;
         Ok(config)
     }
 
-    fn train(&self, config: RunConfig, device: Device) -> Result<Option<SeedState>> {
+    fn train(
+        &self,
+        state: &mut RowState,
+        config: RunConfig,
+        device: Device,
+    ) -> Result<Option<SeedState>> {
         let seed = config.seed;
         let root = Plan::row_dir(self.dir, &self.row.name).join(format!("seed-{seed}"));
         let mut trainer = match root.join("checkpoints/last.safetensors").exists() {
@@ -164,14 +215,21 @@ impl Work<'_> {
             seconds: progress.seconds,
             val_bpd: progress.best_bpd,
             complete: progress.epoch > t.epochs || reached.is_some_and(|(goal, best)| best <= goal),
-            test: self.test(&root, &config, device)?,
+            test: self.test(state, &root, &config, device)?,
             problem,
         }))
     }
 
     /// The untouched test split, once for every dequantisation sample.
-    fn test(&self, root: &Path, config: &RunConfig, device: Device) -> Result<Option<Test>> {
-        let (model, _vs) = load_model(&Checkpoint::open(&find_checkpoint(root)?)?, device)?;
+    fn test(
+        &self,
+        state: &mut RowState,
+        root: &Path,
+        config: &RunConfig,
+        device: Device,
+    ) -> Result<Option<Test>> {
+        let (model, vs) = load_model(&Checkpoint::open(&find_checkpoint(root)?)?, device)?;
+        state.params = Some(parameter_count(&vs));
         let data = load_split(&config.data, config.seed, Split::Test)?;
         let mut test = Test {
             images: data.len(),
@@ -219,7 +277,11 @@ impl Work<'_> {
         let x = Tensor::f_rand([8, c, h, w], (Kind::Float, device))?;
         let x = x.f_mul_scalar(255.0)?.f_floor()?;
         tch::no_grad(|| model.initialize(&x, Cx::default()))?;
-        sample_times(&model, device, &self.plan.budget.timings)
+        let times = sample_times(&model, device, &self.plan.budget.timings)?;
+        Ok(times.map(|times| SampleTimes {
+            fresh: true,
+            ..times
+        }))
     }
 }
 

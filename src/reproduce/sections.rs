@@ -1,7 +1,8 @@
 //! The tables of a report, the same in Markdown and in HTML.
 
 use super::numbers::{number, thousands, with_spread};
-use super::report::{Cell, RowReport, TableReport, REBUILT, SOUND};
+use super::provenance::{pass_lines, PASSES, PASS_HEADINGS};
+use super::report::{Cell, RowReport, TableReport, NOT_IN_THE_PAPER, REBUILT, SOUND};
 use super::Quantity;
 
 /// A table with what it shows.
@@ -52,6 +53,12 @@ pub(super) fn sections(report: &TableReport) -> Vec<Section> {
             &ORDER_HEADINGS,
             order_lines(report),
         ),
+        section(
+            "Where the numbers come from",
+            PASSES,
+            &PASS_HEADINGS,
+            pass_lines(report),
+        ),
     ];
     all.retain(|section| !section.lines.is_empty());
     all
@@ -61,7 +68,7 @@ const CELL_HEADINGS: [&str; 8] = [
     "row", "column", "paper", "measured", "n", "ratio", "verdict", "basis",
 ];
 
-/// A line for every cell that the paper prints.
+/// A line for every cell that the paper prints, and for those of methods that it leaves out.
 fn cell_lines(report: &TableReport) -> Vec<Vec<String>> {
     report.rows.iter().flat_map(lines_of_a_row).collect()
 }
@@ -79,9 +86,15 @@ fn lines_of_a_row(row: &RowReport) -> Vec<Vec<String>> {
     let printed: Vec<(Quantity, &Cell)> = order
         .into_iter()
         .filter_map(|quantity| Some((quantity, row.cells.get(quantity.key())?)))
-        .filter(|(_, cell)| cell.paper.is_some())
+        .filter(|(quantity, cell)| {
+            let also = is_unprinted(row) || *quantity == Quantity::Bpd;
+            cell.paper.is_some() || (also && cell.measured.is_some())
+        })
         .collect();
-    let paper = |cell: &Cell| with_spread(cell.paper, cell.paper_sd);
+    let paper = |cell: &Cell| match is_unprinted(row) {
+        true => NOT_IN_THE_PAPER.to_owned(),
+        false => with_spread(cell.paper, cell.paper_sd),
+    };
     if let (false, Some((_, first))) = (has_numbers(row), printed.first()) {
         let all = printed
             .iter()
@@ -116,6 +129,11 @@ fn lines_of_a_row(row: &RowReport) -> Vec<Vec<String>> {
         ]
     };
     printed.into_iter().map(line).collect()
+}
+
+/// Whether the paper prints nothing in this row.
+fn is_unprinted(row: &RowReport) -> bool {
+    row.cells.values().all(|cell| cell.paper.is_none())
 }
 
 fn has_numbers(row: &RowReport) -> bool {

@@ -2,7 +2,7 @@
 
 use super::folder::{read_json, write_json};
 use super::times::{SampleTimes, StepTimes};
-use super::{Environment, Plan};
+use super::{Budget, Environment, Pass, Passes, Plan};
 use crate::Result;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -17,6 +17,9 @@ pub enum Status {
     /// Begun and stopped: the next call goes on.
     #[serde(rename = "interrupted")]
     Interrupted,
+    /// Every number of one pass is there, of the other one not.
+    #[serde(rename = "one pass")]
+    OnePass,
     /// Every number is there.
     #[serde(rename = "done")]
     Done,
@@ -31,6 +34,7 @@ impl Status {
         match self {
             Self::NotRun => "not run",
             Self::Interrupted => "interrupted",
+            Self::OnePass => "one pass",
             Self::Done => "done",
             Self::Failed => "failed",
         }
@@ -90,8 +94,11 @@ pub struct RowState {
     pub seeds: Vec<SeedState>,
     /// Sampling.
     pub sampling: Option<SampleTimes>,
-    /// What the numbers come from.
+    /// What the latest call ran on.
     pub environment: Environment,
+    /// What the numbers of each pass come from.
+    #[serde(default)]
+    pub passes: Passes,
     /// Seconds of all calls together.
     pub wall_seconds: f64,
     /// Why the row failed.
@@ -105,7 +112,33 @@ impl RowState {
     /// It cannot be read.
     pub fn read(dir: &Path, row: &str) -> Result<Self> {
         let path = Plan::row_dir(dir, row).join("state.json");
-        Ok(read_json(&path)?.unwrap_or_default())
+        let mut state: Self = read_json(&path)?.unwrap_or_default();
+        // programs that had no passes measured both in one
+        for pass in Pass::ALL {
+            if state.has(pass) && state.passes.of(pass).is_empty() {
+                state.passes.add(pass, &state.environment);
+            }
+        }
+        Ok(state)
+    }
+
+    /// Whether there is any number of a half.
+    pub fn has(&self, pass: Pass) -> bool {
+        match pass {
+            Pass::Likelihood => !self.seeds.is_empty(),
+            Pass::Times => self.step.is_some() || self.sampling.is_some(),
+        }
+    }
+
+    /// Whether every number of a half is there.
+    pub fn is_complete(&self, pass: Pass, budget: &Budget) -> bool {
+        match pass {
+            Pass::Likelihood => {
+                let ended = |seed| self.seeds.iter().any(|own| own.seed == seed);
+                (0..budget.seeds).all(ended)
+            }
+            Pass::Times => self.step.is_some() && self.sampling.is_some(),
+        }
     }
 
     /// Keeps the state.

@@ -89,6 +89,9 @@ pub struct SampleTimes {
     pub many: Sound,
     /// Why there is nothing else: an inverse that did not converge.
     pub problem: Option<String>,
+    /// Whether the model was one that had not been trained.
+    #[serde(default)]
+    pub fresh: bool,
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub struct Conditions<'a> {
 /// A likelihood, as one number for each seed, beside a printed one; lower is better.
 pub fn likelihood(printed: Printed, seeds: &[f64], conditions: Conditions<'_>) -> Judged {
     if seeds.is_empty() {
-        return Judged::new("no value", "no run gave a finite likelihood");
+        return no_likelihood();
     }
     if !conditions.own_data {
         let basis = format!(
@@ -78,6 +78,11 @@ pub fn likelihood(printed: Printed, seeds: &[f64], conditions: Conditions<'_>) -
             format!("{basis}; training ended before the end of the recipe"),
         ),
     }
+}
+
+/// A row that was trained and has no likelihood.
+pub fn no_likelihood() -> Judged {
+    Judged::new("no value", "no run gave a finite likelihood")
 }
 
 /// A number of parameters beside printed millions.

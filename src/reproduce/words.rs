@@ -30,7 +30,10 @@ pub(super) fn facts(report: &TableReport) -> Vec<(String, String)> {
 pub(super) fn row_text(row: &RowReport) -> String {
     let mut text = format!("{} ({}, {}): {}", row.row, row.preset, row.mode, row.status);
     if row.wall_seconds > 0.0 {
-        text += &format!(" in {}, on {}", duration(row.wall_seconds), row.data);
+        text += &format!(" in {}", duration(row.wall_seconds));
+        if !row.data.is_empty() {
+            text += &format!(", on {}", row.data);
+        }
     }
     text
 }

@@ -168,11 +168,73 @@ fn a_row_is_stopped_goes_on_runs_once_and_is_reported() {
     assert!(String::from_utf8_lossy(&other.stderr).contains("choose another --out"));
 }
 
+/// Marks the environment of a pass, so that it is seen whether it is kept.
+fn mark(state: &Path, pass: &str) {
+    let mut value = json(state);
+    assert_eq!(value["passes"][pass].as_array().unwrap().len(), 1);
+    value["passes"][pass][0]["commit"] = format!("marked {pass}").into();
+    std::fs::write(state, value.to_string()).unwrap();
+}
+
+#[test]
+fn the_passes_of_a_row_are_measured_one_after_the_other_in_either_order() {
+    let dir = tempfile::tempdir().unwrap();
+    for [first, second] in [["times", "likelihood"], ["likelihood", "times"]] {
+        let out = dir.path().join(first);
+        let only = |pass| ["--row", "inverse-flow", "--only", pass];
+        succeeds(&reproduce(&out, &only(first)));
+        let report = json(&out.join("report.json"));
+        let half = row(&report, "inverse-flow");
+        assert_eq!(half["status"], "one pass");
+        let (there, missing) = match first {
+            "times" => ("st_ms", "bpd"),
+            _ => ("bpd", "st_ms"),
+        };
+        assert!(half["cells"][there]["measured"].as_f64().unwrap() > 0.0);
+        assert_eq!(half["cells"][there]["pass"], first);
+        assert_eq!(half["cells"][missing]["verdict"], "not measured");
+        assert_eq!(half["cells"]["params_m"]["measured"], 1.640968);
+        let state = out.join("rows/inverse-flow/state.json");
+        let trained = out.join("rows/inverse-flow/seed-0").exists();
+        assert_eq!(trained, first == "likelihood");
+        mark(&state, first);
+
+        // what is there is not measured again
+        let text = succeeds(&reproduce(&out, &only(first)));
+        assert!(!text.contains("1 of 1"), "{text}");
+
+        succeeds(&reproduce(&out, &only(second)));
+        let report = json(&out.join("report.json"));
+        let whole = row(&report, "inverse-flow");
+        assert_eq!(whole["status"], "done");
+        for (key, pass) in [
+            ("bpd", "likelihood"),
+            ("st_ms", "times"),
+            ("step_ms", "times"),
+        ] {
+            assert!(whole["cells"][key]["measured"].as_f64().unwrap() > 0.0);
+            assert_eq!(whole["cells"][key]["pass"], pass);
+        }
+        let passes = &json(&state)["passes"];
+        assert_eq!(passes[first][0]["commit"], format!("marked {first}"));
+        assert_eq!(passes[second].as_array().unwrap().len(), 1);
+        assert_ne!(passes[second][0]["commit"], format!("marked {first}"));
+        let markdown = std::fs::read_to_string(out.join("report.md")).unwrap();
+        let line = format!("| inverse-flow | {first} | marked {first} |");
+        assert!(markdown.contains(&line), "{markdown}");
+        // the times of a model that was not there yet are those of another one
+        let fresh = markdown.contains("freshly initialised model");
+        assert_eq!(fresh, first == "times");
+    }
+}
+
 #[test]
 fn wrong_usage_is_answered_with_what_there_is() {
     let dir = tempfile::tempdir().unwrap();
     for (args, expected) in [
         (&["--row", "glow"][..], "mintnet"),
+        (&["--row", "glow"][..], "harness-wide"),
+        (&["--only", "speed"][..], "choose likelihood or times"),
         (&["--budget", "tiny"][..], "short-cpu"),
         (&["--budget", "steps"][..], "--steps-per-row N"),
         (&["--steps-per-row", "9"][..], "for --budget steps"),

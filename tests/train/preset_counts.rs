@@ -22,6 +22,8 @@ fn the_rows_of_the_tables_have_the_derived_counts() {
         ("table3/emerging", 11_401_216),
         ("table3/finc", 10_411_432),
         ("table6/inverse-flow", 1_760_416),
+        // at most the 1.76 million that the paper prints
+        ("table6/inverse-flow-tuned", 1_759_456),
         ("table6/snf", 1_681_504),
         ("table6/finc", 2_718_336),
         ("table6/cinc", 2_770_176),

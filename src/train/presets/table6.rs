@@ -24,6 +24,11 @@ pub(super) fn presets() -> Vec<Preset> {
             inverse_flow(),
         ),
         Preset::new(
+            "table6/inverse-flow-tuned",
+            "the same couplings behind ActNorm and the spline of quick/mnist, with a recipe for hours instead of weeks",
+            inverse_flow_tuned(),
+        ),
+        Preset::new(
             "table6/snf",
             "self-normalizing flow on CIFAR-10, net T",
             snf(),
@@ -109,6 +114,27 @@ fn inverse_flow() -> RunConfig {
         ..TrainConfig::default()
     };
     augmented(run(DataName::Cifar10, backbone(mixing), train))
+}
+
+/// What the row's model can do with settings of our own. ActNorm and one spline of 32 bins over [-6, 6], which resolves
+/// the shape of the dequantisation noise, cost 3,264 parameters; the net of the split prior, which is no coupling of the
+/// flow, is narrower by 64 channels, so that there are not more of them than the paper prints.
+fn inverse_flow_tuned() -> RunConfig {
+    let mixing = Mixing::InverseFlow(InverseFlowConfig::default());
+    let model = GlowConfig {
+        actnorm: true,
+        spline: shared_spline(32, 6.0),
+        split_prior: Some(448),
+        ..backbone(mixing)
+    };
+    let train = TrainConfig {
+        epochs: 100,
+        batch_size: 64,
+        lr: 1e-3,
+        warmup_steps: Some(500),
+        ..TrainConfig::default()
+    };
+    augmented(run(DataName::Cifar10, model, train))
 }
 
 /// `selfnorm_glow_cifar.py` of the Self Normalizing Flows code, with the coupling and the spline that the count implies.
