@@ -1,9 +1,12 @@
 //! torch's fused optimizer kernels, which tch does not expose: one call for all parameters.
 
+mod check;
+
 use super::status::checked;
 use super::sys::{self, Handle};
-use crate::{Error, Result};
-use tch::{Kind, Tensor};
+use crate::Result;
+use check::check_step;
+use tch::Tensor;
 
 /// Constants of one Adam step.
 #[derive(Debug, Clone, Copy)]
@@ -55,13 +58,15 @@ pub struct AdamState<'a> {
 /// One Adam step in place: `m ← β₁m + (1-β₁)g`, `v ← β₂v + (1-β₂)g²`, `p ← p - lr m̂/(√v̂ + ε)` with bias-corrected
 /// moments (Kingma and Ba 2015; torch's `_fused_adam_`). AMSGrad takes the largest `v` so far in the place of `v`.
 ///
-/// The lists run in parallel, one entry per parameter. Gradients are divided by `grad_scale` (0-d float32) before
-/// anything else, which is how clipping costs no pass of its own.
+/// The lists run in parallel, one entry per parameter; `names` are for errors. Gradients are divided by `grad_scale` (0-d
+/// float32) before anything else, which is how clipping costs no pass of its own: they are overwritten then.
 ///
 /// # Errors
 /// Lists of different lengths; tensors that differ from their parameter in size, kind or device, or are not contiguous;
-/// tensors to be written that share memory. torch's kernel checks none of this: it would write out of bounds.
+/// tensors to be written that share memory with any other. The message names the parameter. torch's kernels check little
+/// of this, and on the CPU less than on a GPU: they would write out of bounds, or divide a gradient twice.
 pub fn fused_adam_step(
+    names: &[String],
     params: &[Tensor],
     grads: &[Tensor],
     state: AdamState<'_>,
@@ -71,7 +76,14 @@ pub fn fused_adam_step(
     // autograd may leave a gradient in another order of its elements
     let grads = grads.iter().map(Tensor::f_contiguous);
     let grads = &grads.collect::<std::result::Result<Vec<_>, _>>()?[..];
-    check_step(params, grads, &state, grad_scale)?;
+    let all = [
+        ("params", Some(params)),
+        ("grads", Some(grads)),
+        ("exp_avg", Some(state.exp_avg)),
+        ("exp_avg_sq", Some(state.exp_avg_sq)),
+        ("max_exp_avg_sq", state.max_exp_avg_sq),
+    ];
+    check_step(names, all, state.step, grad_scale)?;
     let (n, largest) = (params.len(), state.max_exp_avg_sq);
     let lists = [params, grads, state.exp_avg, state.exp_avg_sq].map(handles);
     let largest = largest.map(handles);
@@ -98,67 +110,10 @@ pub fn fused_adam_step(
     })
 }
 
-/// What the fused kernel takes for granted.
-fn check_step(
-    params: &[Tensor],
-    grads: &[Tensor],
-    state: &AdamState<'_>,
-    grad_scale: Option<&Tensor>,
-) -> Result<()> {
-    let wrong = |arg, text: String| Err(Error::argument("fused_adam_step", arg, text));
-    let lists = [
-        ("params", Some(params)),
-        ("grads", Some(grads)),
-        ("exp_avg", Some(state.exp_avg)),
-        ("exp_avg_sq", Some(state.exp_avg_sq)),
-        ("max_exp_avg_sq", state.max_exp_avg_sq),
-    ];
-    for (arg, list) in lists {
-        let Some(list) = list else { continue };
-        if list.len() != params.len() {
-            let text = format!("must have {} tensors, got {}", params.len(), list.len());
-            return wrong(arg, text);
-        }
-        for (tensor, param) in list.iter().zip(params) {
-            let facts = |t: &Tensor| (t.size(), t.kind(), t.device());
-            if facts(tensor) != facts(param) || !tensor.is_contiguous() {
-                let text = format!(
-                    "must be contiguous and like their parameters {:?}, got {:?} with strides {:?}",
-                    facts(param),
-                    facts(tensor),
-                    tensor.stride()
-                );
-                return wrong(arg, text);
-            }
-        }
-    }
-    for (arg, number) in [("step", Some(state.step)), ("grad_scale", grad_scale)] {
-        let Some(number) = number else { continue };
-        if number.kind() != Kind::Float || number.dim() != 0 {
-            let text = format!("must be a float32 number, got {:?}", number.size());
-            return wrong(arg, text);
-        }
-    }
-    let written = lists.iter().filter(|(arg, _)| *arg != "grads");
-    let tensors = written.filter_map(|(_, list)| *list).flatten();
-    let mut memory: Vec<_> = tensors.chain([state.step]).map(memory).collect();
-    memory.retain(|range| !range.is_empty());
-    memory.sort_by_key(|range| range.start);
-    if memory.windows(2).any(|pair| pair[1].start < pair[0].end) {
-        return wrong("params", "and their state must not share memory".into());
-    }
-    Ok(())
-}
-
-/// Addresses of a contiguous tensor's elements.
-fn memory(tensor: &Tensor) -> std::ops::Range<usize> {
-    let start = tensor.data_ptr() as usize;
-    start..start + tensor.numel() * tensor.kind().elt_size_in_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tch::Kind;
 
     #[test]
     fn norm_is_over_all_tensors() {
@@ -185,7 +140,9 @@ mod tests {
                 max_exp_avg_sq: None,
                 step: &Tensor::zeros([0i64; 0], (Kind::Float, tch::Device::Cpu)),
             };
-            fused_adam_step(params, &[grad], state, hyper, None).map_err(|err| err.to_string())
+            let names: Vec<_> = params.iter().map(|_| "net.weight".to_owned()).collect();
+            let done = fused_adam_step(&names, params, &[grad], state, hyper, None);
+            done.map_err(|err| err.to_string())
         };
         let params = [numbers(6)];
         assert_eq!(step(&params, numbers(6), numbers(6), numbers(6)), Ok(()));
@@ -195,14 +152,29 @@ mod tests {
         let strided = wide.slice(0, 0, 12, 2);
         let double = numbers(6).to_kind(Kind::Double);
         for (grad, m, v, part) in [
-            (numbers(6), numbers(5), numbers(6), "`exp_avg` must be"),
-            (numbers(6), numbers(6), numbers(0), "`exp_avg_sq` must be"),
-            (double, numbers(6), numbers(6), "`grads` must be"),
+            (
+                numbers(6),
+                numbers(5),
+                numbers(6),
+                "`exp_avg` of `net.weight` must be",
+            ),
+            (
+                numbers(6),
+                numbers(6),
+                numbers(0),
+                "`exp_avg_sq` of `net.weight` must be",
+            ),
+            (
+                double,
+                numbers(6),
+                numbers(6),
+                "`grads` of `net.weight` must be",
+            ),
             (
                 numbers(6),
                 strided,
                 numbers(6),
-                "`exp_avg` must be contiguous",
+                "`exp_avg` of `net.weight` must be contiguous",
             ),
             (
                 numbers(6),
@@ -217,5 +189,53 @@ mod tests {
         }
         let err = step(&[], numbers(6), numbers(6), numbers(6)).unwrap_err();
         assert!(err.contains("`grads` must have 0 tensors"), "{err}");
+    }
+
+    /// Two parameters with the gradients `grads`, divided by `scale`.
+    fn step_of_two(grads: [&Tensor; 2], scale: Option<f64>) -> std::result::Result<(), String> {
+        let zeros = || [0, 1].map(|_| Tensor::zeros([2, 3], (Kind::Float, tch::Device::Cpu)));
+        let number = |value: f64| Tensor::from(value as f32);
+        let state = AdamState {
+            exp_avg: &zeros(),
+            exp_avg_sq: &zeros(),
+            max_exp_avg_sq: None,
+            step: &number(0.0),
+        };
+        let hyper = AdamHyper {
+            lr: 0.1,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+        };
+        let names = ["a".to_owned(), "b".to_owned()];
+        let grads = grads.map(Tensor::shallow_clone);
+        let scale = scale.map(number);
+        fused_adam_step(&names, &zeros(), &grads, state, hyper, scale.as_ref())
+            .map_err(|err| err.to_string())
+    }
+
+    #[test]
+    fn gradients_share_no_memory_where_they_are_scaled() {
+        let all = Tensor::ones([9], (Kind::Float, tch::Device::Cpu));
+        let grad = |start: i64| all.narrow(0, start, 6).view([2, 3]);
+        let (first, overlapping, apart) = (&grad(0), &grad(3), &grad(0).copy());
+        assert_eq!(step_of_two([first, apart], Some(2.0)), Ok(()));
+        // read only
+        assert_eq!(step_of_two([first, first], None), Ok(()));
+        assert_eq!(step_of_two([first, overlapping], None), Ok(()));
+        for other in [first, overlapping] {
+            let err = step_of_two([first, other], Some(2.0)).unwrap_err();
+            assert!(
+                err.contains("`grads` of `a`") && err.contains("`grads` of `b`"),
+                "{err}"
+            );
+        }
+        // a scalar that is expanded over its parameter gets memory of its own
+        let expanded = Tensor::from(1f32).expand([2, 3], false);
+        assert_eq!(step_of_two([&expanded, &expanded], Some(2.0)), Ok(()));
+        // a gradient in another order of its elements as well
+        let transposed = apart.view([3, 2]).transpose(0, 1);
+        assert_eq!(step_of_two([first, &transposed], Some(2.0)), Ok(()));
     }
 }

@@ -80,10 +80,11 @@ impl Adam {
     /// `grad_scale`.
     ///
     /// # Errors
-    /// Gradients of other shapes or kinds than the parameters.
+    /// Gradients of other shapes or kinds than the parameters, or that share memory; the message names the parameter.
     pub fn step(&mut self, grads: &[Tensor], lr: f64, grad_scale: Option<&Tensor>) -> Result<()> {
         let hyper = AdamHyper { lr, ..self.hyper };
         fused_adam_step(
+            &self.names,
             &self.params,
             grads,
             AdamState {

@@ -2,7 +2,9 @@
 
 use crate::device::device;
 use crate::support::{images, ScaleFlow};
-use inverse_flow::train::{Learner, TrainConfig, MAX_SKIPPED_IN_ROW};
+use inverse_flow::flows::Cx;
+use inverse_flow::models::MODELS;
+use inverse_flow::train::{build_model, Learner, RunConfig, TrainConfig, MAX_SKIPPED_IN_ROW};
 use tch::{nn::VarStore, Kind, Tensor};
 
 const CHW: [i64; 3] = [2, 3, 5];
@@ -189,4 +191,58 @@ fn weights_are_clamped_only_where_asked_for() {
     };
     assert!(largest(&config) <= limit * (1.0 + 1e-6));
     assert!(largest(&TrainConfig::default()) > 10.0 * limit);
+}
+
+/// torch's fused step on a GPU refuses a gradient with other strides than its parameter, and one that shares memory with
+/// another. A step copies the former and refuses the latter: no family needs the one or has the other.
+#[test]
+fn every_family_has_gradients_laid_out_like_their_parameters() {
+    let mut copied = Vec::new();
+    for family in MODELS {
+        tch::manual_seed(5);
+        let config = RunConfig::resolve(Some(&format!("quick/{family}")), None).unwrap();
+        let (mut model, vs) = build_model(&config, device()).unwrap();
+        let [c, h, w] = model.image_shape();
+        let options = (Kind::Float, device());
+        let pixels = Tensor::arange(3 * c * h * w, options) * 37.0;
+        let x = pixels.remainder(256.0).view([3, c, h, w]);
+        let noise = Tensor::full(x.size(), 0.25, options);
+        let cx = Cx {
+            noise: Some(&noise),
+            ..Cx::default()
+        };
+        tch::no_grad(|| model.initialize(&x, cx)).unwrap();
+        let mut learner = Learner::new(model, vs, &config.train).unwrap();
+        for rebuild in [false, true] {
+            learner.rebuild_activations(rebuild);
+            let (_, grads) = learner.gradients(&x, &noise).unwrap();
+            let params = learner.adam.names().iter().zip(learner.adam.params());
+            for ((name, param), grad) in params.zip(&grads).filter(|(_, grad)| grad.defined()) {
+                assert_eq!(
+                    (grad.size(), grad.kind(), grad.device()),
+                    (param.size(), param.kind(), param.device()),
+                    "{family}: {name}"
+                );
+                if !grad.is_contiguous() || !param.is_contiguous() {
+                    let strides = (grad.size(), grad.stride(), param.stride());
+                    copied.push(format!("{family}, rebuilt {rebuild}: {name} {strides:?}"));
+                }
+            }
+            // what shares memory is refused here
+            let scale = Tensor::from(2f32).to_device(device());
+            let grads: Vec<_> = learner
+                .adam
+                .params()
+                .iter()
+                .zip(grads)
+                .map(|(param, grad)| match grad.defined() {
+                    true => grad,
+                    false => param.zeros_like(),
+                })
+                .collect();
+            let step = learner.adam.step(&grads, 1e-9, Some(&scale));
+            step.unwrap_or_else(|err| panic!("{family}, rebuilt {rebuild}: {err}"));
+        }
+    }
+    assert!(copied.is_empty(), "{}", copied.join("\n"));
 }
