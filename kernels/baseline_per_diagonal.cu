@@ -22,12 +22,13 @@ struct BaselineParams {
   const void* y;       // [B, C, H, W]
   const void* weight;  // [C, C/g, k, k]
   void* x;             // [B, C, H, W], complete on earlier diagonals and in earlier channels of this one
+  int* singular;       // as in InvConvSolveParams
   InvConvShape shape;
   int channel;   // p, of every group
   int diagonal;  // d
 };
-static_assert(sizeof(BaselineParams) == 312, "twin: BaselineParams in src/cuda/baseline.rs");
-static_assert(offsetof(BaselineParams, channel) == 304, "twin: BaselineParams in src/cuda/baseline.rs");
+static_assert(sizeof(BaselineParams) == 320, "twin: BaselineParams in src/cuda/baseline.rs");
+static_assert(offsetof(BaselineParams, channel) == 312, "twin: BaselineParams in src/cuda/baseline.rs");
 
 template <typename T>
 __device__ __forceinline__ void baseline_per_diagonal(const BaselineParams& params) {
@@ -56,7 +57,11 @@ __device__ __forceinline__ void baseline_per_diagonal(const BaselineParams& para
       }
     }
   }
-  x[p * group.channel_stride] = sum / weight[p * group.in_stride];
+  const T pivot = weight[p * group.in_stride];
+  if (pivot == T(0)) {
+    atomicMax(params.singular, kZeroAt - group.channel(p));
+  }
+  x[p * group.channel_stride] = sum / pivot;
 }
 
 #define BASELINE_PER_DIAGONAL(T, name)                          \

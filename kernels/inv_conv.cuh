@@ -61,6 +61,7 @@ struct InvConvSolveParams {
   const void* weight;  // [C, C/g, k, k]
   void* x;             // [B, C, H, W], does not overlap y
   int* progress;       // zeros [1 + B * g * bands] where bands > 1: the next ticket, complete diagonals of each band
+  int* singular;       // the device's word about filters without an inverse, see report_zeros
   InvConvShape shape;
   int adjoint;
   int bands;        // an image's rows are cut into this many bands ...
@@ -73,10 +74,10 @@ struct InvConvSolveParams {
   int tap_teams;      // threads that share the far taps of a row of pixels
   int reserved;
 };
-static_assert(sizeof(InvConvSolveParams) == 352, "twin: SolveParams in src/cuda/params.rs");
-static_assert(offsetof(InvConvSolveParams, shape) == 32, "twin: SolveParams in src/cuda/params.rs");
-static_assert(offsetof(InvConvSolveParams, adjoint) == 312, "twin: SolveParams in src/cuda/params.rs");
-static_assert(offsetof(InvConvSolveParams, tap_teams) == 344, "twin: SolveParams in src/cuda/params.rs");
+static_assert(sizeof(InvConvSolveParams) == 360, "twin: SolveParams in src/cuda/params.rs");
+static_assert(offsetof(InvConvSolveParams, shape) == 40, "twin: SolveParams in src/cuda/params.rs");
+static_assert(offsetof(InvConvSolveParams, adjoint) == 320, "twin: SolveParams in src/cuda/params.rs");
+static_assert(offsetof(InvConvSolveParams, tap_teams) == 352, "twin: SolveParams in src/cuda/params.rs");
 
 // Twin: ApplyParams in src/cuda/params.rs.
 struct InvConvApplyParams {
@@ -114,7 +115,8 @@ static_assert(offsetof(InvConvWeightGradParams, slices) == 332, "twin: WeightGra
 
 // One group in walk coordinates (see the head of this file).
 struct InvConvGroup {
-  int channels;  // n
+  int channels;       // n
+  int first_channel;  // of the group, in the image
   // element [p, h, w] of the group's planes in one image: pixel(h, w) + p * channel_stride
   int start;
   int channel_stride;
@@ -133,6 +135,7 @@ struct InvConvGroup {
     const int height = shape.height, width = shape.width, k = shape.kernel;
     const int plane = height * width, taps = k * k;
     channels = shape.channels / shape.groups;
+    first_channel = group * channels;
     start = (walk & 2u ? (height - 1) * width : 0) + (walk & 1u ? width - 1 : 0);
     row_stride = walk & 2u ? -width : width;
     column_stride = walk & 1u ? -1 : 1;
@@ -154,6 +157,11 @@ struct InvConvGroup {
   // Offset of channel position 0 at pixel (h, w).
   __device__ __forceinline__ int pixel(int h, int w) const { return start + h * row_stride + w * column_stride; }
 
+  // Channel of the image at position p.
+  __device__ __forceinline__ int channel(int p) const {
+    return first_channel + (channel_stride < 0 ? channels - 1 - p : p);
+  }
+
   // Offset of the anchor's entry [p, q].
   __device__ __forceinline__ int anchor_entry(int p, int q) const { return anchor + p * out_stride + q * in_stride; }
 };
@@ -163,4 +171,22 @@ __device__ __forceinline__ long long group_offset(const InvConvShape& shape, int
   const long long plane = static_cast<long long>(shape.height) * shape.width;
   const int group_channels = shape.channels / shape.groups;
   return (static_cast<long long>(image) * shape.channels + static_cast<long long>(group) * group_channels) * plane;
+}
+
+// A zero on the diagonal of an anchor. Twin: ZERO_AT in src/cuda/singular.rs.
+//
+// A kernel cannot return an error, and nobody waits for it. So each device has one word, 0 at first, that the host reads
+// when it fetches numbers anyway: it becomes kZeroAt minus the lowest channel whose diagonal is zero. The maximum makes
+// that the same channel whatever the order of blocks, and leaves what earlier launches have reported.
+constexpr int kZeroAt = 0x7fffffff;
+
+// Reports the zeros on the diagonal of the group's anchor; called by all threads of one block for each group. A NaN is
+// not a zero: it spoils the result, as it does in the twin.
+template <typename T>
+__device__ __forceinline__ void report_zeros(const InvConvGroup& group, const T* __restrict__ weight, int* singular) {
+  for (int p = threadIdx.x; p < group.channels; p += blockDim.x) {
+    if (weight[group.anchor_entry(p, p)] == T(0)) {
+      atomicMax(singular, kZeroAt - group.channel(p));
+    }
+  }
 }

@@ -137,6 +137,9 @@ __device__ __forceinline__ void inv_conv_solve(const InvConvSolveParams& params)
   const int in_row = threadIdx.x % row_threads, s = in_row % S, lane_team = in_row / S;
   const T* __restrict__ weight = static_cast<const T*>(params.weight);
   const Product product(params, band, weight, matrices, lane_team * P, s);
+  if (ticket < params.shape.groups * params.bands && band.first_row == 0) {
+    report_zeros(band.group, weight, params.singular);  // the first image's first band speaks for all of the group
+  }
 
   const bool above = band.waits_for != nullptr;
   if (above) {

@@ -70,6 +70,9 @@ __device__ __forceinline__ void inv_conv_solve_wide(const InvConvSolveParams& pa
   const T* __restrict__ y = static_cast<const T*>(params.y) + group_offset(shape, image, group_index);
   T* x = static_cast<T*>(params.x) + group_offset(shape, image, group_index);
 
+  if (image == 0) {
+    report_zeros(group, weight, params.singular);
+  }
   const int step = group.row_stride - group.column_stride;  // to the diagonal's next pixel
   for (int d = 0; d < shape.height + shape.width - 1; ++d) {
     const int first_row = max(0, d - (shape.width - 1));

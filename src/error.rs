@@ -48,12 +48,12 @@ pub enum Error {
         /// How far it got and what to change.
         problem: String,
     },
-    /// A map that training has brought too near to one without an inverse.
-    #[error("{layer} is nearly singular and cannot be inverted: {problem}")]
+    /// A map without an inverse, or too near to one.
+    #[error("{}{problem}", at(.place))]
     Singular {
-        /// The layer's kind.
-        layer: &'static str,
-        /// The number that shows it.
+        /// The dotted name of the layer in its model; empty if it stands alone.
+        place: String,
+        /// Which map, and the number that shows it.
         problem: String,
     },
     /// A layer or a net that has no TorchScript, in a model that was to be saved as a program.
@@ -98,20 +98,27 @@ impl Error {
         }
     }
 
-    /// The same error with `name` before the place of what has no TorchScript; other errors as they are.
-    #[must_use]
-    pub fn below(self, name: &str) -> Self {
-        match self {
-            Self::NoTorchScript { kind, place } if place.is_empty() => Self::NoTorchScript {
-                kind,
-                place: name.to_owned(),
-            },
-            Self::NoTorchScript { kind, place } => Self::NoTorchScript {
-                kind,
-                place: format!("{name}.{place}"),
-            },
-            other => other,
+    /// An [`Error::Singular`] of the inverse of a convolution, the same on every device.
+    pub(crate) fn zero_on_the_diagonal(channel: i64) -> Self {
+        Self::Singular {
+            place: String::new(),
+            problem: format!(
+                "inv_conv2d: `weight` has a zero on the diagonal of the anchor tap at channel {channel}: the convolution has \
+                 no inverse"
+            ),
         }
+    }
+
+    /// The same error with `name` before the place of what has no TorchScript or no inverse; other errors as they are.
+    #[must_use]
+    pub fn below(mut self, name: &str) -> Self {
+        if let Self::NoTorchScript { place, .. } | Self::Singular { place, .. } = &mut self {
+            *place = match place.as_str() {
+                "" => name.to_owned(),
+                place => format!("{name}.{place}"),
+            };
+        }
+        self
     }
 
     /// An [`Error::File`].

@@ -12,13 +12,14 @@ it is looked for and what can go wrong. The project's page docs/python.md is the
 
 from ._library import LibraryError, library_path
 from .layers import InvConv2d
-from .ops import CORNERS, Corner, inv_conv2d, masked_conv2d
+from .ops import CORNERS, Corner, check, inv_conv2d, masked_conv2d
 
 __all__ = [
     "CORNERS",
     "Corner",
     "InvConv2d",
     "LibraryError",
+    "check",
     "inv_conv2d",
     "library_path",
     "masked_conv2d",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, Sequence, get_args
 
+import torch
 from torch import Tensor
 
 from ._functorch import call
@@ -40,7 +41,9 @@ def inv_conv2d(input: Tensor, weight: Tensor, corners: Sequence[Corner] = ("top_
 
     Raises:
         RuntimeError: arguments that do not fit together (the message names the argument, what was expected and what
-            was got), and on the CPU a zero on the anchor's diagonal.
+            was got).
+        torch.linalg.LinAlgError: a zero on the anchor's diagonal (this is a RuntimeError too). On a GPU the call cannot
+            wait to look: the result is infinite or NaN there, and :func:`check` raises this error.
     """
     return call("inv_conv2d", corners, input, weight)
 
@@ -63,3 +66,19 @@ def masked_conv2d(x: Tensor, weight: Tensor, corners: Sequence[Corner] = ("top_l
         RuntimeError: arguments that do not fit together.
     """
     return call("masked_conv2d", corners, x, weight)
+
+
+def check(device: torch.device | str) -> None:
+    """Raises the error of a solve without an inverse that was queued on the current stream of ``device`` since the last
+    call.
+
+    Call it where you look at results, once a step for example: it waits for the device, and forgets what it has raised. On
+    the CPU :func:`inv_conv2d` raises the error itself, and there is nothing to do.
+
+    Args:
+        device: such as ``"cuda"`` or ``x.device``.
+
+    Raises:
+        torch.linalg.LinAlgError: a weight had a zero on its anchor's diagonal; the message has the lowest such channel.
+    """
+    torch.ops.inverse_flow.check(torch.device(device))

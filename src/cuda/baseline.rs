@@ -12,6 +12,8 @@ use super::kernels::Element;
 use super::launch::Launch;
 use super::module;
 use super::params::Shape;
+use super::singular::word;
+use super::tensors::address;
 use crate::problem::{Corner, Geometry};
 use crate::{Error, Result};
 
@@ -29,6 +31,8 @@ pub struct BaselineParams {
     pub weight: u64,
     /// Solution `[B, C, H, W]`.
     pub x: u64,
+    /// The device's word about filters without an inverse (int32).
+    pub singular: u64,
     /// Sizes.
     pub shape: Shape,
     /// Channel of every group that this launch computes.
@@ -38,8 +42,8 @@ pub struct BaselineParams {
 }
 
 const _: () = {
-    assert!(size_of::<BaselineParams>() == 312);
-    assert!(offset_of!(BaselineParams, shape) == 24 && offset_of!(BaselineParams, channel) == 304);
+    assert!(size_of::<BaselineParams>() == 320);
+    assert!(offset_of!(BaselineParams, shape) == 32 && offset_of!(BaselineParams, channel) == 312);
 };
 
 /// x = A(W)^-1 y from one corner, launch by launch: slow on purpose.
@@ -48,7 +52,8 @@ const _: () = {
 /// `y` `[B, C, H, W]`, `weight` `[C, C, k, k]`, both on the same GPU; returns `[B, C, H, W]`.
 ///
 /// # Errors
-/// [`Error::Argument`] as [`Geometry::check`], or where `y` is not on a GPU; [`Error::Cuda`] where a launch fails.
+/// [`Error::Argument`] as [`Geometry::check`], or where `y` is not on a GPU; [`Error::Cuda`] where a launch fails. A zero
+/// on the diagonal of the anchor is reported by [`check`](super::check).
 pub fn solve(y: &Tensor, weight: &Tensor, corner: Corner) -> Result<Tensor> {
     let geometry = Geometry::check(OP, y, weight, &[corner])?;
     let Device::Cuda(index) = y.device() else {
@@ -59,12 +64,14 @@ pub fn solve(y: &Tensor, weight: &Tensor, corner: Corner) -> Result<Tensor> {
         ));
     };
     let device = module::Device::get(index)?;
+    let singular = word(index)?;
     let (y, weight) = (y.f_contiguous()?, weight.f_contiguous()?);
     let x = Tensor::f_empty(geometry.image_size(), (y.kind(), y.device()))?;
     for (launch, mut params) in launches(&geometry, y.kind(), &[corner])? {
         params.y = y.data_ptr() as u64;
         params.weight = weight.data_ptr() as u64;
         params.x = x.data_ptr() as u64;
+        params.singular = address(&singular);
         // SAFETY: the parameters of this kernel, with contiguous tensors of the sizes that `geometry` was checked for,
         // which live until the device has been waited for.
         unsafe { device.launch(&launch, &params) }?;
@@ -115,6 +122,7 @@ pub fn launches(
                 y: 0,
                 weight: 0,
                 x: 0,
+                singular: 0,
                 shape,
                 channel: channel as i32,
                 diagonal: diagonal as i32,

@@ -7,6 +7,7 @@
 //! | [`kernels`] | the names of the kernels |
 //! | [`launch`] | launch plans: pure functions of the sizes |
 //! | [`params`] | the kernels' parameter structs |
+//! | `singular` | filters without an inverse, and how the host learns of them |
 //! | [`spline`] | the spline: parameters, plan, launches |
 //! | [`baseline`] | the published scheme, to be measured against |
 //! | `probe` | what the driver and the GPUs are, for `doctor` |
@@ -28,8 +29,11 @@ mod module;
 pub mod params;
 pub(crate) mod probe;
 mod run;
+mod singular;
 pub mod spline;
 mod tensors;
 
 pub use libtorch::availability;
 pub(crate) use run::run;
+pub use singular::check;
+pub(crate) use singular::numbers;

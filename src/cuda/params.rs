@@ -105,6 +105,8 @@ pub struct SolveParams {
     pub x: u64,
     /// Zeros `[1 + B * g * bands]` (int32) where `bands` exceeds 1: the next ticket, complete diagonals of each band.
     pub progress: u64,
+    /// The device's word about filters without an inverse (int32).
+    pub singular: u64,
     /// Sizes.
     pub shape: Shape,
     /// 1 for A^-T.
@@ -181,9 +183,9 @@ pub struct WeightGradParams {
 
 const _: () = {
     assert!(size_of::<Shape>() == 280 && offset_of!(Shape, corners) == 24);
-    assert!(size_of::<SolveParams>() == 352 && offset_of!(SolveParams, shape) == 32);
-    assert!(offset_of!(SolveParams, adjoint) == 312);
-    assert!(offset_of!(SolveParams, tap_teams) == 344);
+    assert!(size_of::<SolveParams>() == 360 && offset_of!(SolveParams, shape) == 40);
+    assert!(offset_of!(SolveParams, adjoint) == 320);
+    assert!(offset_of!(SolveParams, tap_teams) == 352);
     assert!(size_of::<ApplyParams>() == 312 && offset_of!(ApplyParams, shape) == 24);
     assert!(offset_of!(ApplyParams, adjoint) == 304);
     assert!(size_of::<WeightGradParams>() == 344 && offset_of!(WeightGradParams, shape) == 32);

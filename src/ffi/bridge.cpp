@@ -7,6 +7,7 @@
 #include <ATen/DeviceGuard.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/empty.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 #include <torch/version.h>
@@ -33,6 +34,7 @@ void check(int status, char* message) {
   if (status == 0) return;
   const std::string text = message != nullptr ? message : "unknown error in a Rust callback";
   std::free(message);
+  TORCH_CHECK_LINALG(status != IVF_SINGULAR, text);
   TORCH_CHECK(false, text);
 }
 
@@ -160,6 +162,16 @@ Tensor compute(int64_t op, at::TensorList tensors, const Corners& corners) {
                                     &error);
   check(status, error);
   return adopt(out);
+}
+
+// Whether all solves on a device had an inverse since the last check. On the CPU an operator has said so itself.
+void check_device(at::Device device) {
+  if (!device.is_cuda()) return;
+  const at::Device here =
+      device.has_index() ? device : c10::impl::VirtualGuardImpl(at::DeviceType::CUDA).getDevice();
+  char* error = nullptr;
+  const int status = ivf_check_cuda(here.index(), &error);
+  check(status, error);
 }
 
 // Meta: shapes only, symbolic sizes included; this is what torch.compile traces with.
@@ -303,6 +315,7 @@ TORCH_LIBRARY(inverse_flow, m) {
   m.def("_inv_conv2d_adjoint(Tensor input, Tensor weight, str[] corners) -> Tensor");
   m.def("_masked_conv2d_adjoint(Tensor input, Tensor weight, str[] corners) -> Tensor");
   m.def("_conv2d_weight_grad(Tensor input, Tensor grad, Tensor weight, str[] corners) -> Tensor");
+  m.def("check(Device device) -> ()", check_device);
 }
 
 TORCH_LIBRARY_IMPL(inverse_flow, CPU, m) { register_all<compute>(m); }

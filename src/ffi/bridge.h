@@ -2,7 +2,8 @@
 //
 // Conventions
 //  * Status: every fallible function returns 0 for success; otherwise it has stored a message in `*error`
-//    (malloc'ed, NUL-terminated UTF-8) that the receiver frees with `free`.
+//    (malloc'ed, NUL-terminated UTF-8) that the receiver frees with `free`. IVF_SINGULAR says that a map has no inverse,
+//    which is Error::Singular in Rust, c10::LinAlgError in C++ and torch.linalg.LinAlgError in Python.
 //  * Tensors: `ivf_tensor` is `at::Tensor*`. Arguments are borrowed for the call. Results are new handles owned by
 //    the receiver (Rust drops them through tch, C++ deletes them). NULL stands for an undefined tensor.
 //  * Callbacks are Rust functions; they never unwind: a panic has become a status before it reaches C++.
@@ -14,6 +15,8 @@
 extern "C" {
 
 typedef void* ivf_tensor;
+
+enum { IVF_SINGULAR = 2 };
 
 // Receives tensors from the other side: `push(list, handle)` takes ownership of the handle.
 typedef struct {
@@ -51,6 +54,10 @@ int ivf_call_op(int op, ivf_tensor a, ivf_tensor b, const uint8_t* corners, size
 // IVF_WEIGHT_GRAD, whose third tensor gives the shape of the weight; `corners` are numbers below 4.
 int ivf_op_compute(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8_t* corners, size_t n_corners,
                    ivf_tensor* out, char** error);
+
+// Implemented in Rust (src/cuda/singular.rs): IVF_SINGULAR where a solve on CUDA device `index` had no inverse since the
+// last check; waits for the device.
+int ivf_check_cuda(int index, char** error);
 
 // "inverse-flow: built for torch 2.11.0": the Python package finds this in the file before it loads it.
 const char* ivf_built_for(void);

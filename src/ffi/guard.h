@@ -26,6 +26,9 @@ int guarded(char** error, Body&& body) {
   try {
     body();
     return 0;
+  } catch (const c10::LinAlgError& e) {
+    *error = copy_message(e.what_without_backtrace());
+    return IVF_SINGULAR;
   } catch (const c10::Error& e) {
     *error = copy_message(e.what_without_backtrace());
   } catch (const std::exception& e) {

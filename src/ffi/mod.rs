@@ -31,7 +31,7 @@ pub mod operator;
 pub mod optim;
 #[cfg(feature = "program")]
 pub mod peak;
-mod status;
+pub(crate) mod status;
 mod sys;
 pub mod threads;
 pub mod torchscript;

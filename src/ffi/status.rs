@@ -4,10 +4,14 @@ use crate::{error::without_backtrace, Error, Result};
 use std::ffi::{c_char, c_int, CStr};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
+/// Twin: `IVF_SINGULAR` in `bridge.h`.
+const SINGULAR: c_int = 2;
+
 /// Calls a function of the bridge and turns its status and message into a `Result`.
 pub fn checked(call: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<()> {
     let mut message: *mut c_char = std::ptr::null_mut();
-    if call(&mut message) == 0 {
+    let status = call(&mut message);
+    if status == 0 {
         return Ok(());
     }
     if message.is_null() {
@@ -21,26 +25,37 @@ pub fn checked(call: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<()> {
         libc::free(message.cast());
         text
     };
-    Err(Error::Torch(without_backtrace(&text).to_owned()))
+    let problem = without_backtrace(&text).to_owned();
+    Err(match status {
+        SINGULAR => Error::Singular {
+            place: String::new(),
+            problem,
+        },
+        _ => Error::Torch(problem),
+    })
 }
 
-/// Runs a callback that C++ has called: an error or a panic becomes status 1 with a message.
+/// Runs a callback that C++ has called: an error or a panic becomes a status with a message.
 ///
 /// # Safety
 /// `error` must be valid for writing one pointer.
 pub unsafe fn callback(error: *mut *mut c_char, body: impl FnOnce() -> Result<()>) -> c_int {
     // AssertUnwindSafe: after a panic nothing of the body is looked at again, C++ throws.
-    let text = match catch_unwind(AssertUnwindSafe(body)) {
+    let (status, text) = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return 0,
         // the outermost `libtorch: ` is added once, when the message arrives in Rust again
-        Ok(Err(Error::Torch(text))) => text,
-        Ok(Err(err)) => err.to_string(),
-        Err(panic) => format!("panic in a Rust callback: {}", panic_text(panic.as_ref())),
+        Ok(Err(Error::Torch(text))) => (1, text),
+        Ok(Err(err @ Error::Singular { .. })) => (SINGULAR, err.to_string()),
+        Ok(Err(err)) => (1, err.to_string()),
+        Err(panic) => {
+            let text = panic_text(panic.as_ref());
+            (1, format!("panic in a Rust callback: {text}"))
+        }
     };
     let text = text.replace('\0', " ");
     // SAFETY: strndup copies `text.len()` bytes of a live string; the caller promises that `error` can be written.
     unsafe { *error = libc::strndup(text.as_ptr().cast(), text.len()) };
-    1
+    status
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -179,9 +179,10 @@ impl Transform for Butterfly {
         let smallest = self.min_determinant()?;
         if smallest.is_nan() || smallest < MIN_DETERMINANT {
             return Err(Error::Singular {
-                layer: "butterfly",
+                place: String::new(),
                 problem: format!(
-                    "the smallest determinant of a pair is {smallest:e}, below {MIN_DETERMINANT:e}"
+                    "butterfly is nearly singular and cannot be inverted: the smallest determinant of a pair is \
+                     {smallest:e}, below {MIN_DETERMINANT:e}"
                 ),
             });
         }

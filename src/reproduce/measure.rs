@@ -10,6 +10,7 @@
 
 use super::times::{Authors, RebuiltStep, SampleTimes, Sound, StepTimes};
 use super::Timings;
+use crate::cuda::check;
 use crate::data::{stream, uniform_noise, Purpose};
 use crate::ffi::peak;
 use crate::flows::Cx;
@@ -159,6 +160,7 @@ pub fn sample_times(
     let Some(many) = sound(device, timings, many, &mut || draw(many))? else {
         return Ok(None);
     };
+    check(device).map_err(|err| model.locate(err, Cx::default()))?;
     Ok(Some(SampleTimes {
         st: Authors::of(&draws, draws.len() / 5),
         one,

@@ -2,6 +2,7 @@
 
 use super::batch::to_float;
 use super::{prior_latents, sampling::narrow_latents};
+use crate::cuda::{check, numbers};
 use crate::data::{stream, uniform_noise, Dataset, Epoch, Purpose};
 use crate::distributions::bits_per_dim;
 use crate::flows::Cx;
@@ -133,7 +134,7 @@ impl Evaluation {
         let mut nll = 0.0;
         self.each_batch(model, data, |x, cx| {
             let log_prob = model.log_prob(x, cx)?;
-            nll -= log_prob.f_sum(Kind::Double)?.f_double_value(&[])?;
+            nll -= numbers(&[&log_prob.f_sum(Kind::Double)?])?[0];
             Ok(())
         })?;
         let nll_nats = nll / data.len() as f64;
@@ -156,6 +157,7 @@ impl Evaluation {
             decoded.push(value.f_to_device(Device::Cpu)?);
             Ok(())
         })?;
+        check(self.device).map_err(|err| model.locate(err, Cx::default()))?;
         let (originals, decoded) = (Tensor::f_cat(&originals, 0)?, Tensor::f_cat(&decoded, 0)?);
         let differ = originals.f_floor()?.f_ne_tensor(&decoded.f_floor()?)?;
         Ok(Reconstruction {
@@ -179,7 +181,10 @@ impl Evaluation {
         })?;
         Ok(RoundTrip {
             data: RoundTripErrors::of(of_data),
-            samples: RoundTripErrors::of(self.samples_round_trip(model, data.len())?),
+            samples: RoundTripErrors::of(
+                self.samples_round_trip(model, data.len())
+                    .map_err(|err| model.locate(err, Cx::default()))?,
+            ),
         })
     }
 
@@ -246,7 +251,7 @@ impl Evaluation {
                 noise: noise.as_ref(),
                 ..Cx::default()
             };
-            f(&x, cx)?;
+            f(&x, cx).map_err(|err| model.locate(err, cx))?;
         }
         Ok(())
     }
@@ -263,7 +268,7 @@ fn dequantised(x: &Tensor, cx: Cx<'_>) -> Result<Tensor> {
 /// The largest difference of every image; what is not a number counts as infinite.
 fn errors(a: &Tensor, b: &Tensor) -> Result<Vec<f64>> {
     let apart = a.f_sub(b)?.f_abs()?.f_amax([1, 2, 3], false)?;
-    let mut all = Vec::<f64>::try_from(&apart.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?)?;
+    let mut all = numbers(&[&apart])?;
     for error in all.iter_mut().filter(|error| error.is_nan()) {
         *error = f64::INFINITY;
     }

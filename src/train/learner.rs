@@ -1,6 +1,7 @@
 //! One optimisation step: loss, gradient, clipping, and what to do when they are not finite.
 
 use super::{Adam, TrainConfig};
+use crate::cuda::numbers;
 use crate::ffi::optim::grad_norm;
 use crate::flows::{AuxiliaryLosses, Cx};
 use crate::models::{gradients_by_inversion, MultiScale, PART_ELEMENTS};
@@ -160,16 +161,11 @@ impl Learner {
         Ok(used)
     }
 
-    /// Likelihood and norm in one transfer from the device, the only wait of a step.
+    /// Likelihood and norm in one transfer from the device, the only wait of a step; it also tells whether every layer
+    /// had an inverse.
     fn measured(&self, nll: &Tensor, norm: &Tensor) -> Result<Step> {
-        let both = Tensor::f_stack(
-            &[
-                nll.detach().f_to_kind(Kind::Double)?,
-                norm.detach().f_to_kind(Kind::Double)?,
-            ],
-            0,
-        )?;
-        let values = Vec::<f64>::try_from(&both.f_to_device(tch::Device::Cpu)?)?;
+        let values = numbers(&[nll, norm]);
+        let values = values.map_err(|err| self.model.locate(err, Cx::default()))?;
         let (nll, grad_norm) = (values[0], values[1]);
         Ok(Step {
             nll,

@@ -1,5 +1,6 @@
 //! Images from a model, and latents to draw them from.
 
+use crate::cuda::check;
 use crate::data::{standard_normal, stream, Purpose};
 use crate::flows::Cx;
 use crate::models::{Latents, MultiScale};
@@ -47,6 +48,7 @@ pub fn sample(
             .value;
         images.push(decoded.f_to_device(Device::Cpu)?);
     }
+    check(device).map_err(|err| model.locate(err, Cx::default()))?;
     Ok(Tensor::f_cat(&images, 0)?)
 }
 

@@ -17,7 +17,7 @@ const SHARED: usize = 64 * 1024;
 /// Batch, channels, groups, rows, columns, filter side: every path of the dispatch, odd and unequal sizes, planes of
 /// one row or column, filters larger than the image, one channel per group, more channels or
 /// pixels in a diagonal than a warp, more images than chunks.
-const CASES: [[i64; 6]; 33] = [
+pub const CASES: [[i64; 6]; 33] = [
     [3, 8, 4, 5, 3, 3],
     [1, 12, 1, 9, 10, 3],
     [2, 6, 2, 4, 7, 2],
@@ -53,16 +53,16 @@ const CASES: [[i64; 6]; 33] = [
     [1, 24, 1, 8, 3, 2],
 ];
 
-struct Case {
-    corners: Vec<Corner>,
-    geometry: Geometry,
-    x: Tensor,
-    u: Tensor,
-    weight: Tensor,
+pub struct Case {
+    pub corners: Vec<Corner>,
+    pub geometry: Geometry,
+    pub x: Tensor,
+    pub u: Tensor,
+    pub weight: Tensor,
 }
 
 /// Random arguments with anchors of a moderate condition, and infinities above their diagonals.
-fn case([b, c, g, h, w, k]: [i64; 6], first_corner: usize, kind: Kind) -> Case {
+pub fn case([b, c, g, h, w, k]: [i64; 6], first_corner: usize, kind: Kind) -> Case {
     let mut seeds = 100 * (b + 10 * c + 100 * h + 1000 * w + 10_000 * k) as u64..;
     let mut randn = |size: &[i64]| normal(seeds.next().unwrap(), size);
     let corners: Vec<_> = (0..g as usize)
@@ -125,7 +125,7 @@ fn f64_of(x: &Tensor) -> Tensor {
 
 /// Limits of a solve: the device's, bands and chunks as small as can be, and so little shared memory that the far taps'
 /// matrices do not fit where there are many.
-fn solve_limits() -> [SolveLimits; 3] {
+pub fn solve_limits() -> [SolveLimits; 3] {
     let device = SolveLimits::of_device(SHARED);
     let small = SolveLimits {
         band_rows: 2,

@@ -17,3 +17,4 @@ mod host_faults;
 mod kernels_on_host;
 mod parity;
 mod spline_on_host;
+mod zeros_on_host;

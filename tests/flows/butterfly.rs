@@ -110,16 +110,8 @@ fn a_nearly_singular_pair_is_refused_by_the_inverse_and_harmless_forward() {
     let mapped = layer.forward(&x, cx()).unwrap();
     assert!((mapped.log_det.double_value(&[0]) - 5e-5f64.ln()).abs() < 1e-6);
     let err = layer.inverse(&mapped.value, cx()).unwrap_err();
-    assert!(
-        matches!(
-            err,
-            Error::Singular {
-                layer: "butterfly",
-                ..
-            }
-        ),
-        "{err}"
-    );
+    assert!(matches!(err, Error::Singular { .. }), "{err}");
+    assert!(err.to_string().starts_with("butterfly is nearly singular"));
     // a determinant below zero is no problem, a NaN is
     tch::no_grad(|| {
         let pair = factor.get(1).select(2, 2);

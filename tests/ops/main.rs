@@ -36,6 +36,7 @@ mod instruction_sets;
 mod inv_conv;
 mod large_kernels;
 mod reference;
+mod singular;
 mod spline;
 mod test_device;
 mod threads;

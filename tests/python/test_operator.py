@@ -131,6 +131,23 @@ class Operator(unittest.TestCase):
             with self.assertRaisesRegex(RuntimeError, message):
                 ops.inv_conv2d(*arguments)
 
+    def test_a_zero_on_the_diagonal_is_a_linalg_error(self):
+        x, weight, corners = make(CASES[0])
+        with self.assertRaisesRegex(torch.linalg.LinAlgError, "zero on the diagonal.*channel 0"):
+            ops.inv_conv2d(x, torch.zeros_like(weight), corners)
+        ops.check(torch.device("cpu"))
+
+    @unittest.skipUnless(torch.cuda.is_available(), "no GPU")
+    def test_cuda_check_raises_what_the_cpu_raises_once(self):
+        x, weight, corners = make(CASES[0])
+        x, weight = (t.detach().cuda() for t in (x, weight))
+        for device in (torch.device("cuda"), x.device):
+            ops.inv_conv2d(x, torch.zeros_like(weight), corners)
+            with self.assertRaisesRegex(torch.linalg.LinAlgError, "zero on the diagonal.*channel 0"):
+                ops.check(device)
+            ops.inv_conv2d(x, weight, corners)
+            ops.check(device)
+
     def test_empty_batch(self):
         x, weight, corners = make((0, 3, 4, 5, 2, ["top_left"]))
         self.assertEqual(ops.inv_conv2d(x, weight, corners).shape, (0, 3, 4, 5))

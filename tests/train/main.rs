@@ -2,6 +2,8 @@
 
 #[path = "../common/device.rs"]
 mod device;
+#[path = "../common/process.rs"]
+mod process;
 
 mod support;
 
@@ -9,4 +11,5 @@ mod checkpoint;
 mod config;
 mod learner;
 mod preset_counts;
+mod singular;
 mod variable_names;

@@ -163,6 +163,7 @@ fn unfilled(shape: Shape, adjoint: bool) -> SolveParams {
         weight: 0,
         x: 0,
         progress: 0,
+        singular: 0,
         shape,
         adjoint: adjoint.into(),
         bands: 1,

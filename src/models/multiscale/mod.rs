@@ -5,11 +5,13 @@
 //! | `stage` | one stage: a layer, or a split that sends a latent out |
 //! | `model` | the stages in a row: likelihood, latents, samples, the TorchScript of it all |
 //! | `check` | what a model refuses at its entry |
+//! | `singular` | which layer has no inverse, where only a GPU knows that one has none |
 //! | `builder` | a model in the making |
 
 mod builder;
 mod check;
 mod model;
+mod singular;
 mod stage;
 
 pub use builder::MultiScaleBuilder;

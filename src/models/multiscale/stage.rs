@@ -54,9 +54,68 @@ impl Stage {
     /// Runs the stage on its input.
     ///
     /// # Errors
-    /// As the layer.
+    /// As the layer, with the stage's name where a map has no inverse.
     pub fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Staged> {
-        Ok(match &self.part {
+        let staged = self.part.forward(x, cx);
+        staged.map_err(|err| err.below(&self.name))
+    }
+
+    /// The input of the stage from what went on and what left there, and the log-det of this map, which a plain split
+    /// does not have.
+    ///
+    /// # Errors
+    /// As the layer, with the stage's name where a map has no inverse; a split without its latent.
+    pub fn inverse(
+        &self,
+        kept: &Tensor,
+        latent: Option<&Tensor>,
+        cx: Cx<'_>,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let left = || {
+            latent.ok_or_else(|| {
+                let why = format!("the latent of `{}` is missing", self.name);
+                Error::argument("inverse", "latent", why)
+            })
+        };
+        let mapped = match &self.part {
+            Part::Layer(layer) => layer.inverse(kept, cx),
+            Part::Split { .. } => return Ok((Tensor::f_cat(&[kept, left()?], 1)?, None)),
+            Part::SplitPrior(prior) => prior.merge(kept, left()?, cx),
+        };
+        let Mapped { value, log_det } = mapped.map_err(|err| err.below(&self.name))?;
+        Ok((value, Some(log_det)))
+    }
+
+    /// Whether a latent leaves here.
+    pub(super) fn is_split(&self) -> bool {
+        !matches!(self.part, Part::Layer(_))
+    }
+
+    /// Initialises the stage from a first batch at its input and returns what goes on.
+    pub(super) fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<Tensor> {
+        let initialized = match &mut self.part {
+            Part::Layer(layer) => layer.initialize(x, cx),
+            Part::Split { .. } => Ok(()),
+            Part::SplitPrior(prior) => prior.initialize(x, cx),
+        };
+        initialized.map_err(|err| err.below(&self.name))?;
+        Ok(self.forward(x, cx)?.kept)
+    }
+
+    /// Appends the stage to a program, in which the next latent to leave is that of index `latent`.
+    pub(super) fn add_to(&self, program: &mut Stages, latent: usize) -> Result<()> {
+        let (kept, script) = match &self.part {
+            Part::Layer(layer) => return program.push(&self.name, layer.torchscript()),
+            Part::Split { kept, .. } => (*kept, None),
+            Part::SplitPrior(prior) => (prior.kept(), Some(prior.torchscript())),
+        };
+        program.push_with(&self.name, script, split_statements(kept, latent))
+    }
+}
+
+impl Part {
+    fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Staged> {
+        Ok(match self {
             Part::Layer(layer) => {
                 let Mapped { value, log_det } = layer.forward(x, cx)?;
                 Staged {
@@ -79,55 +138,5 @@ impl Stage {
                 }
             }
         })
-    }
-
-    /// The input of the stage from what went on and what left there, and the log-det of this map, which a plain split
-    /// does not have.
-    ///
-    /// # Errors
-    /// As the layer; a split without its latent.
-    pub fn inverse(
-        &self,
-        kept: &Tensor,
-        latent: Option<&Tensor>,
-        cx: Cx<'_>,
-    ) -> Result<(Tensor, Option<Tensor>)> {
-        let left = || {
-            latent.ok_or_else(|| {
-                let why = format!("the latent of `{}` is missing", self.name);
-                Error::argument("inverse", "latent", why)
-            })
-        };
-        let Mapped { value, log_det } = match &self.part {
-            Part::Layer(layer) => layer.inverse(kept, cx)?,
-            Part::Split { .. } => return Ok((Tensor::f_cat(&[kept, left()?], 1)?, None)),
-            Part::SplitPrior(prior) => prior.merge(kept, left()?, cx)?,
-        };
-        Ok((value, Some(log_det)))
-    }
-
-    /// Whether a latent leaves here.
-    pub(super) fn is_split(&self) -> bool {
-        !matches!(self.part, Part::Layer(_))
-    }
-
-    /// Initialises the stage from a first batch at its input and returns what goes on.
-    pub(super) fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<Tensor> {
-        match &mut self.part {
-            Part::Layer(layer) => layer.initialize(x, cx)?,
-            Part::Split { .. } => {}
-            Part::SplitPrior(prior) => prior.initialize(x, cx)?,
-        }
-        Ok(self.forward(x, cx)?.kept)
-    }
-
-    /// Appends the stage to a program, in which the next latent to leave is that of index `latent`.
-    pub(super) fn add_to(&self, program: &mut Stages, latent: usize) -> Result<()> {
-        let (kept, script) = match &self.part {
-            Part::Layer(layer) => return program.push(&self.name, layer.torchscript()),
-            Part::Split { kept, .. } => (*kept, None),
-            Part::SplitPrior(prior) => (prior.kept(), Some(prior.torchscript())),
-        };
-        program.push_with(&self.name, script, split_statements(kept, latent))
     }
 }

@@ -54,8 +54,8 @@ fn on_cpu<T: Real>(call: &KernelCall<'_>, geometry: &Geometry) -> Result<Tensor>
     let mut fresh = Fresh::<T>::empty(&geometry.result_size(op))?;
     let (a, b, out) = (slice::<T>(call.a)?, slice::<T>(call.b)?, fresh.elements());
     match op {
-        Op::Solve => cpu::solve(op.name(), geometry, a, b, corners, false, out)?,
-        Op::SolveAdjoint => cpu::solve(op.name(), geometry, a, b, corners, true, out)?,
+        Op::Solve => cpu::solve(geometry, a, b, corners, false, out)?,
+        Op::SolveAdjoint => cpu::solve(geometry, a, b, corners, true, out)?,
         Op::Conv => cpu::conv(geometry, a, b, corners, false, out),
         Op::ConvAdjoint => cpu::conv(geometry, a, b, corners, true, out),
         Op::WeightGrad => cpu::weight_grad(geometry, a, b, corners, out),

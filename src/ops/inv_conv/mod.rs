@@ -35,9 +35,10 @@ use tch::Tensor;
 /// to run on one device.
 ///
 /// # Errors
-/// Arguments that do not fit together (the message names the argument, what was expected and what was got), and on the
-/// CPU a zero on the diagonal of the anchor tap. On a GPU looking for that zero would mean waiting for the device: the
-/// result is infinite or NaN there.
+/// Arguments that do not fit together (the message names the argument, what was expected and what was got), and
+/// [`Error::Singular`](crate::Error::Singular) for a zero on the diagonal of the anchor tap. On a GPU looking for that zero
+/// would mean waiting for the device: the result is infinite or NaN there, and [`cuda::check`](crate::cuda::check) returns
+/// the error.
 ///
 /// # Source
 /// S. Nagar and G. Varma, "Inverse-Flow", AISTATS 2025, <https://arxiv.org/abs/2410.14634>.

@@ -69,6 +69,12 @@ inline int atomicAdd(int* to, int value) {
   return old;
 }
 
+inline int atomicMax(int* to, int value) {
+  const int old = *to;
+  *to = max(old, value);
+  return old;
+}
+
 namespace cuda_on_host {
 constexpr std::size_t kMaxSharedBytes = 256 * 1024;
 constexpr std::size_t kGuardBytes = 4096;

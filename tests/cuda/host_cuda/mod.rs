@@ -213,6 +213,37 @@ impl Framed {
     }
 }
 
+/// The word of a device about filters without an inverse, and what a solve must leave in it.
+struct Word {
+    word: Tensor,
+    expected: i64,
+}
+
+impl Word {
+    fn before_a_solve(geometry: &Geometry, weight: &Tensor, corners: &[Corner]) -> Self {
+        let group = geometry.group_channels();
+        let diagonal = |channel: &i64| {
+            let corner = corners[(channel / group) as usize];
+            let (row, column) = corner.anchor_index(geometry.kernel);
+            weight.double_value(&[*channel, channel % group, row, column])
+        };
+        let zero = (0..geometry.channels).find(|channel| diagonal(channel) == 0.0);
+        Self {
+            word: Tensor::zeros([1], (Kind::Int, Device::Cpu)),
+            expected: zero.map_or(0, |channel| i64::from(i32::MAX) - channel),
+        }
+    }
+
+    fn address(&self) -> u64 {
+        self.word.data_ptr() as u64
+    }
+
+    /// After a launch that must have reported the lowest channel with a zero, or none.
+    fn check(&self, what: &dyn std::fmt::Debug) {
+        assert_eq!(self.word.int64_value(&[0]), self.expected, "{what:?}");
+    }
+}
+
 /// The kernels' counterparts of `reference::solve`: the result of every plan within the limits, the best plan first.
 pub fn solve(
     y: &Tensor,
@@ -224,6 +255,7 @@ pub fn solve(
 ) -> Vec<(SolvePlan, Tensor)> {
     let geometry = Geometry::check("test", y, weight, corners).unwrap();
     let plans = solve_plans(&geometry, y.kind(), corners, adjoint, limits).unwrap();
+    let reported = || Word::before_a_solve(&geometry, weight, corners);
     let (y, weight) = (Framed::of(y), Framed::of(weight));
     let solve = |mut plan: SolvePlan| {
         let x = Framed::unwritten(&geometry.image_size(), &y.buffer);
@@ -233,10 +265,13 @@ pub fn solve(
         plan.params.x = x.address();
         plan.params.progress = progress.data_ptr() as u64;
         if !plan.launch.is_empty() {
+            let word = reported();
+            plan.params.singular = word.address();
             let config = run.config_of_any_threads(&plan.launch, plan.row_threads);
             // SAFETY: the tensors are contiguous, of the plan's sizes and dtype, and outlive the call.
             unsafe { launch("launch_solve", plan.launch.kernel, &plan.params, &config) }
                 .unwrap_or_else(|problem| panic!("{problem}: {plan:?}"));
+            word.check(&plan);
         }
         (plan, x.written())
     };
@@ -247,11 +282,13 @@ pub fn solve(
 pub fn baseline(y: &Tensor, weight: &Tensor, corner: Corner, run: Run) -> Tensor {
     let geometry = Geometry::check("test", y, weight, &[corner]).unwrap();
     let x = Framed::unwritten(&y.size(), y);
+    let word = Word::before_a_solve(&geometry, weight, &[corner]);
     let (y, weight) = (Framed::of(y), Framed::of(weight));
-    for (kernel, mut params) in
-        baseline::launches(&geometry, weight.buffer.kind(), &[corner]).unwrap()
-    {
+    let launches = baseline::launches(&geometry, weight.buffer.kind(), &[corner]).unwrap();
+    let runs = !launches.is_empty();
+    for (kernel, mut params) in launches {
         (params.y, params.weight, params.x) = (y.address(), weight.address(), x.address());
+        params.singular = word.address();
         // SAFETY: as in `solve`.
         unsafe {
             launch(
@@ -262,6 +299,9 @@ pub fn baseline(y: &Tensor, weight: &Tensor, corner: Corner, run: Run) -> Tensor
             )
         }
         .unwrap_or_else(|problem| panic!("{problem}: {params:?}"));
+    }
+    if runs {
+        word.check(&geometry);
     }
     x.written()
 }

@@ -123,17 +123,11 @@ impl Filter {
     ///
     /// # Errors
     /// A zero on the diagonal of the anchor, with its channel.
-    pub fn invert(&mut self, op: &'static str, first_channel: usize) -> Result<()> {
+    pub fn invert(&mut self, first_channel: usize) -> Result<()> {
         let c = self.channels;
         if let Some(zero) = (0..c).find(|&i| self.taps[i * c + i] == 0.0) {
-            return Err(Error::argument(
-                op,
-                "weight",
-                format!(
-                    "has a zero on the diagonal of the anchor tap at channel {}: the convolution has no inverse",
-                    first_channel + zero
-                ),
-            ));
+            let channel = (first_channel + zero) as i64;
+            return Err(Error::zero_on_the_diagonal(channel));
         }
         arch().dispatch(Invert(self));
         Ok(())

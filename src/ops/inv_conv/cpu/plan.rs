@@ -17,9 +17,8 @@ use pulp::{Simd, WithSimd};
 /// `x = A(W)⁻¹ y`, or `A(W)⁻ᵀ y`.
 ///
 /// # Errors
-/// A zero on the diagonal of an anchor, reported for the operator `op`.
+/// A zero on the diagonal of an anchor.
 pub fn solve<T: Real>(
-    op: &'static str,
     geometry: &Geometry,
     y: &[T],
     weight: &[T],
@@ -32,7 +31,7 @@ pub fn solve<T: Real>(
     let spectral = spectral::pays::<T>(&sizes);
     let groups = corners.iter().enumerate().map(|(group, &corner)| {
         let mut filter = Filter::new(&sizes, group_weight(&sizes, weight, group), corner, adjoint);
-        filter.invert(op, group * sizes.group_channels)?;
+        filter.invert(group * sizes.group_channels)?;
         Ok(SolveGroup {
             spectrum: spectral.then(|| Spectrum::new(&sizes, &filter, most)),
             first_channel: group * sizes.group_channels,
