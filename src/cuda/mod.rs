@@ -7,6 +7,7 @@
 //! | [`kernels`] | the names of the kernels |
 //! | [`launch`] | launch plans: pure functions of the sizes |
 //! | [`params`] | the kernels' parameter structs |
+//! | `events` | time on the device |
 //! | `singular` | filters without an inverse, and how the host learns of them |
 //! | [`spline`] | the spline: parameters, plan, launches |
 //! | [`baseline`] | the published scheme, to be measured against |
@@ -21,6 +22,7 @@
 #![allow(unsafe_code)]
 
 pub mod baseline;
+pub(crate) mod events;
 mod images;
 pub mod kernels;
 pub mod launch;

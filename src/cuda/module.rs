@@ -5,7 +5,9 @@ use super::launch::Launch;
 use super::libtorch::availability;
 use crate::{Error, Result};
 use cudarc::driver::result::{ctx, function, launch_kernel, memset_d8_async, module};
-use cudarc::driver::sys::{CUdevice_attribute, CUfunction, CUfunction_attribute, CUresult};
+use cudarc::driver::sys::{
+    CUdevice_attribute, CUfunction, CUfunction_attribute, CUresult, CUstream,
+};
 use cudarc::driver::{CudaContext, DriverError};
 use std::collections::HashMap;
 use std::ffi::{c_void, CString};
@@ -117,6 +119,22 @@ impl Device {
             .map_err(|err| driver_error("clearing a workspace", err))
     }
 
+    /// Its index.
+    pub fn index(&self) -> usize {
+        self.context.ordinal()
+    }
+
+    /// torch's current stream of this device, whose context is bound to this thread.
+    ///
+    /// # Errors
+    /// What the driver or libtorch reports.
+    pub fn stream(&self) -> Result<CUstream> {
+        self.context
+            .bind_to_thread()
+            .map_err(|err| driver_error("binding the context", err))?;
+        Ok(crate::ffi::current_cuda_stream(self.context.ordinal())?.cast())
+    }
+
     /// Waits until everything that was queued on this device has run.
     ///
     /// # Errors
@@ -176,7 +194,7 @@ impl Device {
     }
 }
 
-fn driver_error(what: &str, err: DriverError) -> Error {
+pub(super) fn driver_error(what: &str, err: DriverError) -> Error {
     let way_out = match err.0 {
         CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
             format!(

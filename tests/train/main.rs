@@ -12,4 +12,5 @@ mod config;
 mod learner;
 mod preset_counts;
 mod singular;
+mod timing;
 mod variable_names;

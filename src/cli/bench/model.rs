@@ -1,18 +1,18 @@
 //! `inverse-flow bench model`: where a training step's time goes, layer kind by layer kind.
 
 use crate::cli::common::Compute;
+use crate::cuda::check;
 use crate::data::{stream, uniform_noise, Purpose};
 use crate::ffi::peak::{self, Peak};
 use crate::flows::Cx;
 use crate::models::{Latents, MultiScale};
 use crate::ops::eagerly;
-use crate::train::timing::{compare, compare_samples, wait, Timing};
+use crate::train::timing::{compare, compare_samples, Clock, Pace, Timing};
 use crate::train::{build_model, prior_latents, say, Learner, RunConfig};
 use crate::{Error, Result};
 use clap::Args;
 use serde_json::{json, Map, Value};
 use std::collections::BTreeMap;
-use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 
 /// Time training step, forward pass and sampling of whole models
@@ -76,9 +76,10 @@ impl ModelArgs {
         };
         if !self.json {
             say(&format!(
-                "{device:?}, {} threads, batch {}, milliseconds (quartile distance)",
+                "{device:?}, {} threads, batch {}, milliseconds (quartile distance), {}",
                 tch::get_num_threads(),
-                self.batch
+                self.batch,
+                Clock::name(device)
             ));
         }
         for name in names {
@@ -116,6 +117,7 @@ impl ModelArgs {
         // first, so that the peak is that of training
         let [step] = compare_samples(
             device,
+            Pace::Host,
             samples,
             [&mut || learner.step(&x, &noise, 1e-6).map(drop)],
         )?;
@@ -123,9 +125,10 @@ impl ModelArgs {
         let model = &learner.model;
         let sample =
             |latents: &Latents| tch::no_grad(|| model.decode(latents, Cx::default())).map(drop);
-        let [sample_1] = compare(device, [&mut || sample(&one)])?;
+        let [sample_1] = compare(device, Pace::Host, [&mut || sample(&one)])?;
         let [forward, sample_100] = compare_samples(
             device,
+            Pace::Host,
             samples,
             [
                 &mut || tch::no_grad(|| model.log_prob(&x, cx)).map(drop),
@@ -136,12 +139,14 @@ impl ModelArgs {
             eagerly(|| {
                 let [step] = compare_samples(
                     device,
+                    Pace::Host,
                     samples,
                     [&mut || learner.step(&x, &noise, 1e-6).map(drop)],
                 )?;
                 let model = &learner.model;
                 let [forward, sample_100] = compare_samples(
                     device,
+                    Pace::Host,
                     samples,
                     [
                         &mut || tch::no_grad(|| model.log_prob(&x, cx)).map(drop),
@@ -156,11 +161,12 @@ impl ModelArgs {
             learner.rebuild_activations(true);
             peak::reset(device)?;
             let step = &mut || learner.step(&x, &noise, 1e-6).map(drop);
-            let [timing] = compare_samples(device, samples, [step])?;
+            let [timing] = compare_samples(device, Pace::Host, samples, [step])?;
             Ok::<_, Error>((timing, peak::peak(device)?))
         });
         let rebuild = rebuild.transpose()?;
         let kinds = self.by_kind(&mut learner, &x, cx, device)?;
+        check(device).map_err(|err| learner.model.locate(err, cx))?;
         Ok(ModelTimes {
             step,
             forward,
@@ -191,20 +197,20 @@ impl ModelArgs {
             .iter()
             .map(Tensor::shallow_clone)
             .collect();
+        let clock = Clock::of(device)?;
         for run in 0..self.samples + 1 {
-            let times = stage_times(&learner.model, &params, x, cx, device)?;
+            let times = stage_times(&learner.model, &params, x, cx, &clock)?;
             let grads: Vec<Tensor> = params
                 .iter()
                 .map(Tensor::f_zeros_like)
                 .collect::<std::result::Result<_, _>>()?;
-            let started = Instant::now();
-            let norm = crate::ffi::optim::grad_norm(&grads)?;
-            learner
-                .adam
-                .step(&grads, 1e-6, Some(&norm.f_clamp_min(1.0)?))?;
-            wait(device);
+            let (optimiser, ()) = clock.time(|| {
+                let norm = crate::ffi::optim::grad_norm(&grads)?;
+                let scale = norm.f_clamp_min(1.0)?;
+                learner.adam.step(&grads, 1e-6, Some(&scale))
+            })?;
             let mut times = times;
-            times.insert("optimiser", [0.0, milliseconds(started)]);
+            times.insert("optimiser", [0.0, optimiser]);
             if run > 0 {
                 runs.push(times); // the first one warms up
             }
@@ -250,6 +256,7 @@ impl ModelArgs {
                 _ => "cpu".to_owned(),
             },
             "threads": tch::get_num_threads(),
+            "timer": Clock::name(device),
             "batch": self.batch,
             "step": time(&report.step, self.batch),
             "forward": time(&report.forward, self.batch),
@@ -321,17 +328,13 @@ fn stage_times(
     params: &[Tensor],
     x: &Tensor,
     cx: Cx<'_>,
-    device: Device,
+    clock: &Clock,
 ) -> Result<BTreeMap<&'static str, [f64; 2]>> {
     let mut times: BTreeMap<&'static str, [f64; 2]> = BTreeMap::new();
     let mut value = x.shallow_clone();
     for stage in model.stages() {
         let leaf = value.f_detach()?.f_set_requires_grad(true)?;
-        wait(device);
-        let started = Instant::now();
-        let staged = stage.forward(&leaf, cx)?;
-        wait(device);
-        let forward = milliseconds(started);
+        let (forward, staged) = clock.time(|| stage.forward(&leaf, cx))?;
         let mut loss = staged.kept.f_sum(None::<Kind>)?;
         for made in staged.latent.iter().chain(&staged.log_det) {
             if made.requires_grad() {
@@ -340,13 +343,11 @@ fn stage_times(
         }
         let mut inputs: Vec<&Tensor> = vec![&leaf];
         inputs.extend(params);
-        wait(device);
-        let started = Instant::now();
-        Tensor::f_run_backward(&[loss], &inputs, false, false)?;
-        wait(device);
+        let (backward, _) =
+            clock.time(|| Ok(Tensor::f_run_backward(&[loss], &inputs, false, false)?))?;
         let entry = times.entry(kind_of(stage.kind())).or_default();
         entry[0] += forward;
-        entry[1] += milliseconds(started);
+        entry[1] += backward;
         value = staged.kept;
     }
     Ok(times)
@@ -360,8 +361,4 @@ fn kind_of(kind: &'static str) -> &'static str {
         "squeeze" | "reverse_channels" => "other",
         kind => kind,
     }
-}
-
-fn milliseconds(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1e3
 }

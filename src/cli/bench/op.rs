@@ -2,10 +2,10 @@
 
 use super::shape::{plain, standard, Case, Shape};
 use crate::cli::common::Compute;
-use crate::cuda::baseline;
+use crate::cuda::{baseline, check};
 use crate::ops::{inv_conv2d, masked_conv2d, Corner};
 use crate::train::say;
-use crate::train::timing::{compare, Timing};
+use crate::train::timing::{compare, Clock, Pace, Timing};
 use crate::Result;
 use clap::Args;
 use serde_json::json;
@@ -18,7 +18,8 @@ use tch::{Device, Kind, Tensor};
     after_help = "Example: inverse-flow bench op --shape 100,12,16,16,3 --threads 1
 solve and conv are compared with the forward pass of libtorch's convolution of the same sizes, backward (both gradients)
 with its backward pass. On a GPU, published is the scheme of the paper's code with correct results. Times are milliseconds
-per call, the median of 15 samples taken in turn."
+per call, the median of 15 samples taken in turn. On a GPU they are between CUDA events around a batch of calls that the host
+has queued while the device was busy, so that launches cost nothing; published waits for the device by itself."
 )]
 pub struct OpArgs {
     /// Images and kernel size, B,C,H,W,k; may be repeated [default: a list of 22 shapes]
@@ -72,7 +73,11 @@ impl OpArgs {
             shapes => shapes.iter().map(|&shape| self.problem(shape)).collect(),
         };
         if !self.json {
-            say(&format!("{device:?}, {} threads", tch::get_num_threads()));
+            say(&format!(
+                "{device:?}, {} threads, {}",
+                tch::get_num_threads(),
+                Clock::name(device)
+            ));
             say("shape                  dtype    corners direction  median ms     iqr  torch ms  ratio  GFLOP/s");
         }
         let mut ratios: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
@@ -168,6 +173,7 @@ fn measure(problem: &Case, device: Device) -> Result<Vec<Row>> {
     let [solve, conv, reference] = tch::no_grad(|| {
         compare(
             device,
+            Pace::Device,
             [
                 &mut || inv_conv2d(x, weight, corners).map(drop),
                 &mut || masked_conv2d(x, weight, corners).map(drop),
@@ -183,6 +189,7 @@ fn measure(problem: &Case, device: Device) -> Result<Vec<Row>> {
     };
     let [backward, reference_backward] = compare(
         device,
+        Pace::Device,
         [&mut || gradients(&ours, x), &mut || {
             gradients(&theirs, &tensors.torch_x)
         }],
@@ -204,9 +211,10 @@ fn measure(problem: &Case, device: Device) -> Result<Vec<Row>> {
     if let (Device::Cuda(_), &[corner]) = (device, corners) {
         // the published scheme, one launch and one wait for each diagonal and channel: what the solve is to beat
         let published = || baseline::solve(&x.detach(), &weight.detach(), corner).map(drop);
-        let [published] = tch::no_grad(|| compare(device, [&mut { published }]))?;
+        let [published] = tch::no_grad(|| compare(device, Pace::Host, [&mut { published }]))?;
         rows.push(row("published", published, reference, flops));
     }
+    check(device)?;
     Ok(rows)
 }
 
@@ -225,6 +233,7 @@ fn to_json(problem: &Case, device: Device, row: &Row) -> serde_json::Value {
             _ => "cpu".to_owned(),
         },
         "threads": tch::get_num_threads(),
+        "timer": Clock::name(device),
         "shape": problem.shape.images,
         "dtype": dtype(problem.kind),
         "kernel": problem.shape.kernel,
