@@ -50,8 +50,11 @@ __device__ void spline_knots(const SplineParams& params) {
   const int bins = params.bins;
   for (long long set = blockIdx.x * blockDim.x + threadIdx.x; set < params.sets; set += gridDim.x * blockDim.x) {
     T* table = reinterpret_cast<T*>(params.table) + set * bins * kBinFields;
-    knots_of_axis(reinterpret_cast<const T*>(params.widths) + set * bins, bins, params.tail, table);
-    knots_of_axis(reinterpret_cast<const T*>(params.heights) + set * bins, bins, params.tail, table + 2);
+#pragma unroll 1  // the two axes in one piece of code
+    for (int axis = 0; axis < 2; ++axis) {
+      const T* raw = reinterpret_cast<const T*>(axis == 0 ? params.widths : params.heights) + set * bins;
+      knots_of_axis(raw, bins, params.tail, table + 2 * axis);
+    }
     const T* raw = reinterpret_cast<const T*>(params.derivatives) + set * (bins - 1);
     double before = 1;
     for (int j = 0; j < bins; ++j) {
@@ -138,9 +141,10 @@ __device__ void spline_apply(const SplineParams& params) {
   const T* x = reinterpret_cast<const T*>(params.x) + sample * params.elements;
   T* value = reinterpret_cast<T*>(params.value) + sample * params.elements;
   const T* tables = reinterpret_cast<const T*>(params.table);
+  const long long per_element = params.sets == 1 ? 0 : params.bins * kBinFields;
   T log_slope = 0;
   for (long long e = threadIdx.x; e < params.elements; e += blockDim.x) {
-    const T* table = tables + (params.sets == 1 ? 0 : e) * params.bins * kBinFields;
+    const T* table = tables + e * per_element;
     value[e] = apply_one(params, table, x[e], &log_slope);
   }
   const T total = block_sum(log_slope, shared);
@@ -204,13 +208,14 @@ __device__ void spline_backward(const SplineParams& params) {
     sums[row * columns] = 0;
   }
   const T* tables = reinterpret_cast<const T*>(params.table);
+  const long long per_element = params.sets == 1 ? 0 : params.bins * kBinFields;
   const long long first = static_cast<long long>(blockIdx.y) * params.samples_per_chunk;
   const long long last = min(first + params.samples_per_chunk, static_cast<long long>(params.samples));
   for (long long sample = first; sample < last; ++sample) {
     const T log_det_grad = reinterpret_cast<const T*>(params.log_det_grad)[sample];
     for (long long e = column; e < params.elements; e += columns) {
       const long long at = sample * params.elements + e;
-      const T* table = tables + (params.sets == 1 ? 0 : e) * params.bins * kBinFields;
+      const T* table = tables + e * per_element;
       reinterpret_cast<T*>(params.x_grad)[at] =
           gradient_of_one(params, table, reinterpret_cast<const T*>(params.x)[at],
                           reinterpret_cast<const T*>(params.value_grad)[at], log_det_grad, sums, columns);
@@ -282,12 +287,10 @@ __device__ void spline_raw_grad(const SplineParams& params) {
     const double* sums = reinterpret_cast<const double*>(params.sums) + set * bins * kSums;
     double* x = reinterpret_cast<double*>(params.knot_grads) + set * 2 * (bins + 1);
     double* y = x + bins + 1;
-    for (int j = 0; j <= bins; ++j) {
-      x[j] = y[j] = 0;
-    }
     const T* raw = reinterpret_cast<const T*>(params.derivatives) + set * (bins - 1);
     T* grad = reinterpret_cast<T*>(params.derivatives_grad) + set * (bins - 1);
-    double before = 0;  // what the bin before this one says about the derivative that they share
+    // what the bin before this one says about the knot and the derivative that they share; the last knot has no gradient
+    double x_before = 0, y_before = 0, before = 0;
     for (int j = 0; j < bins; ++j) {
       const T* bin = table + j * kBinFields;
       const double* sum = sums + j * kSums;
@@ -295,28 +298,31 @@ __device__ void spline_raw_grad(const SplineParams& params) {
       const double ends = p * sum[5] + q * sum[6] - sum[2];
       const double x_length = (ends - sum[4]) / width;
       const double y_length = sum[1] - ends / height;
-      x[j] += -sum[3] / width - x_length;
-      x[j + 1] += x_length;
-      y[j] += sum[0] - y_length;
-      y[j + 1] += y_length;
+      x[j] = x_before + (-sum[3] / width - x_length);
+      y[j] = y_before + (sum[0] - y_length);
+      x_before = x_length;
+      y_before = y_length;
       if (j > 0) {
         const double slope = sigmoid(static_cast<double>(raw[j - 1]) + params.offset);
         grad[j - 1] = static_cast<T>((before + sum[5] * width / height) * slope);
       }
       before = sum[6] * width / height;
     }
-    axis_gradient(reinterpret_cast<const T*>(params.widths) + set * bins, bins, params.tail, x,
-                  reinterpret_cast<T*>(params.widths_grad) + set * bins);
-    axis_gradient(reinterpret_cast<const T*>(params.heights) + set * bins, bins, params.tail, y,
-                  reinterpret_cast<T*>(params.heights_grad) + set * bins);
+#pragma unroll 1
+    for (int axis = 0; axis < 2; ++axis) {
+      const T* lengths = reinterpret_cast<const T*>(axis == 0 ? params.widths : params.heights) + set * bins;
+      T* lengths_grad = reinterpret_cast<T*>(axis == 0 ? params.widths_grad : params.heights_grad) + set * bins;
+      axis_gradient(lengths, bins, params.tail, axis == 0 ? x : y, lengths_grad);
+    }
   }
 }
 
 }  // namespace
 
-#define SPLINE_KERNEL(stage, T, name)                                                                               \
-  extern "C" __global__ void __launch_bounds__(kSplineThreads) name(const __grid_constant__ SplineParams params) { \
-    stage<T>(params);                                                                                               \
+#define SPLINE_KERNEL(stage, T, name)                                             \
+  extern "C" __global__ void __launch_bounds__(kSplineThreads, kSplineBlocks)     \
+      name(const __grid_constant__ SplineParams params) {                         \
+    stage<T>(params);                                                             \
   }
 
 SPLINE_KERNEL(spline_knots, float, spline_knots_f32)

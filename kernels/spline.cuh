@@ -5,10 +5,15 @@
 
 #include "common.cuh"
 
-// Threads of a block: a power of two, for tree sums. Twin: THREADS in src/cuda/spline.rs.
+// Threads of a block: a power of two, for tree sums. Twin: THREADS in src/cuda/spline/plan.rs.
 constexpr int kSplineThreads = 128;
 
-// Twin: SplineParams in src/cuda/spline.rs. Element types are those of the kernel but for the sums, which are doubles;
+// Blocks that fit onto a multiprocessor at least. Backward has no more of them on a large device (BLOCKS in
+// src/cuda/spline/plan.rs), and what works set by set has fewer. Left to itself ptxas aims at more blocks than there are,
+// and spills registers for them.
+constexpr int kSplineBlocks = 4;
+
+// Twin: SplineParams in src/cuda/spline/plan.rs. Element types are those of the kernel but for the sums, which are doubles;
 // a launch reads and writes only what its stage needs.
 struct SplineParams {
   const void* x;                   // [samples, elements]: input; backward of the inverse: output
@@ -38,6 +43,6 @@ struct SplineParams {
   int bins;
   int inverse;
 };
-static_assert(sizeof(SplineParams) == 200, "twin: SplineParams in src/cuda/spline.rs");
-static_assert(offsetof(SplineParams, tail) == 128, "twin: SplineParams in src/cuda/spline.rs");
-static_assert(offsetof(SplineParams, bins) == 192, "twin: SplineParams in src/cuda/spline.rs");
+static_assert(sizeof(SplineParams) == 200, "twin: SplineParams in src/cuda/spline/plan.rs");
+static_assert(offsetof(SplineParams, tail) == 128, "twin: SplineParams in src/cuda/spline/plan.rs");
+static_assert(offsetof(SplineParams, bins) == 192, "twin: SplineParams in src/cuda/spline/plan.rs");
