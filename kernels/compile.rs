@@ -2,9 +2,13 @@
 //!
 //! What nvcc makes of one file for one architecture is kept in `target/kernels` with the text that it was made from. Every
 //! profile and every set of features of a target folder finds it there, so that a kernel is compiled once however many
-//! builds there are, and another list of architectures costs only those that were not there.
+//! builds there are, and another list of architectures costs only those that were not there. What ptxas says about the code
+//! is kept with it: registers, stack and spills, which scripts/kernel_resources.sh and tests/cuda/resources.rs look at.
+
+mod resources;
 
 use super::var;
+use resources::Resources;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +23,8 @@ const STAMP: &str = ".venv/inverse-flow.stamp";
 const HINT: &str =
     "INVERSE_FLOW_CUDA_ARCHS chooses other architectures, INVERSE_FLOW_CUDA=0 builds without kernels";
 
-/// Writes one fatbin per kernel file and the table of them, `$OUT_DIR/images.rs`.
+/// Writes one fatbin per kernel file and two tables, `$OUT_DIR/images.rs` of the fatbins and `$OUT_DIR/resources.tsv` of
+/// what each kernel takes on each architecture.
 pub fn build() {
     println!("cargo:rerun-if-changed=kernels");
     // a set-up that brings nvcc, or other architectures; cargo takes a file that is not there for one that has changed
@@ -53,16 +58,22 @@ pub fn build() {
     }
     table.push(']');
     fs::write(out.join("images.rs"), table).expect("OUT_DIR is writable");
+    fs::write(
+        out.join("resources.tsv"),
+        compiler.resources(&sources, &archs),
+    )
+    .expect("OUT_DIR is writable");
     println!(
         "cargo:rustc-env=INVERSE_FLOW_CUDA_ARCHS={}",
         archs.join(",")
     );
 }
 
-/// Writes an empty table.
+/// Writes empty tables.
 pub fn none() {
     println!("cargo:rustc-env=INVERSE_FLOW_CUDA_ARCHS=");
     fs::write(out().join("images.rs"), "&[]").expect("OUT_DIR is writable");
+    fs::write(out().join("resources.tsv"), "").expect("OUT_DIR is writable");
 }
 
 fn out() -> PathBuf {
@@ -150,7 +161,7 @@ impl Compiler {
     fn new(nvcc: PathBuf, out: PathBuf) -> Self {
         let kept = kept(&out);
         fs::create_dir_all(&kept).unwrap_or_else(|err| panic!("{}: {err}", kept.display()));
-        let version = run(Command::new(&nvcc).arg("--version"));
+        let version = run(Command::new(&nvcc).arg("--version")).stdout;
         Self {
             nvcc,
             version,
@@ -187,7 +198,7 @@ impl Compiler {
     }
 
     fn is_current(&self, source: &Path, arch: &str) -> bool {
-        ["cubin", "ptx"]
+        ["cubin", "ptx", "resources"]
             .iter()
             .all(|ending| self.place(source, arch, ending).is_file())
             && fs::read_to_string(self.place(source, arch, "inputs"))
@@ -226,18 +237,50 @@ impl Compiler {
                 .join(format!("{}.sm_{arch}.{ending}", stem(source)))
         };
         let (ptx, cubin, stamp) = (part("ptx"), part("cubin"), part("inputs"));
+        let resources = part("resources");
         run(Command::new(&self.nvcc)
             .args(OPTIONS)
             .args(["-ptx", &format!("-arch=compute_{arch}"), "-o"])
             .args([&ptx, source]));
-        run(Command::new(&self.nvcc)
+        let said = run(Command::new(&self.nvcc)
             .args(OPTIONS)
+            .args(["-Xptxas", "-v"])
             .args(["-cubin", &format!("-arch=sm_{arch}"), "-o"])
             .args([&cubin, &ptx]));
+        let text = fs::read_to_string(&ptx).expect("nvcc wrote it");
+        let kernels = Resources::read(&said.stderr, &text).unwrap_or_else(|problem| {
+            panic!(
+                "{}, sm_{arch}: {problem}\n{}",
+                source.display(),
+                said.stderr
+            )
+        });
+        let lines: String = kernels.iter().map(Resources::line).collect();
+        fs::write(&resources, lines).expect("target is writable");
         fs::write(&stamp, inputs).expect("target is writable");
-        for (part, ending) in [(ptx, "ptx"), (cubin, "cubin"), (stamp, "inputs")] {
+        for (part, ending) in [
+            (ptx, "ptx"),
+            (cubin, "cubin"),
+            (resources, "resources"),
+            (stamp, "inputs"),
+        ] {
             fs::rename(part, self.place(source, arch, ending)).expect("target is writable");
         }
+    }
+
+    /// The kept lines of all files and architectures, with the architecture in front.
+    fn resources(&self, sources: &[PathBuf], archs: &[String]) -> String {
+        let release = self.version.lines().find(|line| line.contains("release"));
+        let mut table = format!("# {}", release.unwrap_or_default());
+        for arch in archs {
+            for source in sources {
+                let lines = fs::read_to_string(self.place(source, arch, "resources"));
+                for line in lines.expect("it was compiled").lines() {
+                    table += &format!("\nsm_{arch}\t{line}");
+                }
+            }
+        }
+        table + "\n"
     }
 
     /// The machine code of a file for every architecture, and PTX of the last one, in one fatbin.
@@ -271,19 +314,25 @@ impl Compiler {
 
 const OPTIONS: [&str; 3] = ["-std=c++17", "-O3", "-lineinfo"];
 
-/// Runs a tool of the toolkit to its end and returns what it printed.
-fn run(command: &mut Command) -> String {
+/// What a tool of the toolkit printed.
+struct Printed {
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs a tool of the toolkit to its end.
+fn run(command: &mut Command) -> Printed {
     let program = Path::new(command.get_program()).display().to_string();
     match command.output() {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        }
         Ok(output) => {
-            let log = String::from_utf8_lossy(&output.stderr);
-            panic!(
-                "{program} failed ({}): {command:?}\n{log}\n{HINT}",
+            let [stdout, stderr] = [output.stdout, output.stderr]
+                .map(|text| String::from_utf8_lossy(&text).into_owned());
+            assert!(
+                output.status.success(),
+                "{program} failed ({}): {command:?}\n{stderr}\n{HINT}",
                 output.status
-            )
+            );
+            Printed { stdout, stderr }
         }
         Err(err) => {
             panic!("cannot run {program}: {err}; set INVERSE_FLOW_NVCC, or INVERSE_FLOW_CUDA=0")

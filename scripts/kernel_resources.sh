@@ -1,78 +1,94 @@
 #!/usr/bin/env bash
-# Compiles kernels/*.cu and prints what each kernel takes: registers a thread, static shared and constant
-# memory, stack, spills. Fails where a kernel spills. Needs nvcc, no GPU.
+# Prints what each CUDA kernel of the build takes: registers of a thread, shared and constant memory, stack, spills, as
+# ptxas said when it made the code. Fails where a kernel spills or has a stack, and where docs/performance-gpu.md shows
+# other numbers. Builds the program where it is not current; needs nvcc, no GPU.
 #
 #   scripts/kernel_resources.sh [sm_90 ...]     one table for each architecture
-#   scripts/kernel_resources.sh --all           all that the build has; spills alone are printed
+#   scripts/kernel_resources.sh --all           all that the build has; what is wrong alone is printed
+#
+# Ends with 77 where the build has no kernels.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-tables=1
+all=
 if [ "${1:-}" = --all ]; then
   [ $# -eq 1 ] || fail "--all stands alone" "scripts/kernel_resources.sh --all"
-  tables=0
-  IFS=, read -r -a archs <<<"$CUDA_ARCHS"
-  archs=("${archs[@]/#/sm_}")
+  all=1
+  archs=()
 else
   archs=("${@:-sm_90}")
 fi
-for arch in "${archs[@]}"; do
+for arch in ${archs[@]+"${archs[@]}"}; do
   case $arch in
   sm_[0-9]*) ;;
   *) fail "$arch is no architecture" "scripts/kernel_resources.sh sm_90" ;;
   esac
 done
-compgen -G "$root/kernels/*.cu" >/dev/null || fail "$root/kernels holds no .cu file" "run it in a whole checkout"
+page=$root/docs/performance-gpu.md
+cd "$root"
 
-nvcc=
-for candidate in "${INVERSE_FLOW_NVCC:-}" "$root/.venv/cuda/bin/nvcc" "${CUDA_HOME:+$CUDA_HOME/bin/nvcc}" nvcc; do
-  if [ -n "$candidate" ] && has "$candidate"; then
-    nvcc=$candidate
-    break
-  fi
-done
-[ -n "$nvcc" ] || fail "nvcc is not found" "scripts/setup.sh"
-
-out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
-
-# rows ARCH: one line a kernel: registers, shared, constant, stack, spill stores, spill loads, name.
-rows() {
-  awk '
-    function number_before(unit,    words) {
-      if (!match($0, "[0-9]+ " unit)) return 0
-      split(substr($0, RSTART, RLENGTH), words, " ")
-      return words[1]
-    }
-    /Compiling entry function/ { split($0, quoted, "\047"); name = quoted[2]; stack = stores = loads = 0 }
-    /bytes stack frame/ {
-      stack = number_before("bytes stack frame")
-      stores = number_before("bytes spill stores")
-      loads = number_before("bytes spill loads")
-    }
-    /Used [0-9]+ registers/ && name != "" {
-      printf "%d\t%d\t%d\t%d\t%d\t%d\t%s\n", number_before("registers"), number_before("bytes smem"),
-        number_before("bytes cmem"), stack, stores, loads, name
-      name = ""
-    }' "$out/$1.log" | sort -k7
+# build_table: where the build has noted what its kernels take. Cargo names the folder of the very build that is current.
+build_table() {
+  local folder
+  folder=$(cargo build --release --message-format=json |
+    sed -n 's/^{"reason":"build-script-executed".*[/#]inverse-flow[@#].*"out_dir":"\([^"]*\)".*/\1/p') || return 1
+  [ -r "$folder/resources.tsv" ] || return 1
+  printf '%s' "$folder/resources.tsv"
+}
+table=$(build_table) || fail "there is no build to look at" "see what 'cargo build --release' says"
+[ -s "$table" ] || {
+  note "this build has no kernels"
+  exit 77
 }
 
-spilling=0
+built=$(awk -F '\t' 'NF > 1 && !seen[$1]++ { print $1 }' "$table")
+[ -z "$all" ] || mapfile -t archs <<<"$built"
 for arch in "${archs[@]}"; do
-  for source in "$root"/kernels/*.cu; do
-    "$nvcc" -cubin -arch="$arch" -std=c++17 -O3 -Xptxas -v -o "$out/kernel.cubin" "$source" 2>>"$out/$arch.log" || {
-      cat "$out/$arch.log" >&2
-      fail "$nvcc does not compile $source" "mend the source, or choose an architecture this nvcc knows"
-    }
-  done
-  printf '%s, nvcc %s\n' "$arch" "$(nvcc_version "$nvcc")"
-  rows "$arch" | awk -F '\t' -v tables="$tables" '
-    BEGIN { if (tables) printf "%9s %9s %9s %7s %12s %12s  %s\n", "registers", "shared B", "const B", "stack B", "spill store B", "spill load B", "kernel" }
-    tables || $5 + $6 > 0 { printf "%9s %9s %9s %7s %13s %12s  %s\n", $1, $2, $3, $4, $5, $6, $7 }
-    { spills += $5 + $6; kernels++ }
-    END { printf "%d kernels, %d bytes of spills\n", kernels, spills }'
-  spilling=$((spilling + $(rows "$arch" | awk -F '\t' '$5 + $6 > 0' | wc -l)))
+  grep -qx "$arch" <<<"$built" ||
+    fail "this build has no $arch, but ${built//$'\n'/, }" "INVERSE_FLOW_CUDA_ARCHS=${arch#sm_} scripts/kernel_resources.sh $arch"
 done
-[ "$spilling" -eq 0 ] ||
-  fail "$spilling kernels spill registers" "lower __launch_bounds__ or unroll less where they are defined"
+nvcc=$(sed -n '1s/.*release \([0-9.]*\),.*/\1/p' "$table")
+
+# print_table ARCH: as it stands in docs/performance-gpu.md.
+print_table() {
+  awk -F '\t' -v arch="$1" -v nvcc="$nvcc" '
+    BEGIN {
+      printf "%s, nvcc %s\n", arch, nvcc
+      printf "%9s %9s %9s %7s %13s %12s  %s\n", "registers", "shared B", "const B", "stack B", "spill store B", "spill load B", "kernel"
+    }
+    $1 == arch { printf "%9s %9s %9s %7s %13s %12s  %s\n", $2, $3, $4, $5, $6, $7, $9; kernels++; spills += $6 + $7 }
+    END { printf "%d kernel%s, %d bytes of spills\n", kernels, kernels == 1 ? "" : "s", spills }' "$table"
+}
+
+wrong=0
+for arch in "${archs[@]}"; do
+  if [ -z "$all" ]; then
+    print_table "$arch"
+  fi
+  awk -F '\t' -v arch="$arch" -v all="$all" '
+    $1 == arch {
+      kernels++
+      if ($2 > most) most = $2
+      if ($5 + $6 + $7 > 0) {
+        printf "%s: %s has %d bytes of stack, %d and %d of spills\n", arch, $9, $5, $6, $7
+        wrong = 1
+      }
+    }
+    END {
+      if (all) printf "%s: %d kernel%s, %d registers at most\n", arch, kernels, kernels == 1 ? "" : "s", most
+      exit wrong
+    }' "$table" || wrong=1
+done
+[ "$wrong" = 0 ] ||
+  fail "kernels keep registers or arrays in local memory" \
+    "keep fewer values alive, unroll less, or bound threads and blocks by __launch_bounds__ where the kernels are defined"
+
+# the page has the table of one architecture, by one release of nvcc: others give other numbers
+shown=$(sed -n '/^sm_[0-9]*, nvcc /,/^[0-9]* kernels*, /p' "$page" 2>/dev/null || true)
+arch=${shown%%,*}
+if [ "${shown%%$'\n'*}" = "$arch, nvcc $nvcc" ] && grep -qx "$arch" <<<"$built" &&
+  [ "$(print_table "$arch")" != "$shown" ]; then
+  ! has diff || print_table "$arch" | diff <(printf '%s\n' "$shown") - >&2 || true
+  fail "docs/performance-gpu.md (<) shows other numbers than this build has (>)" "put the table of 'scripts/kernel_resources.sh $arch' there"
+fi

@@ -4,10 +4,10 @@
 #
 #   scripts/test.sh             everything
 #   scripts/test.sh --quick     format, layers, lints and the library's own tests
-#   scripts/test.sh NAME...     some of: fmt layers readme licences clippy doc build test lib python dependent msrv smoke
+#   scripts/test.sh NAME...     some of: fmt layers readme licences clippy doc build test kernels lib python dependent msrv smoke
 #
-# Everything is built in the release profile: libtorch's bindings take minutes and are compiled once. The step test has the
-# kernels compiled for all architectures, once for all steps.
+# Everything is built in the release profile: libtorch's bindings take minutes and are compiled once. The steps test
+# and kernels have the kernels compiled for all architectures, once for all steps.
 # A test that needs something this machine lacks is skipped, and named at the end with the reason: MNIST and CIFAR-10 are
 # looked for in INVERSE_FLOW_DATA (or data/), a GPU by its driver.
 set -euo pipefail
@@ -15,7 +15,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 
-all=(fmt layers readme licences clippy doc build test python dependent msrv smoke)
+all=(fmt layers readme licences clippy doc build test kernels python dependent msrv smoke)
 steps=()
 for arg in "$@"; do
   case $arg in
@@ -24,7 +24,7 @@ for arg in "$@"; do
     exit 0
     ;;
   --quick) steps+=(fmt layers readme clippy lib) ;;
-  fmt | layers | readme | licences | clippy | doc | build | test | lib | python | dependent | msrv | smoke) steps+=("$arg") ;;
+  fmt | layers | readme | licences | clippy | doc | build | test | kernels | lib | python | dependent | msrv | smoke) steps+=("$arg") ;;
   *)
     printf 'test.sh: no step is called %s: use --quick, or some of: %s lib\n' "$arg" "${all[*]}" >&2
     exit 2
@@ -34,7 +34,7 @@ done
 [ ${#steps[@]} -gt 0 ] || steps=("${all[@]}")
 
 scripts/setup.sh --build-ahead
-[[ " ${steps[*]} " != *" test "* ]] || choose_archs all
+[[ ! " ${steps[*]} " =~ " test "|" kernels " ]] || choose_archs all
 
 # the Rust tests write TorchScript files there, and the Python tests read them; unset, they write them again
 export INVERSE_FLOW_SCRIPT_FILES=$PWD/target/script-files
@@ -119,6 +119,17 @@ licences() {
   return "$code"
 }
 
+# What the compiled kernels of all architectures take; the build has noted it.
+kernels() {
+  local code=0
+  scripts/kernel_resources.sh --all || code=$?
+  if [ "$code" = 77 ]; then
+    skip_step "registers and spills of the kernels: this build has none"
+    return
+  fi
+  return "$code"
+}
+
 # The oldest Rust that Cargo.toml promises compiles everything, where it is installed.
 msrv() {
   local version=$RUST_MIN toolchain
@@ -155,6 +166,7 @@ run_step() {
   doc) RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps ;;
   build) cargo build --release ;;
   test) cargo build --release && cargo test --release --no-fail-fast 2>&1 | tee "$log" ;;
+  kernels) kernels ;;
   lib) cargo test --release --lib 2>&1 | tee "$log" ;;
   python) python_tests ;;
   dependent) cargo build --release && scripts/dependent.sh ;;

@@ -16,5 +16,6 @@ mod host_faults;
 
 mod kernels_on_host;
 mod parity;
+mod resources;
 mod spline_on_host;
 mod zeros_on_host;

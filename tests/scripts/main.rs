@@ -2,6 +2,7 @@
 //! an interruption.
 
 mod first_build;
+mod kernels;
 mod layers;
 mod machine;
 
@@ -220,7 +221,7 @@ fn train_fills_in_what_was_not_given_and_passes_the_rest_on() {
 }
 
 #[test]
-fn test_and_gpu_scripts_refuse_what_they_cannot_do() {
+fn an_unknown_step_is_refused() {
     let machine = Machine::new();
     let unknown = machine.run("test.sh", &["clipy"], &[]);
     assert_eq!(unknown.code, Some(2), "{}", unknown.text);
@@ -229,21 +230,6 @@ fn test_and_gpu_scripts_refuse_what_they_cannot_do() {
         "{}",
         unknown.text
     );
-    machine
-        .run("gpu_check.sh", &[], &[])
-        .fails_with(&["so it is no bundle", "gpu_bundle.sh"]);
-    if !Path::new("/dev/nvidia0").exists() {
-        write_executable(&machine.root().join("bin/inverse-flow"), "#!/bin/bash\n");
-        machine
-            .run("gpu_check.sh", &[], &[])
-            .fails_with(&["no NVIDIA GPU", "--gpus all"]);
-    }
-    machine
-        .run("kernel_resources.sh", &["90"], &[])
-        .fails_with(&["90 is no architecture"]);
-    machine
-        .run("kernel_resources.sh", &[], &[])
-        .fails_with(&["holds no .cu file"]);
 }
 
 #[test]

@@ -114,10 +114,23 @@ fn the_shapes_of_the_bench_run_as_planned() {
             [32, 2, 4, 384],
         ),
     ];
+    let page = include_str!("../../../../docs/performance-gpu.md");
     for (image, kernel, name, expected) in plans {
         let plan = plan(image, kernel, Kind::Float, H200);
         assert_eq!(plan.launch.kernel, name, "{image:?} {kernel}");
         assert_eq!(cut(&plan), expected, "{image:?} {kernel}");
+        let matrices = match plan.solver {
+            Solver::Registers { shape, .. } => format!("registers, n {}", shape.channels()),
+            Solver::Shared { rows, .. } => {
+                format!("shared, J {rows}, {} teams", plan.params.tap_teams)
+            }
+            Solver::Wide => unreachable!(),
+        };
+        let ([b, c, h, w], [bands, rows, _, threads]) = (image, expected);
+        let row = format!(
+            "| {b}x{c}x{h}x{w}, {kernel} | {matrices} | {bands} x {rows} rows, {threads} |"
+        );
+        assert!(page.contains(&row), "docs/performance-gpu.md has no {row}");
     }
 }
 
