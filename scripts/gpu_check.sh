@@ -1,19 +1,24 @@
 #!/usr/bin/env bash
-# Checks and measures the program on a machine with an NVIDIA GPU: doctor, the tests called cuda_*
-# (parity with the CPU, central differences, repeatability), the bench of the operators and of the
-# models, a short training, compute-sanitizer over the small shapes. Runs from a bundle
-# (scripts/gpu_bundle.sh) without cargo.
+# Checks and measures the program on a machine with an NVIDIA GPU, from a bundle (scripts/gpu_bundle.sh), without cargo. In
+# this order, so that a call that is cut short has done what matters most:
 #
-#   scripts/gpu_check.sh [OUT]    collects everything in OUT (gpu-check by default); summary.json sums it up
+#   doctor; the operators and the spline against the CPU; a training step of every family against the CPU; memcheck and
+#   racecheck over both; bench op; bench model; ncu of the solve; then the tests of operators, layers, models and training
+#   on the GPU, a short training with its evaluation, the Python package
 #
-# The whole takes nine minutes at most (LIMIT_S sets another limit, in seconds): every step has a limit
-# of its own, what comes first matters most, and what finds no time left counts as failed. bench-op.jsonl and bench-model.jsonl hold the measurements, one object a line.
-# Needs the NVIDIA driver and a python3 that imports torch of the right version; PYTHON names another.
-# compute-sanitizer and ncu are used where they are found.
+#   scripts/gpu_check.sh [OUT]    OUT is gpu-check by default
+#
+# OUT gets at most six files: summary.txt (failed parts first in its first line, then a line a part, then the ends of the
+# logs of what failed), summary.json, bench-op.jsonl and bench-model.jsonl (an object a line), logs.tar.gz (a log a part) and,
+# while a part runs, running.log. They are written after every part, so that nothing is lost with one that hangs or is ended.
+#
+# The whole takes nine minutes at most after doctor (LIMIT_S sets another limit, in seconds). Every part has a limit of its
+# own; what finds no time left counts as failed. Needs the NVIDIA driver and a python3 that imports torch of the right version;
+# PYTHON names another. compute-sanitizer and ncu are used where they are found. On an emulated GPU (scripts/emulated_gpu.sh)
+# the parts are the same, but for these two, and the benches are small.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-cd "$root"
 
 case ${1:-} in
 -h | --help)
@@ -22,20 +27,15 @@ case ${1:-} in
   ;;
 esac
 out=${1:-gpu-check}
+[[ $out = /* ]] || out=$PWD/$out
+cd "$root"
 program=bin/inverse-flow
 [ -x "$program" ] ||
   fail "$root holds no $program, so it is no bundle" "make one with scripts/gpu_bundle.sh and run gpu-bundle/scripts/gpu_check.sh"
 
-compgen -G '/dev/nvidia[0-9]*' >/dev/null || compgen -G '/dev/dxg' >/dev/null ||
-  fail "this machine has no NVIDIA GPU (no /dev/nvidia0)" "run it on one that has; in a container, start it with --gpus all"
-has nvidia-smi || fail "nvidia-smi is not found, so there is no NVIDIA driver" "install the driver, 580 or newer"
-card=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1) && [ -n "$card" ] ||
-  fail "nvidia-smi does not see a GPU" "see what nvidia-smi says; reboot after a driver update"
-driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -n 1)
-version_ge "$driver" 580 || fail "the driver is $driver, and CUDA $CUDA_VERSION needs 580 or newer" "update the NVIDIA driver"
-
 python=
-for candidate in ${PYTHON:-} .venv/bin/python python3 python; do
+# the bundle may lie in a checkout
+for candidate in ${PYTHON:-} .venv/bin/python ../.venv/bin/python python3 python; do
   if "$candidate" -c 'import torch' >/dev/null 2>&1; then
     python=$candidate
     break
@@ -46,96 +46,227 @@ torch=$("$python" -c 'import torch; print(torch.__version__)')
 [ "${torch%%+*}" = "$TORCH_VERSION" ] ||
   fail "torch is $torch, and $TORCH_VERSION is needed" "$python -m pip install torch==$TORCH_VERSION"
 torch_lib=$("$python" -c 'import os, torch; print(os.path.join(os.path.dirname(torch.__file__), "lib"))')
-export LD_LIBRARY_PATH=$torch_lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+# last, so that an emulated GPU stays in front of the real one's libraries
+export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$torch_lib
 export LIBTORCH=${torch_lib%/lib}
-# the tests run on the GPU, and fail where it is not found
+# a GPU that is not there is a failure of the tests
 export INVERSE_FLOW_TEST_DEVICE=cuda
 
-deadline=$((SECONDS + ${LIMIT_S:-540}))
+deadline=$((SECONDS + 30))
 mkdir -p "$out"
-: >"$out/results.tsv"
-failures=0
+rm -f "$out"/{summary.txt,summary.json,bench-op.jsonl,bench-model.jsonl,logs.tar.gz,running.log}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/logs"
+: >"$work/results.tsv"
+commit=$(cat commit 2>/dev/null || echo unknown)
+card=unknown
 
-# check NAME SECONDS LOG COMMAND...: runs it for that long at most, keeps its output, notes its result.
-check() {
-  local name=$1 limit=$2 log=$out/$3 start=$SECONDS result=ok
+# write_results [RUNNING]: everything so far; RUNNING is the part that goes on.
+write_results() {
+  "$python" - "$out" "$work" "$card" "$torch" "$commit" "${1:-}" <<'PY'
+import json
+import os
+import pathlib
+import sys
+import tarfile
+
+out, work = map(pathlib.Path, sys.argv[1:3])
+card, torch, commit, running = sys.argv[3:]
+rows = [line.split("\t") for line in (work / "results.tsv").read_text().splitlines()]
+parts = [{"name": n, "result": r, "seconds": int(s), "why": why or None} for n, r, s, why in rows]
+if running:
+    parts.append({"name": running, "result": "running", "seconds": 0, "why": "see running.log"})
+count = {kind: sum(part["result"] == kind for part in parts) for kind in ("passed", "failed", "skipped", "running")}
+verdict = "FAILED" if count["failed"] else "RUNNING" if running else "OK"
+numbers = ", ".join(f"{count[kind]} {kind}" for kind in ("failed", "passed", "skipped"))
+lines = [f"{verdict}: {numbers}; {card}, torch {torch}, commit {commit}"]
+for part in parts:
+    line = f"{part['result']:8} {part['name']:18} {part['seconds']:4} s  {part['why'] or ''}"
+    lines.append(line.rstrip())
+for part in parts:
+    log = work / "logs" / f"{part['name']}.log"
+    if part["result"] == "failed" and log.exists():
+        lines += ["", f"== {part['name']}: the end of its log =="]
+        lines += log.read_text(errors="replace").splitlines()[-15:]
+
+
+def write(name, content):
+    # whole or not at all
+    part = out / f".{name}"
+    part.write_bytes(content)
+    os.replace(part, out / name)
+
+
+summary = {"card": card, "torch": torch, "commit": commit, **count, "parts": parts}
+write("summary.txt", ("\n".join(lines) + "\n").encode())
+write("summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+with tarfile.open(work / "logs.tar.gz", "w:gz") as archive:
+    archive.add(work / "logs", "logs")
+write("logs.tar.gz", (work / "logs.tar.gz").read_bytes())
+PY
+}
+
+# note_result NAME RESULT SECONDS WHY
+note_result() {
+  printf '%s\t%s\t%d\t%s\n' "$1" "$2" "$3" "$4" >>"$work/results.tsv"
+  printf '%-8s %-18s %4d s  %s\n' "$2" "$1" "$3" "$4"
+}
+
+skip() { note_result "$1" skipped 0 "$2"; }
+
+child=
+stop() {
+  [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true
+  stopped=1
+}
+stopped=
+trap stop TERM INT HUP
+
+# part NAME SECONDS COMMAND...: runs it for that long at most. What it prints is the part's log; standard output goes to the
+# file $output instead where that is set.
+part() {
+  local name=$1 limit=$2 start=$SECONDS code=0 why='' result=passed
   local left=$((deadline - SECONDS))
-  shift 3
-  if [ "$left" -lt 5 ]; then
-    skip "$name" "no time left"
-    failures=$((failures + 1))
+  shift 2
+  if [ "$left" -lt 1 ]; then
+    note_result "$name" failed 0 "no time left"
     return
   fi
   [ "$limit" -le "$left" ] || limit=$left
-  timeout --kill-after=5 "$limit" "$@" >"$log" 2>"$log.err" || result=failed
-  # standard output alone where it is data, the rest after it everywhere else
-  case $log in
-  *.json | *.jsonl | *.csv) [ -s "$log.err" ] || rm -f "$log.err" ;;
-  *) cat "$log.err" >>"$log" && rm -f "$log.err" ;;
-  esac
-  [ "$result" = ok ] || failures=$((failures + 1))
-  printf '%s\t%s\t%s\t%d\n' "$name" "$result" "$(basename "$log")" $((SECONDS - start)) >>"$out/results.tsv"
-  printf '%-28s %-7s %4d s\n' "$name" "$result" $((SECONDS - start))
-  [ "$result" = ok ] || cat "$log" "$log.err" 2>/dev/null | tail -n 15
-}
-
-skip() {
-  printf '%s\tskipped: %s\t\t0\n' "$1" "$2" >>"$out/results.tsv"
-  printf '%-28s skipped: %s\n' "$1" "$2"
-}
-
-check doctor 30 doctor.json "$program" doctor --json
-
-for test in tests/*; do
-  [ -f "$test" ] && [ -x "$test" ] || continue
-  check "$(basename "$test")" 100 "test-$(basename "$test").log" "$test" cuda_ --test-threads=1
-done
-
-check bench-op 100 bench-op.jsonl "$program" bench op --device cuda --json
-check bench-model 60 bench-model.jsonl "$program" bench model --device cuda --rebuild --json
-
-check train 40 train.log "$program" train --preset quick/inverse-flow --data glyphs --device cuda \
-  --max-steps 50 --seed 1 --overwrite --out "$out/run"
-check eval 20 eval.json "$program" eval "$out/run" --device cuda --limit 500 --roundtrip --json
-
-if compgen -G 'checks/python/test_*.py' >/dev/null; then
-  export INVERSE_FLOW_LIBRARY=$root/bin/libinverse_flow.so
-  check python 100 python.log "$python" -m unittest discover --start-directory checks/python --verbose
-fi
-
-# the sanitizer slows kernels down a hundredfold, so only the small shapes run under it
-parity=tests/cuda
-[ -x "$parity" ] || parity=
-sanitizer=$(command -v compute-sanitizer || compgen -G '/usr/local/cuda*/bin/compute-sanitizer' | head -n 1 || true)
-for tool in memcheck racecheck; do
-  if [ -z "$parity" ]; then
-    skip "$tool" "the bundle has no GPU tests"
-  elif [ -z "$sanitizer" ]; then
-    skip "$tool" "compute-sanitizer is not found"
+  write_results "$name"
+  if [ -n "${output:-}" ]; then
+    timeout --kill-after=5 "$limit" "$@" >"$output" 2>"$out/running.log" &
   else
-    check "$tool" 60 "$tool.log" "$sanitizer" --tool "$tool" --error-exitcode 9 \
-      "$parity" cuda_small_shapes --test-threads=1
+    timeout --kill-after=5 "$limit" "$@" >"$out/running.log" 2>&1 &
   fi
-done
+  child=$!
+  [ -z "$stopped" ] || stop
+  wait "$child" || code=$?
+  # a signal to this script ends the wait before the part has ended
+  [ -z "$stopped" ] || wait "$child" 2>/dev/null || true
+  child=
+  if [ -n "$stopped" ]; then
+    result=failed why="stopped by a signal"
+  elif [ "$code" = 124 ] || [ "$code" = 137 ]; then
+    result=failed why="no end after $limit s"
+  elif [ "$code" != 0 ]; then
+    result=failed why="exit status $code"
+  elif grep -q '^test result: ok\. 0 passed' "$out/running.log"; then
+    result=failed why="no test ran"
+  fi
+  mv "$out/running.log" "$work/logs/$name.log"
+  note_result "$name" "$result" $((SECONDS - start)) "$why"
+  write_results
+  [ -z "$stopped" ] || exit 143
+}
 
-ncu=$(command -v ncu || true)
-if [ -n "$ncu" ] && [ -n "$parity" ]; then
-  check ncu 40 ncu.csv "$ncu" --csv --launch-count 20 --set basic "$parity" cuda_small_shapes --test-threads=1
-else
-  skip ncu "ncu or a GPU test is not found"
-fi
+# tests NAME SECONDS PROGRAM ARGUMENTS...: a test program, one test at a time.
+tests() {
+  local name=$1 limit=$2 test_program=tests/$3
+  shift 3
+  if [ -x "$test_program" ]; then
+    part "$name" "$limit" "$test_program" "$@" --test-threads=1
+  else
+    skip "$name" "the bundle has no $test_program"
+  fi
+}
 
-"$python" - "$out" "$card" "$driver" "$torch" "$(cat commit 2>/dev/null || echo unknown)" <<'PY'
+# found PROGRAM: where a tool of the toolkit is.
+found() {
+  command -v "$1" || compgen -G "/usr/local/cuda*/bin/$1" | head -n 1 ||
+    compgen -G "/opt/nvidia/nsight-compute/*/$1" | head -n 1
+}
+
+output=$work/doctor.json part doctor 30 "$program" doctor --json
+cp "$work/doctor.json" "$work/logs/"
+# finding NAME KEY: what doctor says.
+finding() {
+  "$python" - "$work/doctor.json" "$1" "$2" <<'PY'
 import json
-import pathlib
 import sys
 
-out, card, driver, torch, commit = pathlib.Path(sys.argv[1]), *sys.argv[2:]
-rows = [line.split("\t") for line in (out / "results.tsv").read_text().splitlines()]
-checks = [{"name": n, "result": r, "log": log or None, "seconds": int(s)} for n, r, log, s in rows]
-summary = {"card": card, "driver": driver, "torch": torch, "commit": commit, "checks": checks}
-(out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+path, name, key = sys.argv[1:]
+try:
+    findings = json.load(open(path))["findings"]
+except ValueError:
+    findings = []
+print(next((f[key] or "" for f in findings if f["name"] == name), ""))
 PY
-rm "$out/results.tsv"
-printf '%s, driver %s: %d failed; all results in %s\n' "$card" "$driver" "$failures" "$out"
-[ "$failures" -eq 0 ]
+}
+card=$(finding GPUs found)
+if [ -z "$card" ] || [ "$card" = none ]; then
+  driver=$(finding 'NVIDIA driver' found)
+  fix=$(finding 'NVIDIA driver' fix)
+  card=unknown
+  write_results
+  fail "no GPU here: ${driver:-doctor does not say why}" "${fix:-see what '$root/$program doctor' says}; in a container, start it with --gpus all"
+fi
+emulated=
+! grep -qi emulated "$work/doctor.json" || emulated=1
+
+deadline=$((SECONDS + ${LIMIT_S:-540}))
+tests operators 90 cuda cuda_
+tests spline 60 ops spline --skip cpu_
+part steps 150 "$python" scripts/compare_devices.py "$program" cuda
+
+# Kernels run a hundred times slower under the sanitizer, so only the small shapes run, and only our own kernels are looked
+# at. Without torch's cache every tensor is memory of its own, beyond whose end nothing may be touched.
+sanitizer=$(found compute-sanitizer || true)
+# sanitize TOOL PART SECONDS PROGRAM TESTS KERNELS
+sanitize() {
+  local tool=$1 name=$2
+  if [ -n "$emulated" ]; then
+    skip "$name" "compute-sanitizer needs a real GPU"
+  elif [ -z "$sanitizer" ]; then
+    skip "$name" "compute-sanitizer is not found"
+  elif [ ! -x "tests/$4" ]; then
+    skip "$name" "the bundle has no tests/$4"
+  else
+    PYTORCH_NO_CUDA_MEMORY_CACHING=1 part "$name" "$3" "$sanitizer" --tool "$tool" --kernel-name "kns=$6" --error-exitcode 9 \
+      "tests/$4" "$5" --test-threads=1
+  fi
+}
+for tool in memcheck racecheck; do
+  sanitize "$tool" "$tool" 120 cuda cuda_small_shapes inv_conv
+  sanitize "$tool" "$tool-spline" 60 ops cuda_spline spline
+done
+
+shapes=() presets=(--rebuild)
+if [ -n "$emulated" ]; then
+  shapes=(--shape 3,4,5,6,3)
+  presets=(--preset quick/inverse-flow --batch 2 --samples 1)
+fi
+output=$out/bench-op.jsonl part bench-op 90 "$program" bench op --device cuda --json ${shapes[@]+"${shapes[@]}"}
+output=$out/bench-model.jsonl part bench-model 60 "$program" bench model --device cuda --json "${presets[@]}"
+
+ncu=$(found ncu || true)
+if [ -n "$emulated" ]; then
+  skip ncu "ncu needs a real GPU"
+elif [ -z "$ncu" ]; then
+  skip ncu "ncu is not found"
+else
+  # clocks stay as they are: others may use the GPU
+  part ncu 60 "$ncu" --clock-control none --kernel-name regex:inv_conv_solve --launch-count 4 --set full --csv \
+    "$program" bench op --device cuda --shape 100,12,16,16,3
+fi
+
+tests ops 60 ops --skip cpu_ --skip spline
+tests flows 60 flows --skip cpu_
+tests models 60 models --skip cpu_
+# the names of variables are looked up in the checkout
+tests train 60 train --skip cpu_ --skip variable_names
+part training 40 "$program" train --preset quick/inverse-flow --data glyphs --device cuda \
+  --max-steps 50 --seed 1 --overwrite --out "$work/run"
+part eval 20 "$program" eval "$work/run" --device cuda --limit 500 --roundtrip --json
+if compgen -G 'checks/python/test_*.py' >/dev/null; then
+  INVERSE_FLOW_LIBRARY=$root/bin/libinverse_flow.so part python 100 \
+    "$python" -m unittest discover --start-directory checks/python --verbose
+else
+  skip python "the bundle has no checks/python"
+fi
+
+write_results
+head -n 1 "$out/summary.txt"
+printf 'all results are in %s\n' "$out"
+! cut -f2 "$work/results.tsv" | grep -qx failed

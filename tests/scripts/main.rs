@@ -2,6 +2,7 @@
 //! an interruption.
 
 mod first_build;
+mod gpu;
 mod kernels;
 mod layers;
 mod machine;
