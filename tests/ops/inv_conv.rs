@@ -84,6 +84,8 @@ fn itertools<'a>(
 #[test]
 fn gradients_equal_central_differences() {
     const STEP: f64 = 1e-5;
+    // some of the entries on a GPU, which the host may emulate
+    let every = if device().is_cuda() { 5 } else { 1 };
     for case in cases()
         .into_iter()
         .filter(|case| (1..400).contains(&elements(case)))
@@ -100,7 +102,7 @@ fn gradients_equal_central_differences() {
             for (what, variable) in [("input", &x), ("weight", &w)] {
                 let gradient = variable.grad();
                 let flat = variable.view([-1]);
-                for index in 0..flat.size()[0] {
+                for index in (0..flat.size()[0]).step_by(every) {
                     let old = flat.double_value(&[index]);
                     let at = |value: f64| {
                         let _ = flat.get(index).fill_(value);

@@ -217,7 +217,7 @@ fn failures_are_1_and_say_where() {
 }
 
 #[test]
-fn cuda_without_cuda_fails_with_the_cause() {
+fn a_gpu_that_is_not_there_fails_with_the_cause() {
     if inverse_flow::cuda::availability().is_ok() {
         return;
     }

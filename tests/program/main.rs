@@ -1,18 +1,27 @@
 //! The program as a user calls it, in processes of its own, and what only the program is made of: charts and reports.
 
+#[path = "../common/device.rs"]
+mod device;
+#[path = "../common/gpu.rs"]
+mod gpu;
 #[path = "../common/python.rs"]
 mod python;
+#[path = "../common/skip.rs"]
+mod skip;
 
 mod run;
 
 mod commands;
 mod convert;
+mod devices;
 mod doctor;
 mod files;
 mod help;
 mod models;
+mod orders;
 mod plot;
 mod reproduce;
 mod reproduce_report;
 mod resume;
+mod rows;
 mod signals;

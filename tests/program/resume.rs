@@ -89,7 +89,8 @@ fn measurements(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-fn same(a: &Path, b: &Path) {
+/// Both runs have the same checkpoint, to the last bit.
+pub fn same(a: &Path, b: &Path) {
     let (a, b) = (tensors(a), tensors(b));
     assert_eq!(a.len(), b.len());
     for (a, b) in a.iter().zip(&b) {

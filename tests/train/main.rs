@@ -2,8 +2,12 @@
 
 #[path = "../common/device.rs"]
 mod device;
+#[path = "../common/gpu.rs"]
+mod gpu;
 #[path = "../common/process.rs"]
 mod process;
+#[path = "../common/skip.rs"]
+mod skip;
 
 mod support;
 
@@ -11,6 +15,7 @@ mod checkpoint;
 mod config;
 mod learner;
 mod preset_counts;
+mod presets_step;
 mod singular;
 mod timing;
 mod variable_names;
