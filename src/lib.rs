@@ -101,6 +101,7 @@ pub mod reproduce;
 pub mod torchscript;
 pub mod train;
 pub mod weights;
+mod words;
 
 pub use error::{Error, Result};
 pub use ffi::keep_freed_memory;

@@ -1,6 +1,7 @@
 //! `inverse-flow completions` and `inverse-flow man`: the command line as shells and manuals know it.
 
 use crate::train::say;
+use crate::words::counted;
 use crate::{files, Error};
 use clap::{Args, Command, ValueEnum};
 use clap_complete::aot::{self, generate};
@@ -62,7 +63,11 @@ impl ManArgs {
         // names the pages of the subcommands: inverse-flow-train
         program.build();
         let pages = write_pages(&program, &self.dir)?;
-        say(&format!("{pages} pages in {}", self.dir.display()));
+        say(&format!(
+            "{} in {}",
+            counted(pages, "page"),
+            self.dir.display()
+        ));
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use super::common::{self, Described, Loaded};
 use crate::torchscript::Solve;
 use crate::train::{save_model, save_torchscript, say};
 use crate::weights::write_ot;
+use crate::words::counted;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -49,8 +50,10 @@ impl ConvertArgs {
         target.write(&self.output, &loaded)?;
         let (params, buffers) = common::scalars(&loaded.vs);
         say(&format!(
-            "{} with {params} parameters and {buffers} numbers in buffers: {}",
+            "{} with {} and {} in buffers: {}",
             loaded.config.model.name(),
+            counted(params, "parameter"),
+            counted(buffers, "number"),
             self.output.display()
         ));
         Ok(())

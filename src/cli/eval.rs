@@ -2,6 +2,7 @@
 
 use super::common::{self, Compute, Described, Images};
 use crate::train::{say, Dequantization, Evaluation, Likelihood, RoundTrip};
+use crate::words::counted;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -96,12 +97,12 @@ impl EvalArgs {
         round_trip: Option<RoundTrip>,
     ) {
         say(&format!(
-            "{} ({} parameters) on {} {}, {} images, {} dequantisation",
+            "{} ({}) on {} {}, {}, {} dequantisation",
             loaded.config.model.name(),
-            common::scalars(&loaded.vs).0,
+            counted(common::scalars(&loaded.vs).0, "parameter"),
             self.images.name(&loaded.config),
             self.images.split,
-            likelihood.images,
+            counted(likelihood.images, "image"),
             self.dequantize
         ));
         say(&format!(

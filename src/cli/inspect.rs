@@ -5,6 +5,7 @@ use super::presets;
 use crate::models::MultiScale;
 use crate::train::{build_model, say};
 use crate::weights::StateFile;
+use crate::words::counted;
 use clap::Args;
 use serde_json::{json, Value};
 use std::path::PathBuf;
@@ -91,9 +92,11 @@ impl InspectArgs {
             ));
         }
         say(&format!(
-            "{} for images of {:?}: {params} trainable parameters, {buffers} numbers in buffers",
+            "{} for images of {:?}: {}, {} in buffers",
             config.model.name(),
-            config.model.image()
+            config.model.image(),
+            counted(params, "trainable parameter"),
+            counted(buffers, "number")
         ));
         Ok(())
     }
@@ -125,9 +128,9 @@ impl InspectArgs {
             say(&format!("not read: {other}"));
         }
         say(&format!(
-            "{} with {} tensors; it does not say which model they belong to: --preset P or --config F compares them",
+            "{} with {}; it does not say which model they belong to: --preset P or --config F compares them",
             file.format(),
-            tensors.len()
+            counted(tensors.len(), "tensor")
         ));
         Ok(())
     }

@@ -7,6 +7,7 @@ use crate::reproduce::{
     TableReport,
 };
 use crate::train::{say, stop, DeviceChoice, Watch};
+use crate::words::counted;
 use crate::Error;
 use anyhow::Context;
 use clap::Args;
@@ -124,7 +125,8 @@ impl ReproduceArgs {
         ));
         if open > 0 {
             say(&format!(
-                "{open} rows are not done yet: the same command goes on"
+                "not done yet: {}; the same command goes on",
+                counted(open, "row")
             ));
         }
         match failed.as_slice() {

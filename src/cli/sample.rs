@@ -3,6 +3,7 @@
 use super::common::{self, Compute, Described};
 use crate::plot::save_grid;
 use crate::train::{sample, say};
+use crate::words::counted;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -50,8 +51,8 @@ impl SampleArgs {
         let columns = f64::from(self.count).sqrt().ceil() as usize;
         save_grid(&images, columns, 2, &self.out)?;
         say(&format!(
-            "{} images at temperature {} in {}",
-            self.count,
+            "{} at temperature {} in {}",
+            counted(self.count, "image"),
             self.temperature,
             self.out.display()
         ));

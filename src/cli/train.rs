@@ -5,6 +5,7 @@ use super::{signals, values, Screen};
 use crate::data::DataName;
 use crate::models::Overrides;
 use crate::train::{presets, say, Decay, Outcome, RunConfig, RunDir, Trainer};
+use crate::words::counted;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -306,8 +307,8 @@ fn summarise(root: &Path, trainer: &Trainer) {
         .map(|bpd| format!(", best validation {bpd:.4} bits/dim"))
         .unwrap_or_default();
     say(&format!(
-        "done: {} steps in {:.0} s{best}; see samples/ and curves.png in {}",
-        progress.step,
+        "done: {} in {:.0} s{best}; see samples/ and curves.png in {}",
+        counted(progress.step, "step"),
         progress.seconds,
         root.display()
     ));

@@ -35,7 +35,7 @@ impl Screen {
 
 fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let template = "{bar:24} {pos}/{len} steps  {msg}  {elapsed}, {eta} left";
+    let template = "{bar:24} step {pos}/{len}  {msg}  {elapsed}, {eta} left";
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,

@@ -3,6 +3,7 @@
 
 use tch::Kind;
 
+use crate::words::dtype;
 use crate::{Error, Result};
 
 /// Filter sides that have a kernel of their own; the others take theirs at run time.
@@ -32,7 +33,7 @@ impl Element {
             other => Err(Error::argument(
                 op,
                 "input",
-                format!("must be float32 or float64 on CUDA, got {other:?}"),
+                format!("must be float32 or float64 on CUDA, got {}", dtype(other)),
             )),
         }
     }

@@ -1,5 +1,6 @@
 //! Tensors whose addresses go to kernels.
 
+use crate::words::{self, dtype};
 use crate::{Error, Result};
 use tch::{Device, Tensor};
 
@@ -20,10 +21,12 @@ pub fn expect(tensors: &[(&Tensor, &[i64])]) -> Result<usize> {
         let alike = kind == first.kind() && device == first.device();
         if !alike || tensor.size() != *size || !tensor.is_contiguous() {
             return Err(Error::Cuda(format!(
-                "expected a contiguous tensor {size:?} {:?} on {:?}, got {:?} {kind:?} on {device:?} with strides {:?}",
-                first.kind(),
-                first.device(),
+                "expected a contiguous tensor {size:?} {} on {}, got {:?} {} on {} with strides {:?}",
+                dtype(first.kind()),
+                words::device(first.device()),
                 tensor.size(),
+                dtype(kind),
+                words::device(device),
                 tensor.stride()
             )));
         }

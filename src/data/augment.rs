@@ -1,6 +1,7 @@
 //! Random shifts and flips of training images, in place.
 
 use super::{uniform_below, DataName};
+use crate::words::counted;
 use crate::{Error, Result};
 use rand_chacha::rand_core::RngCore;
 
@@ -51,7 +52,8 @@ impl Augmentation {
     pub fn apply(self, image: &mut [u8], chw: [i64; 3], rng: &mut impl RngCore) -> Result<()> {
         let [c, h, w] = chw.map(|size| usize::try_from(size).unwrap_or(0));
         if image.len() != c * h * w || image.is_empty() {
-            let problem = format!("has {} bytes, which is not {chw:?}", image.len());
+            let bytes = counted(image.len(), "byte");
+            let problem = format!("has {bytes}, which is not {chw:?}");
             return Err(Error::argument("Augmentation::apply", "image", problem));
         }
         let flip = self.flip && uniform_below(rng, 2) == 1;

@@ -1,6 +1,7 @@
 //! The order of one epoch.
 
 use super::permutation;
+use crate::words::counted;
 use crate::{Error, Result};
 
 /// Which images each batch of one epoch holds.
@@ -22,7 +23,8 @@ impl Epoch {
     pub fn train(n: usize, batch_size: usize, seed: u64, epoch: u64) -> Result<Self> {
         if batch_size > n {
             return Err(Error::config(format!(
-                "batch size {batch_size} is more than the {n} training images: use a smaller --batch-size or more data"
+                "batch size {batch_size} is more than the {}: use a smaller --batch-size or more data",
+                counted(n, "training image")
             )));
         }
         let mut order = permutation(seed, epoch, n);

@@ -1,6 +1,7 @@
 //! Images and labels in memory.
 
 use super::Augmentation;
+use crate::words::counted;
 use crate::{Error, Result};
 use rand_chacha::rand_core::RngCore;
 use serde::{Deserialize, Serialize};
@@ -88,9 +89,9 @@ impl Dataset {
         let expected = labels.len() * chw.iter().product::<i64>() as usize;
         if images.len() != expected {
             let problem = format!(
-                "has {} bytes; {} images of {chw:?} are {expected}",
-                images.len(),
-                labels.len()
+                "has {}; {} of {chw:?} are {expected}",
+                counted(images.len(), "byte"),
+                counted(labels.len(), "image")
             );
             return Err(Error::argument("Dataset::new", "images", problem));
         }
@@ -167,7 +168,8 @@ impl Dataset {
         let mut pixels = Vec::with_capacity(indices.len() * size);
         for &i in indices {
             let image = self.image(i).ok_or_else(|| {
-                let problem = format!("holds {i}, but {} has {} images", self.name, self.len());
+                let images = counted(self.len(), "image");
+                let problem = format!("holds {i}, but {} has {images}", self.name);
                 Error::argument("Dataset::batch", "indices", problem)
             })?;
             pixels.extend_from_slice(image);

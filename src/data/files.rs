@@ -1,6 +1,7 @@
 //! Reading a file whose exact size is known, plain or gzipped.
 
 use super::DataName;
+use crate::words::counted;
 use crate::{Error, Result};
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
@@ -78,7 +79,8 @@ impl DataFile<'_> {
         }
         if bytes.len() < size {
             return Err(self.error(format!(
-                "truncated: expected {size} bytes, found {}",
+                "truncated: expected {}, found {}",
+                counted(size, "byte"),
                 bytes.len()
             )));
         }

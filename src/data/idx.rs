@@ -5,6 +5,7 @@
 //! fastest.
 
 use super::files::DataFile;
+use crate::words::counted;
 use crate::Result;
 
 /// The elements of `file`, whose dimensions must be exactly `dims`.
@@ -27,8 +28,8 @@ fn check(file: &DataFile<'_>, header: &[u8], dims: &[u32]) -> Result<()> {
     let found = words.next().unwrap_or_default();
     if found != magic {
         return Err(file.error(format!(
-            "wrong magic number: expected {magic:#010x} (unsigned bytes, {} dimensions), found {found:#010x}",
-            dims.len()
+            "wrong magic number: expected {magic:#010x} (unsigned bytes, {}), found {found:#010x}",
+            counted(dims.len(), "dimension")
         )));
     }
     let found: Vec<u32> = words.collect();

@@ -8,6 +8,7 @@
 //! uniform numbers, so these are the same on every machine and do not depend on how a version of a
 //! random-number library turns words into ranges or shuffles.
 
+use crate::words::dtype;
 use crate::{Error, Result};
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -132,7 +133,7 @@ pub fn standard_normal(
 /// Number of elements of `shape`, after the checks that both kinds of noise need.
 fn count(op: &'static str, shape: &[i64], kind: Kind) -> Result<usize> {
     if !matches!(kind, Kind::Float | Kind::Double) {
-        let problem = format!("must be Float or Double, got {kind:?}");
+        let problem = format!("must be float32 or float64, got {}", dtype(kind));
         return Err(Error::argument(op, "kind", problem));
     }
     let product = shape.iter().try_fold(1usize, |product, &size| {

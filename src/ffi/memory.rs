@@ -1,5 +1,6 @@
 //! CPU tensors as slices: those that a kernel reads, and those that it makes.
 
+use crate::words::{device, dtype};
 use crate::{Error, Result};
 use std::marker::PhantomData;
 use tch::{Device, Tensor};
@@ -13,10 +14,10 @@ impl Float for f64 {}
 fn check_plain<T: Float>(tensor: &Tensor) -> Result<usize> {
     if tensor.device() != Device::Cpu || tensor.kind() != T::KIND || !tensor.is_contiguous() {
         return Err(Error::Torch(format!(
-            "expected a contiguous CPU tensor of {:?}, got {:?} on {:?} with strides {:?}",
-            T::KIND,
-            tensor.kind(),
-            tensor.device(),
+            "expected a contiguous CPU tensor of {}, got {} on {} with strides {:?}",
+            dtype(T::KIND),
+            dtype(tensor.kind()),
+            device(tensor.device()),
             tensor.stride()
         )));
     }

@@ -1,5 +1,6 @@
 //! The checks at the head of every layer, so that a wrong input is an error that names the layer.
 
+use crate::words::{counted, device, dtype};
 use crate::{Error, Result};
 use tch::{nn, Device, Kind, Tensor};
 
@@ -40,7 +41,10 @@ impl Placement {
         Err(Error::argument(
             layer,
             "x",
-            format!("must have {channels} channels, got size {nchw:?}"),
+            format!(
+                "must have {}, got size {nchw:?}",
+                counted(channels, "channel")
+            ),
         ))
     }
 
@@ -108,8 +112,11 @@ impl Placement {
             return Ok(());
         }
         let why = format!(
-            "must be {:?} on {:?} like the layer's parameters, got {:?} on {:?}",
-            self.kind, self.device, got.kind, got.device
+            "must be {} on {} like the layer's parameters, got {} on {}",
+            dtype(self.kind),
+            device(self.device),
+            dtype(got.kind),
+            device(got.device)
         );
         Err(Error::argument(op, arg, why))
     }
@@ -122,7 +129,7 @@ pub(crate) fn image_size(layer: &'static str, x: &Tensor) -> Result<[i64; 4]> {
         return Err(Error::argument(
             layer,
             "x",
-            format!("must be Float or Double, got {:?}", x.kind()),
+            format!("must be float32 or float64, got {}", dtype(x.kind())),
         ));
     }
     <[i64; 4]>::try_from(size.as_slice()).map_err(|_| {
@@ -140,7 +147,8 @@ pub(crate) fn same_channels(layer: &'static str, channels: i64, chw: [i64; 3]) -
         return Ok(chw);
     }
     Err(Error::config(format!(
-        "{layer} was built for {channels} channels and cannot take an image of shape {chw:?}"
+        "{layer} was built for {} and cannot take an image of shape {chw:?}",
+        counted(channels, "channel")
     )))
 }
 

@@ -4,6 +4,7 @@ use super::check::{same_channels, Placement};
 use super::{zero_log_det, Cx, Mapped, Transform};
 use crate::ops::{inv_conv2d, masked_conv2d, Corner};
 use crate::torchscript::Script;
+use crate::words::counted;
 use crate::{Error, Result};
 use tch::{nn, nn::Init, Kind, Tensor};
 
@@ -239,8 +240,9 @@ impl InvConvConfig {
         let groups = self.corners.len() as i64;
         if groups == 0 || self.channels < 1 || self.channels % groups != 0 {
             return Err(Error::config(format!(
-                "inv_conv needs corners that divide its channels into equal groups, got {groups} corners for {} channels",
-                self.channels
+                "inv_conv needs corners that divide its channels into equal groups, got {} for {}",
+                counted(groups, "corner"),
+                counted(self.channels, "channel")
             )));
         }
         if self.kernel < 1 {

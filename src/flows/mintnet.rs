@@ -4,6 +4,7 @@ use super::check::{same_image, Placement};
 use super::fixed_point::{largest, FixedPoint};
 use super::{sum_per_sample, Cx, Mapped, Transform};
 use crate::torchscript::Script;
+use crate::words::counted;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{nn, nn::Init, Device, Kind, Tensor};
@@ -277,9 +278,10 @@ impl Transform for MaskedResidual {
         Err(Error::NotConverged {
             layer: "masked_residual",
             problem: format!(
-                "the residual of the fixed-point inverse is {residual:.1e} after {} iterations, allowed {tolerance:.1e}: \
+                "the residual of the fixed-point inverse is {residual:.1e} after {}, allowed {tolerance:.1e}: \
                  use more `iterations` or a larger `damping` (now {})",
-                self.solver.iterations, self.solver.damping
+                counted(self.solver.iterations, "iteration"),
+                self.solver.damping
             ),
         })
     }

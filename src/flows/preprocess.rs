@@ -9,6 +9,7 @@
 use super::check::image_size;
 use super::{sum_per_sample, Cx, Mapped, Transform};
 use crate::torchscript::Script;
+use crate::words::{device, dtype};
 use crate::{Error, Result};
 use std::f64::consts::LN_2;
 use tch::{Kind, Tensor};
@@ -45,13 +46,13 @@ impl Transform for Dequantize {
                         "dequantize",
                         "noise",
                         format!(
-                            "must be like the images {:?} {:?} on {:?}, got {:?} {:?} on {:?}",
+                            "must be like the images {:?} {} on {}, got {:?} {} on {}",
                             x.size(),
-                            x.kind(),
-                            x.device(),
+                            dtype(x.kind()),
+                            device(x.device()),
                             noise.size(),
-                            noise.kind(),
-                            noise.device()
+                            dtype(noise.kind()),
+                            device(noise.device())
                         ),
                     ));
                 }

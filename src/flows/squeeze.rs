@@ -3,6 +3,7 @@
 use super::check::image_size;
 use super::{zero_log_det, Cx, Mapped, Transform};
 use crate::torchscript::Script;
+use crate::words::counted;
 use crate::{Error, Result};
 use tch::Tensor;
 
@@ -86,7 +87,10 @@ impl Transform for Squeeze {
             return Err(Error::argument(
                 "squeeze",
                 "z",
-                format!("must have a multiple of {block} channels, got {c}"),
+                format!(
+                    "must have a multiple of {}, got {c}",
+                    counted(block, "channel")
+                ),
             ));
         }
         let blocks = if self.block_major {

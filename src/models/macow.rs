@@ -5,6 +5,7 @@ use super::overrides::{refuse, replace};
 use super::wn_glow::{mix_and_couple, preprocess, squeeze};
 use super::Overrides;
 use crate::flows::{macow_unit, ActNorm, Conv1x1, Sequential};
+use crate::words::counted;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::nn;
@@ -188,8 +189,8 @@ impl MaCowConfig {
     ) -> Result<()> {
         if block.factor <= block.steps.len() as i64 {
             return Err(Error::config(format!(
-                "a block with {} splits needs a `factor` above {}, got {}",
-                block.steps.len(),
+                "a block with {} needs a `factor` above {}, got {}",
+                counted(block.steps.len(), "split"),
                 block.steps.len(),
                 block.factor
             )));

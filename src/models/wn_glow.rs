@@ -9,6 +9,7 @@ use crate::flows::{
     Squeeze,
 };
 use crate::nn::weight_norm_net;
+use crate::words::counted;
 use crate::{Error, Result};
 use tch::nn;
 
@@ -37,8 +38,9 @@ pub(super) fn mix_and_couple(
     let transformed = channels / factor.max(1);
     if factor < 2 || transformed < 1 {
         return Err(Error::config(format!(
-            "a coupling cannot transform 1/{factor} of {channels} channels: the image needs more channels, so squeeze \
-             it first (no bottom block), or use a factor from 2 to {channels}"
+            "a coupling cannot transform 1/{factor} of {}: the image needs more channels, so squeeze it first (no bottom \
+             block), or use a factor from 2 to {channels}",
+            counted(channels, "channel")
         )));
     }
     let coupling = AffineCoupling::new(

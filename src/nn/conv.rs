@@ -4,6 +4,7 @@ use super::embedding::Embedding;
 use super::Conditioner;
 use crate::ops::conv_relu_conv;
 use crate::torchscript::Script;
+use crate::words::counted;
 use crate::{Error, Result};
 use tch::{nn, nn::Init, Tensor};
 
@@ -93,7 +94,8 @@ impl Conv2d {
         if inputs < 1 || outputs < 1 || kernel < 1 || kernel % 2 == 0 {
             return Err(Error::config(format!(
                 "a convolution that keeps the size of the image needs channels and an odd filter, got {inputs} to \
-                 {outputs} channels and a filter of {kernel}x{kernel}"
+                 {} and a filter of {kernel}x{kernel}",
+                counted(outputs, "channel")
             )));
         }
         Ok(Self {

@@ -1,6 +1,7 @@
 //! Grids of images.
 
 use super::canvas::{register, Picture, FONT};
+use crate::words::dtype;
 use crate::{Error, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -110,7 +111,7 @@ impl Tiles {
                 .f_clamp(0, 255)?
                 .f_to_kind(Kind::Uint8)?,
             kind => {
-                let text = format!("must be bytes or floating point, got {kind:?}");
+                let text = format!("must be bytes or floating point, got {}", dtype(kind));
                 return Err(problem(text));
             }
         };

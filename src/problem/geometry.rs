@@ -4,6 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::corner::Corner;
 use super::operation::Op;
+use crate::words::{counted, device, dtype};
 use crate::{Error, Result};
 
 /// What the checks need to know of a tensor.
@@ -109,10 +110,10 @@ impl Geometry {
                 "weight",
                 format!(
                     "must be [C, C/g, k, k] = [{}, {group_channels}, {rows}, {columns}] for an input with C = {} \
-                     channels and g = {} corners, got {:?}",
+                     and g = {}, got {:?}",
                     images[1],
-                    images[1],
-                    corners.len(),
+                    counted(images[1], "channel"),
+                    counted(corners.len(), "corner"),
                     weight.sizes
                 ),
             ));
@@ -235,7 +236,7 @@ fn image_sizes(op: &'static str, arg: &'static str, images: &Described) -> Resul
             arg,
             format!(
                 "must be float32 or float64, got {}: convert it first",
-                dtype_name(images.kind)
+                dtype(images.kind)
             ),
         ));
     }
@@ -257,7 +258,9 @@ fn channels_per_group(op: &'static str, channels: i64, corners: &[Corner]) -> Re
             op,
             "corners",
             format!(
-                "must divide the channels into equal groups, got {groups} corners for {channels} channels"
+                "must divide the channels into equal groups, got {} for {}",
+                counted(groups, "corner"),
+                counted(channels, "channel")
             ),
         ));
     }
@@ -276,8 +279,8 @@ fn same_placement(
             arg,
             format!(
                 "must have the dtype {} of the first argument, got {}",
-                dtype_name(expected.kind),
-                dtype_name(got.kind)
+                dtype(expected.kind),
+                dtype(got.kind)
             ),
         ));
     }
@@ -286,22 +289,13 @@ fn same_placement(
             op,
             arg,
             format!(
-                "must be on {:?} like the first argument, got {:?}",
-                expected.device, got.device
+                "must be on {} like the first argument, got {}",
+                device(expected.device),
+                device(got.device)
             ),
         ));
     }
     Ok(())
-}
-
-/// The name that users of torch know a dtype by.
-fn dtype_name(kind: Kind) -> String {
-    match kind {
-        Kind::Float => "float32".to_owned(),
-        Kind::Double => "float64".to_owned(),
-        Kind::Half => "float16".to_owned(),
-        other => format!("{other:?}").to_lowercase(),
-    }
 }
 
 #[cfg(test)]

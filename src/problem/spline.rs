@@ -1,5 +1,6 @@
 //! A call of the spline: its raw numbers, its sizes, its constants.
 
+use crate::words::{device, dtype};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -48,7 +49,7 @@ impl SplineSizes {
         if !matches!(options.0, Kind::Float | Kind::Double) {
             return wrong(
                 "x",
-                format!("must be float32 or float64, got {:?}", options.0),
+                format!("must be float32 or float64, got {}", dtype(options.0)),
             );
         }
         let (size, widths) = (x.size(), raw.widths.size());
@@ -84,13 +85,13 @@ impl SplineSizes {
                 return wrong(
                     arg,
                     format!(
-                        "must be {:?} {:?} on {:?}, got {:?} {:?} on {:?}",
+                        "must be {:?} {} on {}, got {:?} {} on {}",
                         [sets, expected],
-                        options.0,
-                        options.1,
+                        dtype(options.0),
+                        device(options.1),
                         tensor.size(),
-                        got.0,
-                        got.1
+                        dtype(got.0),
+                        device(got.1)
                     ),
                 );
             }

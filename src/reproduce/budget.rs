@@ -3,6 +3,7 @@
 use super::numbers::number;
 use super::{select, BudgetName, Mode, Row, Table};
 use crate::train::RunConfig;
+use crate::words::counted;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -191,12 +192,13 @@ impl Budget {
     pub fn text(&self) -> String {
         let length = match (self.steps, self.minutes, self.name) {
             (Some(steps), ..) => match self.val_every_steps() {
-                None => format!("{steps} training steps"),
+                None => counted(steps, "training step"),
                 Some(every) => format!(
-                    "{steps} training steps (validated every {every} with the first {VALIDATION_IMAGES} images of the split, the best checkpoint counts)"
+                    "{} (validated every {every} with the first {VALIDATION_IMAGES} images of the split, the best checkpoint counts)",
+                    counted(steps, "training step")
                 ),
             },
-            (_, Some(minutes), _) => format!("{} minutes of training", number(minutes)),
+            (_, Some(minutes), _) => format!("{} of training", counted(number(minutes), "minute")),
             (_, _, BudgetName::Full) => {
                 "the recipe's own length, ended early at the paper's bits per dimension".into()
             }
@@ -207,14 +209,13 @@ impl Budget {
             None => String::new(),
         };
         let limit = match self.limit {
-            Some(limit) => format!(", the first {limit} images of every split"),
+            Some(limit) => format!(", the first {} of every split", counted(limit, "image")),
             None => String::new(),
         };
         format!(
-            "{}: {} seed{}, {length} each{batch}{limit}",
+            "{}: {}, {length} each{batch}{limit}",
             self.name,
-            self.seeds,
-            if self.seeds == 1 { "" } else { "s" }
+            counted(self.seeds, "seed")
         )
     }
 }

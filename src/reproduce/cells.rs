@@ -6,6 +6,7 @@ use super::times::{Authors, Sound};
 use super::verdict::{self, Conditions, Judged};
 use super::{BudgetName, Mode, Pass, Plan, Printed, Quantity, Row, RowState, Status};
 use crate::train::presets;
+use crate::words::counted;
 use std::collections::BTreeMap;
 
 impl Cell {
@@ -109,11 +110,7 @@ fn missing(plan: &Plan, row: &Row, state: &RowState, pass: Pass, printed: Option
 }
 
 fn sound_cell(s: Sound) -> Cell {
-    let basis = format!(
-        "{} image{} a call",
-        s.images,
-        if s.images == 1 { "" } else { "s" }
-    );
+    let basis = format!("{} a call", counted(s.images, "image"));
     Cell::of(
         None,
         Some(s.median_ms),

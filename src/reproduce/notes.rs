@@ -1,6 +1,7 @@
 //! What a report says of a row beside its numbers.
 
 use super::{Budget, Row, RowState, Status};
+use crate::words::counted;
 
 /// Why a row has no numbers.
 pub(super) fn not_run(budget: &Budget, row: &Row) -> String {
@@ -38,15 +39,16 @@ pub(super) fn notes(budget: &Budget, row: &Row, state: &RowState) -> Vec<String>
     }
     for seed in &state.seeds {
         let mut text = format!(
-            "seed {}: {} steps in {:.0} s",
-            seed.seed, seed.steps, seed.seconds
+            "seed {}: {} in {:.0} s",
+            seed.seed,
+            counted(seed.steps, "step"),
+            seed.seconds
         );
         if let Some(test) = &seed.test {
             text += &format!(
-                "; test split: {} images, {} dequantisation sample{} each",
-                test.images,
-                test.bpd.len(),
-                if budget.samples == 1 { "" } else { "s" }
+                "; test split: {}, {} each",
+                counted(test.images, "image"),
+                counted(test.bpd.len(), "dequantisation sample")
             );
         }
         if let Some(problem) = &seed.problem {

@@ -5,6 +5,7 @@
 //! complete and on the paper's data.
 
 use super::{Mode, Printed};
+use crate::words::counted;
 
 /// A verdict and its grounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +63,8 @@ pub fn likelihood(printed: Printed, seeds: &[f64], conditions: Conditions<'_>) -
     let tolerance = printed.rounding() + DEVIATIONS * sd.unwrap_or(0.0);
     let basis = match sd {
         Some(_) => format!(
-            "difference {difference:+.4}, tolerance {tolerance:.4}: the printed rounding and {DEVIATIONS} deviations over {} seeds",
-            seeds.len()
+            "difference {difference:+.4}, tolerance {tolerance:.4}: the printed rounding and {DEVIATIONS} deviations over {}",
+            counted(seeds.len(), "seed")
         ),
         None => format!(
             "difference {difference:+.4}, tolerance {tolerance:.4}: the printed rounding; one seed tells no deviation"

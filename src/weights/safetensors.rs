@@ -2,6 +2,7 @@
 
 use super::stored::{Region, Stored};
 use super::{Dtype, Problem, MAX_DESCRIPTION, MAX_RANK, MAX_TENSORS};
+use crate::words::counted;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -30,7 +31,8 @@ pub(super) fn read(file: &File, length: u64) -> Result<Header, Problem> {
     }
     if size > MAX_DESCRIPTION {
         return Err(format!(
-            "its header has {size} bytes, and at most {MAX_DESCRIPTION} are read"
+            "its header has {}, and at most {MAX_DESCRIPTION} are read",
+            counted(size, "byte")
         ));
     }
     let mut json = vec![0; size as usize];
@@ -47,8 +49,8 @@ pub(super) fn read(file: &File, length: u64) -> Result<Header, Problem> {
     let data = 8 + size;
     if header.data_len() as u64 != length - data {
         return Err(damaged(&format!(
-            "{} bytes of data, its header speaks of {}",
-            length - data,
+            "{} of data, its header speaks of {}",
+            counted(length - data, "byte"),
             header.data_len()
         )));
     }

@@ -1,6 +1,7 @@
 //! Named tensors into files: whole or not at all.
 
 use super::Dtype;
+use crate::words::dtype;
 use crate::{files, Error, Result};
 use safetensors::tensor::TensorView;
 use std::collections::HashMap;
@@ -59,7 +60,7 @@ impl Owned {
     fn new(tensor: &Tensor) -> Result<Self> {
         let kind = tensor.kind();
         let Some(dtype) = Dtype::of_kind(kind).and_then(Dtype::to_safetensors) else {
-            let problem = format!("has kind {kind:?}, which a checkpoint cannot hold");
+            let problem = format!("is {}, which a checkpoint cannot hold", dtype(kind));
             return Err(Error::argument("write_safetensors", "tensors", problem));
         };
         let tensor = tensor.detach().f_to_device(Device::Cpu)?.f_contiguous()?;

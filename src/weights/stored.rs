@@ -1,6 +1,7 @@
 //! Tensors as they lie in a file.
 
 use super::{Dtype, Format, Problem};
+use crate::words::counted;
 use std::collections::{BTreeMap, HashMap};
 
 /// A run of bytes in a file that holds the numbers of one or more tensors.
@@ -64,8 +65,10 @@ impl Stored {
         match end {
             Some(end) if end <= numbers => Ok(view),
             _ => Err(format!(
-                "has sizes {:?} with strides {:?} from {offset} on, beyond its storage of {numbers} numbers",
-                view.shape, view.strides
+                "has sizes {:?} with strides {:?} from {offset} on, beyond its storage of {}",
+                view.shape,
+                view.strides,
+                counted(numbers, "number")
             )),
         }
     }

@@ -11,6 +11,7 @@ use super::pickle::{self, Id, Node, Objects, View};
 use super::stored::{Contents, Region, Stored};
 use super::zip::Archive;
 use super::{Format, Problem, MAX_DESCRIPTION, MAX_NAMES, MAX_TENSORS};
+use crate::words::counted;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 
@@ -102,8 +103,10 @@ pub(super) fn read(file: &File, length: u64) -> Result<Contents, Problem> {
         let length = regions[region].length;
         if storage.numbers.checked_mul(bytes) != Some(length) {
             return Err(named(format!(
-                "has a storage of {length} bytes for {} numbers of {bytes} bytes",
-                storage.numbers
+                "has a storage of {} for {} of {}",
+                counted(length, "byte"),
+                counted(storage.numbers, "number"),
+                counted(bytes, "byte")
             )));
         }
         let numbers = (region, length / view.dtype.bytes);

@@ -3,6 +3,7 @@
 //! Nothing is ever unpacked, so an archive takes no more memory than its directory says, and that is bounded.
 
 use super::{Problem, MAX_DESCRIPTION};
+use crate::words::counted;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -51,7 +52,8 @@ impl<'a> Archive<'a> {
         let Directory { start, size, count } = find_directory(file, length)?;
         if size > MAX_DESCRIPTION {
             return Err(format!(
-                "its directory has {size} bytes, and at most {MAX_DESCRIPTION} are read"
+                "its directory has {}, and at most {MAX_DESCRIPTION} are read",
+                counted(size, "byte")
             ));
         }
         let bytes = read(file, start, size as usize)?;
@@ -66,7 +68,7 @@ impl<'a> Archive<'a> {
         }
         if entries.len() as u64 != count {
             let got = entries.len();
-            return Err(damaged(&format!("{got} entries, {count} expected")));
+            return Err(damaged(&format!("entries: {got}, expected {count}")));
         }
         Ok(Self {
             file,
@@ -119,8 +121,8 @@ impl<'a> Archive<'a> {
         };
         if place.length > limit {
             return Err(format!(
-                "`{name}` has {} bytes, and at most {limit} are read",
-                place.length
+                "`{name}` has {}, and at most {limit} are read",
+                counted(place.length, "byte")
             ));
         }
         let bytes = read(self.file, place.start, place.length as usize)?;

@@ -18,6 +18,15 @@ pub fn device() -> Device {
     }
 }
 
+/// Its name in the texts of errors.
+#[allow(dead_code)] // not every program of tests reads such a text
+pub fn device_name() -> String {
+    match device() {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".into(),
+    }
+}
+
 fn asked_for() -> Result<Device, String> {
     let text = std::env::var(VARIABLE).unwrap_or_else(|_| "cpu".into());
     match text.parse() {

@@ -116,7 +116,8 @@ fn noise_refuses_half_precision_and_negative_sizes() {
     let mut rng = stream(0, Purpose::Noise, 0);
     let half = uniform_noise(&mut rng, &[2], Kind::Half, Device::Cpu).unwrap_err();
     assert!(
-        half.to_string().contains("`kind` must be Float or Double"),
+        half.to_string()
+            .contains("`kind` must be float32 or float64"),
         "{half}"
     );
     let size = standard_normal(&mut rng, &[2, -1], Kind::Float, Device::Cpu).unwrap_err();

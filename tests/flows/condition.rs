@@ -179,7 +179,7 @@ fn a_wrong_condition_is_an_error_that_says_what_is_wrong() {
             (Some(normal(5, &[2, FEATURES, 1])), "N = 2"),
             (
                 Some(normal(5, &[2, FEATURES]).to_kind(Kind::Float)),
-                "Double",
+                "float64",
             ),
             (None, "got none"),
         ];

@@ -77,7 +77,10 @@ fn a_wrong_input_is_an_error_that_names_the_layer() {
         }
         let flat = normal(1, &[2, 3]);
         let whole = case.input(2).to_kind(Kind::Int64);
-        for (bad, part) in [(flat, "4 dimensions"), (whole, "must be Float or Double")] {
+        for (bad, part) in [
+            (flat, "4 dimensions"),
+            (whole, "must be float32 or float64"),
+        ] {
             let err = case
                 .layer
                 .forward(&bad, Cx::default())
@@ -92,7 +95,7 @@ fn a_wrong_input_is_an_error_that_names_the_layer() {
                 .forward(&single, Cx::default())
                 .unwrap_err()
                 .to_string();
-            let part = format!("must be Double on {:?}", device());
+            let part = format!("must be float64 on {}", device_name());
             assert!(err.contains(&part), "{}: {err}", case.name);
         }
     }

@@ -82,7 +82,7 @@ fn wrong_images_and_latents_are_errors() {
         ),
         (
             message(flow.encode(&x.to_kind(Kind::Float), Cx::default())),
-            &format!("must be Double on {:?} like the model", device()),
+            &format!("must be float64 on {} like the model", device_name()),
         ),
     ];
     for (got, expected) in cases {

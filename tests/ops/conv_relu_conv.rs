@@ -215,7 +215,7 @@ fn arguments_that_do_not_fit_together_are_errors_that_name_them() {
         ),
         (
             text(&x, &first, &bias, &second.to_kind(Kind::Float)),
-            "`second` must be Double",
+            "`second` must be float64",
         ),
     ] {
         assert!(text.contains(part), "{text}");

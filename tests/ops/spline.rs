@@ -252,7 +252,7 @@ fn arguments_that_do_not_fit_together_are_errors_that_name_them() {
         (run(&x, &w, &h, &h, 1.0), "`derivatives` must be [1, 4]"),
         (
             run(&x, &w, &single, &d, 1.0),
-            "`heights` must be [1, 5] Double",
+            "`heights` must be [1, 5] float64",
         ),
         (
             run(&x, &w, &h, &d, -1.0),

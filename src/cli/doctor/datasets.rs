@@ -2,6 +2,7 @@
 
 use super::finding::Finding;
 use crate::data::{verify, DataName};
+use crate::words::counted;
 use std::path::Path;
 
 /// The built-in data set.
@@ -29,7 +30,11 @@ fn files(name: &'static str, data: DataName, dir: &Path) -> Finding {
     match wrong.first() {
         None => Finding::ok(
             name,
-            format!("{} files in {}, as published", reports.len(), dir.display()),
+            format!(
+                "{} in {}, as published",
+                counted(reports.len(), "file"),
+                dir.display()
+            ),
         ),
         Some(_)
             if wrong.iter().all(|report| report.bytes.is_none())
@@ -40,9 +45,9 @@ fn files(name: &'static str, data: DataName, dir: &Path) -> Finding {
         Some(first) => {
             let problem = first.problem.as_deref().unwrap_or("unreadable");
             let found = format!(
-                "{} of {} files are wrong; {}: {problem}",
+                "wrong: {} of {}; {}: {problem}",
                 wrong.len(),
-                reports.len(),
+                counted(reports.len(), "file"),
                 first.path.display()
             );
             Finding::warn(name, found, fetch)

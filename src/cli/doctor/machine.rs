@@ -1,6 +1,7 @@
 //! Findings on the machine itself: operating system, CPU, memory, disk.
 
 use super::finding::Finding;
+use crate::words::counted;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -64,8 +65,8 @@ pub(super) fn cpu() -> Finding {
     let model = field(&info, "model name", ':').unwrap_or("unknown model");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let vectors = vector_instructions();
-    let plural = if threads == 1 { "" } else { "s" };
-    let found = format!("{model}, {threads} thread{plural}, {}", vectors.join(" "));
+    let threads = counted(threads, "thread");
+    let found = format!("{model}, {threads}, {}", vectors.join(" "));
     let found = match crate::ops::instruction_set() {
         Ok(set) => format!("{found}; the convolutions use {set}"),
         Err(err) => {

@@ -6,6 +6,7 @@ use super::grid::{div_up, whole_warps, Launch, MAX_GRID_X};
 use crate::cuda::kernels::{Element, Operation, SPECIALISED};
 use crate::cuda::params::{Shape, WeightGradParams};
 use crate::problem::{Corner, Geometry};
+use crate::words::counted;
 use crate::{Error, Result};
 
 /// Threads of a weight gradient's block at most; twin: `kWeightGradThreads`.
@@ -54,7 +55,8 @@ pub fn weight_grad_plan(
     let [tile_rows, tile_columns] = tile(geometry, element, tile_channels, tap_block, budget)
         .ok_or_else(|| {
             Error::Cuda(format!(
-                "{OP} needs more shared memory than the {shared_limit} bytes that a block of this device has"
+                "{OP} needs more shared memory than the {} that a block of this device has",
+                counted(shared_limit, "byte")
             ))
         })?;
     let team = tile_channels / outs * (tile_channels / ins);

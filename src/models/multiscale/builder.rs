@@ -5,6 +5,7 @@ use super::stage::{Part, Stage};
 use crate::distributions::SplitPrior;
 use crate::flows::{Sequential, Transform};
 use crate::torchscript::check_name;
+use crate::words::counted;
 use crate::{Error, Result};
 use tch::nn;
 
@@ -123,8 +124,8 @@ impl MultiScaleBuilder {
         let kept = prior.kept();
         if c != 2 * kept {
             return Err(Error::config(format!(
-                "a split prior of {} channels cannot take an image of shape {:?}",
-                2 * kept,
+                "a split prior of {} cannot take an image of shape {:?}",
+                counted(2 * kept, "channel"),
                 self.chw
             )));
         }
@@ -141,7 +142,8 @@ impl MultiScaleBuilder {
         let [c, h, w] = self.chw;
         if !(1..c).contains(&kept) {
             return Err(Error::config(format!(
-                "a split of {c} channels cannot keep {kept}: both parts need at least one"
+                "a split of {} cannot keep {kept}: both parts need at least one",
+                counted(c, "channel")
             )));
         }
         self.push(name.into(), Part::Split { kept, channels: c })?;

@@ -2,6 +2,7 @@
 
 use super::model::MultiScale;
 use crate::flows::check::Placement;
+use crate::words::{counted, device, dtype};
 use crate::{Error, Result};
 use tch::Tensor;
 
@@ -28,7 +29,8 @@ impl MultiScale {
             Some(top) if latents.len() == self.latents.len() => top,
             _ => {
                 let (expected, got) = (self.latents.len(), latents.len());
-                return Err(wrong(format!("must be {expected} tensors, got {got}")));
+                let expected = counted(expected, "tensor");
+                return Err(wrong(format!("must be {expected}, got {got}")));
             }
         };
         for (latent, &chw) in latents.iter().zip(&self.latents) {
@@ -73,11 +75,11 @@ impl MultiScale {
                 op,
                 arg,
                 format!(
-                    "must be {:?} on {:?} like the model, got {:?} on {:?}",
-                    self.kind,
-                    self.device,
-                    tensor.kind(),
-                    tensor.device()
+                    "must be {} on {} like the model, got {} on {}",
+                    dtype(self.kind),
+                    device(self.device),
+                    dtype(tensor.kind()),
+                    device(tensor.device())
                 ),
             ));
         }

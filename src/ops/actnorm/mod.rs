@@ -4,6 +4,7 @@ use super::fused::{run, take, FusedOp};
 use crate::ffi::threads::parallel_chunks2;
 use crate::ops::vector::Real;
 use crate::problem::Direction;
+use crate::words::{device, dtype};
 use crate::{Error, Result};
 use pulp::Arch;
 use tch::{Kind, Tensor};
@@ -79,8 +80,8 @@ fn check(x: &Tensor, loc: &Tensor, log_scale: &Tensor) -> Result<[i64; 4]> {
         Ok(nchw) if matches!(x.kind(), Kind::Float | Kind::Double) => nchw,
         _ => {
             let text = format!(
-                "must be [N, C, H, W], float32 or float64, got {size:?} {:?}",
-                x.kind()
+                "must be [N, C, H, W], float32 or float64, got {size:?} {}",
+                dtype(x.kind())
             );
             return wrong("x", text);
         }
@@ -89,7 +90,9 @@ fn check(x: &Tensor, loc: &Tensor, log_scale: &Tensor) -> Result<[i64; 4]> {
         let expected = (vec![nchw[1]], x.kind(), x.device());
         let got = (tensor.size(), tensor.kind(), tensor.device());
         if got != expected {
-            return wrong(arg, format!("must be {expected:?}, got {got:?}"));
+            let [expected, got] = [expected, got]
+                .map(|(size, kind, on)| format!("{size:?} {} on {}", dtype(kind), device(on)));
+            return wrong(arg, format!("must be {expected}, got {got}"));
         }
     }
     Ok(nchw)

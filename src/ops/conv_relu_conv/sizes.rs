@@ -1,5 +1,6 @@
 //! Sizes of one call.
 
+use crate::words::{device, dtype};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -29,7 +30,7 @@ impl ConvSizes {
         if !matches!(options.0, Kind::Float | Kind::Double) {
             return wrong(
                 "x",
-                format!("must be float32 or float64, got {:?}", options.0),
+                format!("must be float32 or float64, got {}", dtype(options.0)),
             );
         }
         let sizes = [x, first, second].map(Tensor::size);
@@ -68,8 +69,11 @@ impl ConvSizes {
                 return wrong(
                     arg,
                     format!(
-                        "must be {:?} on {:?} like `x`, got {:?} on {:?}",
-                        options.0, options.1, got.0, got.1
+                        "must be {} on {} like `x`, got {} on {}",
+                        dtype(options.0),
+                        device(options.1),
+                        dtype(got.0),
+                        device(got.1)
                     ),
                 );
             }

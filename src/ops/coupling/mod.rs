@@ -6,6 +6,7 @@ use super::fused::{run, take, FusedOp};
 use crate::ffi::threads::parallel_chunks2;
 use crate::ops::vector::Real;
 use crate::problem::Direction;
+use crate::words::dtype;
 use crate::{Error, Result};
 use cpu::{CouplingBackward, CouplingForward};
 use pulp::Arch;
@@ -80,7 +81,7 @@ pub fn affine_coupling(x: &Tensor, net: &Tensor, direction: Direction) -> Result
 fn check(x: &Tensor, net: &Tensor) -> Result<[i64; 4]> {
     let wrong = |arg, text: String| Err(Error::argument("affine_coupling", arg, text));
     if !matches!(x.kind(), Kind::Float | Kind::Double) {
-        let text = format!("must be float32 or float64, got {:?}", x.kind());
+        let text = format!("must be float32 or float64, got {}", dtype(x.kind()));
         return wrong("x", text);
     }
     let size = x.size();

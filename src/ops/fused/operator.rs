@@ -1,6 +1,7 @@
 //! What a fused operator is.
 
 use crate::ops::vector::Real;
+use crate::words::{device, dtype};
 use crate::{Error, Result};
 use tch::{Device, Tensor};
 
@@ -61,9 +62,9 @@ pub fn no_kernel(op: &'static str, x: &Tensor) -> Error {
         op,
         "x",
         format!(
-            "must be on the CPU or a GPU, got {:?} on {:?}",
-            x.kind(),
-            x.device()
+            "must be on the CPU or a GPU, got {} on {}",
+            dtype(x.kind()),
+            device(x.device())
         ),
     )
 }

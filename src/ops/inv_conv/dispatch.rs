@@ -7,7 +7,7 @@ use crate::ffi::memory::{slice, Fresh};
 use crate::ffi::operator::{operator_entry, KernelCall};
 use crate::ops::vector::{instruction_set, Real};
 use crate::problem::{Geometry, Op};
-use crate::{cuda, Error, Result};
+use crate::{cuda, words, Error, Result};
 use tch::{Device, Kind, Tensor};
 
 operator_entry!(compute);
@@ -43,7 +43,11 @@ fn compute(call: &KernelCall<'_>) -> Result<Tensor> {
         (device, kind) => Err(Error::argument(
             op.name(),
             "input",
-            format!("must be on the CPU or a GPU, got {kind:?} on {device:?}"),
+            format!(
+                "must be on the CPU or a GPU, got {} on {}",
+                words::dtype(kind),
+                words::device(device)
+            ),
         )),
     }
 }
