@@ -9,9 +9,10 @@ mod gpu;
 mod machine;
 mod torch;
 
-use crate::cuda::probe;
+use crate::cuda::{precision, probe};
 use crate::data::default_data_dir;
 use crate::reproduce::Environment;
+use crate::words;
 use clap::Args;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -70,6 +71,7 @@ impl Diagnosis {
             ),
             gpu::cards(&driver),
             torch::cuda_half(libtorch.as_ref(), driver.problem(has_card).as_ref()),
+            torch::float32(precision::get()),
             gpu::kernels(gpu::EMBEDDED_ARCHS, driver.gpus()),
             gpu::nvcc(gpu::EMBEDDED_ARCHS, gpu::find_nvcc()),
             datasets::glyphs(),
@@ -120,7 +122,7 @@ pub fn environment(device: tch::Device) -> Environment {
     let hardware = match device {
         tch::Device::Cuda(index) => match driver.gpus().get(index) {
             Some(gpu) => gpu.name.clone(),
-            None => format!("cuda:{index}"),
+            None => words::device(device),
         },
         _ => format!("{}; threads in use: {threads}", machine::cpu().found),
     };
@@ -143,11 +145,21 @@ pub fn environment(device: tch::Device) -> Environment {
             "NVIDIA driver".into(),
             format!("{version}, supports CUDA {cuda}"),
         ));
+        facts.push(("float32".into(), float32(device)));
     }
     Environment {
         hardware,
         commit: machine::commit(),
         facts,
+    }
+}
+
+/// How exactly float32 numbers are multiplied on `device`, for results of measurements.
+pub fn float32(device: tch::Device) -> String {
+    match device {
+        // libtorch's own settings for CPUs, which nobody here changes
+        tch::Device::Cpu => "ieee".to_owned(),
+        _ => precision::get().map_or_else(|err| err.to_string(), |found| found.to_string()),
     }
 }
 
@@ -225,6 +237,17 @@ mod tests {
         assert_eq!(lines[2], "                     → use the CPU");
         assert!(!plain.contains('\x1b'));
         assert!(report().text(true).contains("\x1b[31mFAIL\x1b[0m"));
+    }
+
+    #[test]
+    fn the_facts_of_a_report_tell_the_precision_of_a_gpu() {
+        // the outcome tells whether there is a GPU; the precision is set either way
+        let _ = crate::cuda::libtorch::load();
+        let facts = environment(tch::Device::Cuda(0)).facts;
+        assert!(
+            facts.contains(&("float32".into(), "ieee".into())),
+            "{facts:?}"
+        );
     }
 
     #[test]

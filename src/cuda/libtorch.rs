@@ -1,6 +1,7 @@
 //! libtorch's CUDA half, loaded at run time: one binary serves machines with and without a GPU.
 
-use super::probe::{driver, load_globally};
+use super::precision::{self, Float32};
+use super::probe::{driver, is_loaded, load_globally};
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -12,11 +13,29 @@ const BUILD_TIME_LIB: &str = env!("INVERSE_FLOW_LIBTORCH_LIB");
 /// Loads `libtorch_cuda.so` where an NVIDIA driver is present, once. The program calls it before its first tensor:
 /// libtorch looks for its CUDA half once only, and never again.
 ///
+/// It also makes libtorch multiply float32 numbers as float32 on GPUs, whether one is there or not: see [`precision`],
+/// also for how to have TF32 again. What uses a GPU in this crate calls `load` first; a program that computes with layers of
+/// its own before that calls it itself.
+///
 /// # Errors
 /// [`Error::Cuda`] with the cause and the way out: no driver, or a libtorch without (or with a broken) CUDA half.
 pub fn load() -> Result<()> {
     static OUTCOME: OnceLock<Result<(), String>> = OnceLock::new();
-    OUTCOME.get_or_init(try_load).clone().map_err(Error::Cuda)
+    let load = || {
+        let loaded = try_load();
+        // after the library: nothing may ask libtorch about CUDA before
+        let exact = match python_owns_this_process() {
+            true => Ok(()),
+            false => precision::set(Float32::Ieee),
+        };
+        loaded.and(exact.map_err(|err| err.to_string()))
+    };
+    OUTCOME.get_or_init(load).clone().map_err(Error::Cuda)
+}
+
+/// Whether this code runs as the operator library inside of Python's torch, whose settings are the user's.
+fn python_owns_this_process() -> bool {
+    is_loaded("libtorch_python.so")
 }
 
 fn try_load() -> Result<(), String> {

@@ -288,6 +288,13 @@ pub fn load_globally(path: &Path) -> Result<(), String> {
     library.map(std::mem::forget).map_err(|err| err.to_string())
 }
 
+/// Whether this process has loaded a shared library, by its name.
+pub fn is_loaded(name: &str) -> bool {
+    // SAFETY: with RTLD_NOLOAD nothing is loaded or run; it only finds what is there.
+    let found = unsafe { Library::open(Some(name), RTLD_NOW | libc::RTLD_NOLOAD) };
+    found.is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

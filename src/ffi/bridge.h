@@ -65,6 +65,12 @@ const char* ivf_built_for(void);
 // torch's current stream (cudaStream_t) of CUDA device `index` on this thread.
 int ivf_current_cuda_stream(int index, void** stream, char** error);
 
+// Whether libtorch may shorten float32 numbers to TF32 (10 bits behind the point) on GPUs: in cuDNN's convolutions and
+// recurrent layers, and in the matrix products of cuBLAS. Settings of the process.
+int ivf_set_tf32(int allowed, char** error);
+// 1 or 0 each.
+int ivf_tf32(int* convolutions, int* products, char** error);
+
 // Largest number of bytes in tensors of CUDA device `index` at a time, since the start or the last reset.
 int ivf_device_peak(int index, uint64_t* bytes, char** error);
 int ivf_device_reset_peak(int index, char** error);

@@ -16,6 +16,7 @@
 //! | [`mod@allocator`] | the allocator's thresholds |
 //! | `exit` (feature `program`) | the end of the process, at once |
 //! | `peak` (feature `program`) | the largest amount of memory in use |
+//! | [`precision`] | libtorch's settings of float32 products on GPUs |
 //! | [`optim`] | torch's fused Adam and global gradient norm |
 //! | [`torchscript`] | TorchScript programs: source text and tensors to the bytes of an archive |
 //!
@@ -31,6 +32,7 @@ pub mod operator;
 pub mod optim;
 #[cfg(feature = "program")]
 pub mod peak;
+pub mod precision;
 pub(crate) mod status;
 mod sys;
 pub mod threads;

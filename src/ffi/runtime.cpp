@@ -3,6 +3,7 @@
 #include "bridge.h"
 #include "guard.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_foreach_norm.h>
@@ -18,10 +19,44 @@ using inverse_flow::borrow_all;
 using inverse_flow::guarded;
 using inverse_flow::release;
 
+namespace {
+struct Unheard : c10::WarningHandler {
+  void process(const c10::Warning&) override {}
+};
+}  // namespace
+
 int ivf_current_cuda_stream(int index, void** stream, char** error) {
   return guarded(error, [&] {
     const c10::Device device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index));
     *stream = c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle();
+  });
+}
+
+int ivf_set_tf32(int allowed, char** error) {
+  return guarded(error, [&] {
+    at::Context& settings = at::globalContext();
+    {
+      // the settings of before torch 2.9 too: once the two kinds differ, reading an old one is an error
+      Unheard unheard;
+      const c10::WarningUtils::WarningHandlerGuard no_deprecation(&unheard);
+      settings.setAllowTF32CuDNN(allowed != 0);
+      settings.setAllowTF32CuBLAS(allowed != 0);
+    }
+    // IEEE and not NONE, which would follow a setting for all of CUDA, or for all devices
+    const at::Float32Precision precision = allowed != 0 ? at::Float32Precision::TF32 : at::Float32Precision::IEEE;
+    for (const at::Float32Op op : {at::Float32Op::CONV, at::Float32Op::RNN, at::Float32Op::MATMUL}) {
+      settings.setFloat32Precision(at::Float32Backend::CUDA, op, precision);
+    }
+  });
+}
+
+int ivf_tf32(int* convolutions, int* products, char** error) {
+  return guarded(error, [&] {
+    const auto shortens = [](at::Float32Op op) {
+      return at::globalContext().float32Precision(at::Float32Backend::CUDA, op) == at::Float32Precision::TF32;
+    };
+    *convolutions = shortens(at::Float32Op::CONV) || shortens(at::Float32Op::RNN) ? 1 : 0;
+    *products = shortens(at::Float32Op::MATMUL) ? 1 : 0;
   });
 }
 

@@ -117,6 +117,13 @@ extern "C" {
         error: *mut *mut c_char,
     ) -> c_int;
 
+    pub fn ivf_set_tf32(allowed: c_int, error: *mut *mut c_char) -> c_int;
+    pub fn ivf_tf32(
+        convolutions: *mut c_int,
+        products: *mut c_int,
+        error: *mut *mut c_char,
+    ) -> c_int;
+
     #[cfg(feature = "program")]
     pub fn ivf_device_peak(index: c_int, bytes: *mut u64, error: *mut *mut c_char) -> c_int;
     #[cfg(feature = "program")]

@@ -11,8 +11,11 @@ use tch::{nn::VarStore, Device};
 /// A freshly drawn model, not yet initialised from data: the same parameters for the same seed.
 ///
 /// # Errors
-/// A configuration that no model can be built from.
+/// A configuration that no model can be built from, or a GPU without what it takes.
 pub fn build_model(config: &RunConfig, device: Device) -> Result<(MultiScale, VarStore)> {
+    if device.is_cuda() {
+        crate::cuda::libtorch::load()?;
+    }
     tch::manual_seed(config.seed as i64);
     let vs = VarStore::new(device);
     let model = models::build(&vs.root(), &config.model)?;

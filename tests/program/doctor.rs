@@ -44,6 +44,7 @@ fn json_holds_every_finding_with_a_verdict_and_a_way_out() {
         "NVIDIA driver",
         "GPUs",
         "libtorch CUDA",
+        "float32 on GPUs",
         "CUDA kernels",
         "nvcc",
         "data: glyphs",
@@ -66,6 +67,11 @@ fn json_holds_every_finding_with_a_verdict_and_a_way_out() {
         .as_str()
         .unwrap()
         .starts_with("not in "));
+    // set where the program starts, whether there is a GPU or not
+    assert!(finding("float32 on GPUs")["found"]
+        .as_str()
+        .unwrap()
+        .starts_with("ieee: no TF32"));
     // the data sets are not there, so the best verdict is a warning, and a warning is no failure
     assert_eq!(report["verdict"], "warn");
 }

@@ -100,6 +100,14 @@ class Operator(unittest.TestCase):
         for e, g in zip(expected, got):
             torch.testing.assert_close(g, e)
 
+    def test_torchs_precision_is_the_users(self):
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+        x, weight, corners = make(CASES[0])
+        ops.inv_conv2d(x.detach().to(device), weight.detach().to(device), corners)
+        after = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+        self.assertEqual(after, before)
+
     @unittest.skipUnless(torch.cuda.is_available(), "no GPU")
     def test_cuda_gradients_opcheck_and_streams(self):
         for case, op in itertools.product(CASES, [ops.inv_conv2d, ops.masked_conv2d]):

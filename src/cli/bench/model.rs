@@ -1,7 +1,9 @@
 //! `inverse-flow bench model`: where a training step's time goes, layer kind by layer kind.
 
+use super::head;
 use crate::cli::common::Compute;
 use crate::cuda::check;
+use crate::cli::doctor::float32;
 use crate::data::{stream, uniform_noise, Purpose};
 use crate::ffi::peak::{self, Peak};
 use crate::flows::Cx;
@@ -9,6 +11,7 @@ use crate::models::{Latents, MultiScale};
 use crate::ops::eagerly;
 use crate::train::timing::{compare, compare_samples, Clock, Pace, Timing};
 use crate::train::{build_model, prior_latents, say, Learner, RunConfig};
+use crate::words;
 use crate::{Error, Result};
 use clap::Args;
 use serde_json::{json, Map, Value};
@@ -76,8 +79,8 @@ impl ModelArgs {
         };
         if !self.json {
             say(&format!(
-                "{device:?}, {} threads, batch {}, milliseconds (quartile distance), {}",
-                tch::get_num_threads(),
+                "{}, batch {}, milliseconds (quartile distance), {}",
+                head(device),
                 self.batch,
                 Clock::name(device)
             ));
@@ -251,12 +254,10 @@ impl ModelArgs {
         json!({
             "bench": "model",
             "preset": name,
-            "device": match device {
-                Device::Cuda(index) => format!("cuda:{index}"),
-                _ => "cpu".to_owned(),
-            },
+            "device": words::device(device),
             "threads": tch::get_num_threads(),
             "timer": Clock::name(device),
+            "float32": float32(device),
             "batch": self.batch,
             "step": time(&report.step, self.batch),
             "forward": time(&report.forward, self.batch),

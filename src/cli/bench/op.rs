@@ -1,11 +1,14 @@
 //! `inverse-flow bench op`: the operator and its gradients beside libtorch's convolution.
 
+use super::head;
 use super::shape::{plain, standard, Case, Shape};
 use crate::cli::common::Compute;
+use crate::cli::doctor::float32;
 use crate::cuda::{baseline, check};
 use crate::ops::{inv_conv2d, masked_conv2d, Corner};
 use crate::train::say;
 use crate::train::timing::{compare, Clock, Pace, Timing};
+use crate::words::{self, dtype};
 use crate::Result;
 use clap::Args;
 use serde_json::json;
@@ -73,11 +76,7 @@ impl OpArgs {
             shapes => shapes.iter().map(|&shape| self.problem(shape)).collect(),
         };
         if !self.json {
-            say(&format!(
-                "{device:?}, {} threads, {}",
-                tch::get_num_threads(),
-                Clock::name(device)
-            ));
+            say(&format!("{}, {}", head(device), Clock::name(device)));
             say("shape                  dtype    corners direction  median ms     iqr  torch ms  ratio  GFLOP/s");
         }
         let mut ratios: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
@@ -218,22 +217,13 @@ fn measure(problem: &Case, device: Device) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn dtype(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Double => "float64",
-        _ => "float32",
-    }
-}
-
 fn to_json(problem: &Case, device: Device, row: &Row) -> serde_json::Value {
     json!({
         "bench": "op",
-        "device": match device {
-            Device::Cuda(index) => format!("cuda:{index}"),
-            _ => "cpu".to_owned(),
-        },
+        "device": words::device(device),
         "threads": tch::get_num_threads(),
         "timer": Clock::name(device),
+        "float32": float32(device),
         "shape": problem.shape.images,
         "dtype": dtype(problem.kind),
         "kernel": problem.shape.kernel,

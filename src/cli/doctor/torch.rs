@@ -1,7 +1,10 @@
 //! Findings on libtorch: which one runs, how it was found, and whether its CUDA half works.
 
 use super::finding::Finding;
+use crate::cuda::precision::{Float32, Precision};
 use crate::cuda::probe::{self, Problem};
+use crate::words::counted;
+use crate::Result;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -165,7 +168,10 @@ pub(super) fn cuda_half(libtorch: Option<&Libtorch>, problem: Option<&Problem>) 
         };
         return Finding::ok(
             name,
-            format!("{} devices, {cudnn} cuDNN", tch::Cuda::device_count()),
+            format!(
+                "{}, {cudnn} cuDNN",
+                counted(tch::Cuda::device_count(), "device")
+            ),
         );
     }
     let library = libtorch.map(|libtorch| libtorch.lib.join("libtorch_cuda.so"));
@@ -200,6 +206,29 @@ pub(super) fn cuda_half(libtorch: Option<&Libtorch>, problem: Option<&Problem>) 
             "loaded, but libtorch sees no GPU though the driver does",
             "unset CUDA_VISIBLE_DEVICES, and see what `nvidia-smi` says",
         ),
+    }
+}
+
+/// How exactly libtorch multiplies float32 numbers on GPUs. The program sets it where it starts.
+pub(super) fn float32(precision: Result<Precision>) -> Finding {
+    let name = "float32 on GPUs";
+    let exact = Float32::Ieee;
+    match precision {
+        Ok(
+            found @ Precision {
+                convolutions,
+                products,
+            },
+        ) if [convolutions, products] == [exact; 2] => Finding::ok(
+            name,
+            format!("{found}: no TF32 in convolutions and matrix products"),
+        ),
+        Ok(found) => Finding::warn(
+            name,
+            format!("{found}: inverses are not exact"),
+            "report it: the program has not set float32 where it started",
+        ),
+        Err(err) => Finding::warn(name, err.to_string(), SET_UP),
     }
 }
 
@@ -272,6 +301,26 @@ mod tests {
         assert_eq!(verdict(environment("/a/lib", None)), Verdict::Ok);
         assert_eq!(verdict(environment("/b/lib", None)), Verdict::Warn);
         assert_eq!(verdict(environment("/a/lib", Some("/b"))), Verdict::Warn);
+    }
+
+    #[test]
+    fn any_tf32_is_a_warning() {
+        let finding = |convolutions, products| {
+            float32(Ok(Precision {
+                convolutions,
+                products,
+            }))
+        };
+        let (ieee, tf32) = (Float32::Ieee, Float32::Tf32);
+        assert_eq!(finding(ieee, ieee).verdict, Verdict::Ok);
+        for (found, text) in [
+            (finding(tf32, ieee), "tf32 in convolutions:"),
+            (finding(ieee, tf32), "tf32 in matrix products:"),
+            (finding(tf32, tf32), "tf32:"),
+        ] {
+            assert_eq!(found.verdict, Verdict::Warn);
+            assert!(found.found.starts_with(text), "{found:?}");
+        }
     }
 
     #[test]
