@@ -54,7 +54,10 @@ pub fn build() {
         let name = stem(source);
         let fatbin = out.join(format!("{name}.fatbin"));
         compiler.combine(source, &archs, &fatbin);
-        table += &format!("    ({name:?}, include_bytes!({fatbin:?})),\n");
+        let kernels = compiler.kernels(source, &archs);
+        table += &format!(
+            "    Image {{ name: {name:?}, bytes: aligned!({fatbin:?}), kernels: &{kernels:?} }},\n"
+        );
     }
     table.push(']');
     fs::write(out.join("images.rs"), table).expect("OUT_DIR is writable");
@@ -281,6 +284,25 @@ impl Compiler {
             }
         }
         table + "\n"
+    }
+
+    /// The kernels of a file, in its order, as the PTX of every architecture lists them.
+    fn kernels(&self, source: &Path, archs: &[String]) -> Vec<String> {
+        let mut lists = archs.iter().map(|arch| {
+            let ptx = self.place(source, arch, "ptx");
+            let text =
+                fs::read_to_string(&ptx).unwrap_or_else(|err| panic!("{}: {err}", ptx.display()));
+            let entries = text.lines().filter_map(|line| line.split_once(".entry "));
+            let names = entries.map(|(_, rest)| rest.trim_end_matches(['(', ')', ' ']).to_owned());
+            names.collect::<Vec<_>>()
+        });
+        let first = lists.next().unwrap_or_default();
+        assert!(
+            lists.all(|list| list == first),
+            "{}: the architectures have different kernels",
+            source.display()
+        );
+        first
     }
 
     /// The machine code of a file for every architecture, and PTX of the last one, in one fatbin.

@@ -8,13 +8,15 @@ use std::mem::{offset_of, size_of};
 
 use tch::{Device, Kind, Tensor};
 
+use super::current::Current;
+use super::device;
 use super::kernels::Element;
 use super::launch::Launch;
-use super::module;
 use super::params::Shape;
 use super::singular::word;
 use super::tensors::address;
 use crate::problem::{Corner, Geometry};
+use crate::words;
 use crate::{Error, Result};
 
 const OP: &str = "baseline::solve";
@@ -60,10 +62,11 @@ pub fn solve(y: &Tensor, weight: &Tensor, corner: Corner) -> Result<Tensor> {
         return Err(Error::argument(
             OP,
             "y",
-            format!("must be on a GPU, got {:?}", y.device()),
+            format!("must be on a GPU, got {}", words::device(y.device())),
         ));
     };
-    let device = module::Device::get(index)?;
+    let device = device::Device::get(index)?;
+    let current = Current::new(&device)?;
     let singular = word(index)?;
     let (y, weight) = (y.f_contiguous()?, weight.f_contiguous()?);
     let x = Tensor::f_empty(geometry.image_size(), (y.kind(), y.device()))?;
@@ -74,8 +77,8 @@ pub fn solve(y: &Tensor, weight: &Tensor, corner: Corner) -> Result<Tensor> {
         params.singular = address(&singular);
         // SAFETY: the parameters of this kernel, with contiguous tensors of the sizes that `geometry` was checked for,
         // which live until the device has been waited for.
-        unsafe { device.launch(&launch, &params) }?;
-        device.synchronize()?;
+        unsafe { current.launch(&launch, &params) }?;
+        current.synchronize()?;
     }
     Ok(x)
 }

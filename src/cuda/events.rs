@@ -3,7 +3,9 @@
 //! A clock of the host sees a short kernel as long as its launch. Between two events only the device's time counts, and
 //! behind a gate, work that keeps the stream busy while the host queues the rest, not even the host's pace does.
 
-use super::module::{driver_error, Device};
+use super::current::Current;
+use super::device::Device;
+use super::driver_error::driver_error;
 use super::tensors::address;
 use crate::Result;
 use cudarc::driver::result::event;
@@ -31,10 +33,13 @@ impl Stopwatch {
     /// CUDA is not available, or there is no such device.
     pub fn new(index: usize) -> Result<Self> {
         let device = Device::get(index)?;
-        device.stream()?; // binds the context, in which the events are made
+        // the context in which the events are made
+        let current = Current::new(&device)?;
+        let [start, end] = [Event::new(index), Event::new(index)];
+        drop(current);
         Ok(Self {
-            start: Event::new()?,
-            end: Event::new()?,
+            start: start?,
+            end: end?,
             bar: OnceCell::new(),
             device,
         })
@@ -72,38 +77,46 @@ impl Stopwatch {
             }
         };
         // SAFETY: a tensor of this device with BAR bytes; whoever gets its memory next uses it later on this very stream.
-        unsafe { self.device.zero(address(bar), BAR) }
+        unsafe { Current::new(&self.device)?.zero(address(bar), BAR) }
     }
 }
 
-struct Event(CUevent);
+struct Event {
+    event: CUevent,
+    /// The number of its device.
+    index: usize,
+}
 
 impl Event {
-    fn new() -> Result<Self> {
+    /// One of the thread's current device, whose number is `index`.
+    fn new(index: usize) -> Result<Self> {
         let event = event::create(CUevent_flags::CU_EVENT_DEFAULT);
-        Ok(Self(
-            event.map_err(|err| driver_error("making an event", err))?,
-        ))
+        let event = event.map_err(|err| driver_error("making an event", index, err))?;
+        Ok(Self { event, index })
     }
 
     fn record(&self, device: &Device) -> Result<()> {
+        let current = Current::new(device)?;
         // SAFETY: a live event of this device's context, and torch's own stream there.
-        unsafe { event::record(self.0, device.stream()?) }
-            .map_err(|err| driver_error("recording an event", err))
+        unsafe { event::record(self.event, current.stream()) }
+            .map_err(|err| driver_error("recording an event", self.index, err))
     }
 
     /// From this one to a later one of the same stream; waits for the later one.
     fn milliseconds_to(&self, later: &Event) -> Result<f64> {
         // SAFETY: both are live, and were recorded.
-        let time =
-            unsafe { event::synchronize(later.0).and_then(|()| event::elapsed(self.0, later.0)) };
-        Ok(f64::from(time.map_err(|err| driver_error("timing", err))?))
+        let time = unsafe {
+            event::synchronize(later.event).and_then(|()| event::elapsed(self.event, later.event))
+        };
+        Ok(f64::from(
+            time.map_err(|err| driver_error("timing", self.index, err))?,
+        ))
     }
 }
 
 impl Drop for Event {
     fn drop(&mut self) {
         // SAFETY: a live event that nobody has another handle of. What fails leaves an event behind, which is harmless.
-        let _ = unsafe { event::destroy(self.0) };
+        let _ = unsafe { event::destroy(self.event) };
     }
 }

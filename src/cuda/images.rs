@@ -1,7 +1,30 @@
 //! The compiled kernels inside this build.
 
-/// One fatbin per kernel file: cubins for the architectures of the build, and PTX for the newest of them.
-pub const IMAGES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/images.rs"));
+/// One kernel file, compiled.
+#[derive(Debug)]
+pub struct Image {
+    /// The file under `kernels/`, without its ending.
+    pub name: &'static str,
+    /// A fatbin: machine code for the architectures of the build, and PTX for the newest of them.
+    pub bytes: &'static [u8],
+    /// The kernels in it, as nvcc listed them.
+    pub kernels: &'static [&'static str],
+}
+
+/// Bytes at an address that the driver can read as a fatbin: nvcc aligns them to 8, `include_bytes!` to nothing at all.
+#[repr(C, align(64))]
+struct Aligned<T: ?Sized>(T);
+
+/// The bytes of a file, aligned.
+macro_rules! aligned {
+    ($path:literal) => {{
+        const BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!($path));
+        &BYTES.0
+    }};
+}
+
+/// One for each kernel file; none in a build without kernels.
+pub const IMAGES: &[Image] = include!(concat!(env!("OUT_DIR"), "/images.rs"));
 
 /// Compute capabilities of [`IMAGES`], as `75,80,...`; empty in a build without kernels.
 pub const ARCHS: &str = env!("INVERSE_FLOW_CUDA_ARCHS");
@@ -9,6 +32,11 @@ pub const ARCHS: &str = env!("INVERSE_FLOW_CUDA_ARCHS");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cuda::kernels::{Element, Operation, Solver, REGISTER_SHAPES};
+    use crate::cuda::{baseline, spline};
+    use crate::problem::{geometry, spline::SplineSizes, Corner, Direction};
+    use std::collections::BTreeSet;
+    use tch::Kind;
 
     /// Architectures of the machine code and of the PTX in a fatbin, from the header of each part.
     fn parts(fatbin: &[u8]) -> [Vec<String>; 2] {
@@ -32,12 +60,70 @@ mod tests {
     #[test]
     fn every_file_holds_machine_code_of_all_architectures_and_ptx_of_the_last() {
         let archs: Vec<_> = ARCHS.split(',').collect();
-        for (name, fatbin) in IMAGES {
-            let [mut code, ptx] = parts(fatbin);
+        for Image { name, bytes, .. } in IMAGES {
+            let [mut code, ptx] = parts(bytes);
             code.sort_by_key(|arch| archs.iter().position(|known| known == arch));
             assert_eq!(code, archs, "{name}");
             assert_eq!(ptx, archs[archs.len() - 1..], "{name}");
         }
         assert_eq!(IMAGES.is_empty(), ARCHS.is_empty());
+    }
+
+    #[test]
+    fn every_file_lies_at_an_aligned_address() {
+        for Image { name, bytes, .. } in IMAGES {
+            assert_eq!(bytes.as_ptr() as usize % 64, 0, "{name}");
+        }
+    }
+
+    /// File and name of every kernel that a plan can name.
+    fn launched() -> BTreeSet<(&'static str, &'static str)> {
+        let mut names = BTreeSet::new();
+        for element in Element::ALL {
+            let kind = match element {
+                Element::F32 => Kind::Float,
+                Element::F64 => Kind::Double,
+            };
+            for operation in Operation::ALL {
+                names.extend((1..20).map(|k| (operation.module(), operation.kernel(element, k))));
+            }
+            let in_registers = REGISTER_SHAPES
+                .into_iter()
+                .flat_map(|shape| [2, 3].map(|kernel| Solver::Registers { shape, kernel }));
+            let in_shared = [(1, 1), (4, 1), (4, 2), (4, 4)]
+                .map(|(slices, rows)| Solver::Shared { slices, rows });
+            let solvers = in_registers.chain(in_shared).chain([Solver::Wide]);
+            names.extend(solvers.filter_map(|solver| solver.kernel(element)));
+            let sizes = SplineSizes {
+                samples: 2,
+                elements: 3,
+                bins: 4,
+                shared: true,
+            };
+            let spline = spline::spline_plan(&sizes, kind, Direction::Forward, 3.0).unwrap();
+            let stages = spline.forward.iter().chain(&spline.backward);
+            names.extend(stages.map(|launch| (launch.image, launch.kernel)));
+            let baseline =
+                baseline::launches(&geometry([1, 1, 2, 2], 1, 2), kind, &[Corner::TopLeft]);
+            let baseline = baseline.unwrap();
+            names.extend(
+                baseline
+                    .iter()
+                    .map(|(launch, _)| (launch.image, launch.kernel)),
+            );
+        }
+        names
+    }
+
+    #[test]
+    fn the_files_hold_the_kernels_that_are_launched_and_no_others() {
+        let held = IMAGES.iter().flat_map(|image| {
+            let kernels = image.kernels.iter();
+            kernels.map(move |kernel| (image.name, *kernel))
+        });
+        let held: BTreeSet<_> = held.collect();
+        if !held.is_empty() {
+            assert_eq!(held, launched());
+        }
     }
 }

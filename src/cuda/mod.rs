@@ -3,7 +3,9 @@
 //! | module | idea |
 //! |---|---|
 //! | [`libtorch`] | loads libtorch's CUDA half where there is a driver |
-//! | `images`, `module` | kernel images, loaded once per device; launches |
+//! | [`precision`] | float32 means float32: no TF32 unless it is asked for |
+//! | `images`, `module` | kernel images, all loaded when a device is first used |
+//! | `device`, `context`, `current` | GPUs; launches, which leave the thread's current device as it was |
 //! | [`kernels`] | the names of the kernels |
 //! | [`launch`] | launch plans: pure functions of the sizes |
 //! | [`params`] | the kernels' parameter structs |
@@ -17,11 +19,15 @@
 //! arguments: a kernel believes the addresses and sizes in its parameters.
 //!
 //! ```compile_fail
-//! use inverse_flow::cuda::module::Device;
+//! use inverse_flow::cuda::current::Current;
 //! ```
 #![allow(unsafe_code)]
 
 pub mod baseline;
+mod context;
+mod current;
+mod device;
+mod driver_error;
 pub(crate) mod events;
 mod images;
 pub mod kernels;
@@ -29,6 +35,7 @@ pub mod launch;
 pub mod libtorch;
 mod module;
 pub mod params;
+pub mod precision;
 pub(crate) mod probe;
 mod run;
 mod singular;

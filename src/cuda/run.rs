@@ -1,7 +1,8 @@
 //! The operators on the GPU: plan, fill in the tensors' addresses, launch.
 
+use super::current::Current;
+use super::device::Device;
 use super::launch::{apply_plan, solve_plan, weight_grad_plan};
-use super::module::Device;
 use super::singular::word;
 use super::tensors::{address, expect};
 use crate::problem::{Corner, Geometry, Op};
@@ -26,6 +27,7 @@ pub(crate) fn run(
     };
     let index = expect(&[(a, &geometry.image_size()), (b, &b_size)])?;
     let device = Device::get(index)?;
+    let current = Current::new(&device)?;
     let out = Tensor::f_empty(geometry.result_size(op), (a.kind(), a.device()))?;
     let adjoint = matches!(op, Op::SolveAdjoint | Op::ConvAdjoint);
     match op {
@@ -45,9 +47,9 @@ pub(crate) fn run(
             unsafe {
                 if let Some(progress) = &progress {
                     plan.params.progress = address(progress);
-                    device.zero(plan.params.progress, words * size_of::<i32>())?;
+                    current.zero(plan.params.progress, words * size_of::<i32>())?;
                 }
-                device.launch(&plan.launch, &plan.params)?;
+                current.launch(&plan.launch, &plan.params)?;
             }
         }
         Op::Conv | Op::ConvAdjoint => {
@@ -55,7 +57,7 @@ pub(crate) fn run(
             (plan.params.x, plan.params.weight, plan.params.y) =
                 (address(a), address(b), address(&out));
             // SAFETY: as above.
-            unsafe { device.launch(&plan.launch, &plan.params)? };
+            unsafe { current.launch(&plan.launch, &plan.params)? };
         }
         Op::WeightGrad => {
             let mut plan = weight_grad_plan(geometry, a.kind(), corners, device.shared_limit())?;
@@ -67,8 +69,8 @@ pub(crate) fn run(
             // SAFETY: as above; the workspace is as large as the plan asks for, and its memory is handed on only after
             // both kernels in the order of the stream, though the tensor is dropped before they run.
             unsafe {
-                device.launch(&plan.partial, &plan.params)?;
-                device.launch(&plan.sum, &plan.params)?;
+                current.launch(&plan.partial, &plan.params)?;
+                current.launch(&plan.sum, &plan.params)?;
             }
         }
     }

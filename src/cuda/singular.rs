@@ -4,7 +4,8 @@
 //! every call. So a kernel that divides by a zero leaves a note, and whoever fetches numbers from the device fetches the
 //! note with them ([`numbers`]), or asks for it at the end ([`check`]).
 
-use super::module::Device;
+use super::current::Current;
+use super::device::Device;
 use super::tensors::address;
 use crate::ffi::status::callback;
 use crate::{Error, Result};
@@ -28,16 +29,17 @@ pub(super) fn word(index: usize) -> Result<Tensor> {
     }
     let device = Device::get(index)?;
     let word = Tensor::f_empty([1], (Kind::Double, tch::Device::Cuda(index)))?;
-    clear(&device, &word)?;
+    let current = Current::new(&device)?;
+    clear(&current, &word)?;
     // once: another stream may use it next
-    device.synchronize()?;
+    current.synchronize()?;
     words.insert(index, word.shallow_clone());
     Ok(word)
 }
 
-fn clear(device: &Device, word: &Tensor) -> Result<()> {
+fn clear(current: &Current<'_>, word: &Tensor) -> Result<()> {
     // SAFETY: a float64 number on this device, which is never freed.
-    unsafe { device.zero(address(word), Kind::Double.elt_size_in_bytes()) }
+    unsafe { current.zero(address(word), Kind::Double.elt_size_in_bytes()) }
 }
 
 /// All elements of `tensors`, which are on one device, in one transfer that also asks whether a solve there had a filter
@@ -67,7 +69,7 @@ pub(crate) fn numbers(tensors: &[&Tensor]) -> Result<Vec<f64>> {
         None | Some(0) => Ok(all),
         Some(bits) => {
             let device = Device::get(index)?;
-            clear(&device, &word)?;
+            clear(&Current::new(&device)?, &word)?;
             Err(Error::zero_on_the_diagonal(ZERO_AT - bits as i64))
         }
     }

@@ -4,7 +4,6 @@
 #include "bridge.h"
 #include "guard.h"
 
-#include <ATen/DeviceGuard.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -153,7 +152,6 @@ Tensor call(int64_t op, at::TensorList tensors, const Corners& corners) {
 
 // CPU and CUDA: the kernels, in Rust.
 Tensor compute(int64_t op, at::TensorList tensors, const Corners& corners) {
-  const at::OptionalDeviceGuard guard(tensors[0].device());
   const std::vector<uint8_t> codes = parse_corners(name_of(op), corners);
   ivf_tensor out = nullptr;
   char* error = nullptr;

@@ -6,16 +6,20 @@ mod device;
 mod gpu;
 #[path = "../common/ops_cases.rs"]
 mod ops_cases;
+#[path = "../common/process.rs"]
+mod process;
 #[path = "../common/random.rs"]
 mod random;
 #[path = "../common/skip.rs"]
 mod skip;
 
+mod guard;
 mod host_cuda;
 mod host_faults;
 
 mod kernels_on_host;
 mod parity;
+mod precision;
 mod resources;
 mod spline_on_host;
 mod zeros_on_host;

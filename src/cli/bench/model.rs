@@ -2,8 +2,8 @@
 
 use super::head;
 use crate::cli::common::Compute;
-use crate::cuda::check;
 use crate::cli::doctor::float32;
+use crate::cuda::check;
 use crate::data::{stream, uniform_noise, Purpose};
 use crate::ffi::peak::{self, Peak};
 use crate::flows::Cx;

@@ -1,11 +1,13 @@
 //! Launches of the spline's kernels.
 
 use super::plan::{spline_plan, SplineParams, SplinePlan};
+use crate::cuda::current::Current;
+use crate::cuda::device::Device;
 use crate::cuda::launch::Launch;
-use crate::cuda::module::Device;
 use crate::cuda::tensors::{address, expect};
 use crate::problem::spline::SplineSizes;
 use crate::problem::Direction;
+use crate::words::counted;
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -34,7 +36,9 @@ impl SplineOnGpu<'_> {
         let [samples, sets, bins] = [samples, self.sizes.sets(), bins].map(|size| size as i64);
         if size.first() != Some(&samples) || x.numel() != self.sizes.samples * elements {
             return Err(Error::Cuda(format!(
-                "expected {samples} samples of {elements} elements, got {size:?}"
+                "expected {} of {}, got {size:?}",
+                counted(samples, "sample"),
+                counted(elements, "element")
             )));
         }
         let sample_sizes = [samples];
@@ -110,11 +114,12 @@ impl SplineOnGpu<'_> {
 
 fn launch_all(index: usize, launches: &[Launch], params: &SplineParams) -> Result<()> {
     let device = Device::get(index)?;
+    let current = Current::new(&device)?;
     for launch in launches {
         // SAFETY: the parameters of these kernels, with tensors of the plan's sizes, checked or made by the callers;
         // torch's allocator hands their memory on in the order of this very stream, so also the workspaces outlive the
         // kernels.
-        unsafe { device.launch(launch, params)? };
+        unsafe { current.launch(launch, params)? };
     }
     Ok(())
 }

@@ -20,7 +20,8 @@ pub(super) fn check_step(
     for (arg, list) in lists {
         let Some(list) = list else { continue };
         if list.len() != params.len() {
-            let text = format!("must have {} tensors, got {}", params.len(), list.len());
+            let tensors = crate::words::counted(params.len(), "tensor");
+            let text = format!("must have {tensors}, got {}", list.len());
             return wrong(arg, text);
         }
         for ((tensor, param), name) in list.iter().zip(params).zip(names) {
