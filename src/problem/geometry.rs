@@ -343,7 +343,7 @@ mod tests {
             (message(with_kind(&x, Kind::Half), described(&w), &tl), "`input` must be float32 or float64, got float16"),
             (message(described(&x), described(&[6, 6, 9]), &tl), "`weight` must have 4 dimensions [C, C/g, k, k], got 3 of size [6, 6, 9]"),
             (message(described(&x), with_kind(&w, Kind::Double), &tl), "`weight` must have the dtype float32 of the first argument, got float64"),
-            (message(described(&x), Described { device: Device::Cuda(1), ..described(&w) }, &tl), "`weight` must be on Cpu like the first argument, got Cuda(1)"),
+            (message(described(&x), Described { device: Device::Cuda(1), ..described(&w) }, &tl), "`weight` must be on cpu like the first argument, got cuda:1"),
             (message(described(&x), described(&w), &[]), "`corners` must name one corner for each group, got none"),
             (message(described(&x), described(&w), &Corner::ALL), "`corners` must divide the channels into equal groups, got 4 corners for 6 channels"),
             (message(described(&x), described(&[6, 6, 3, 2]), &tl), "`weight` must have square filters of side 1 or more, got 3x2"),

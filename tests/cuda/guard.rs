@@ -120,6 +120,7 @@ fn trained(device: Device) -> (Vec<f64>, Tensor) {
     let [c, h, w] = config.model.image();
     let x = (random(&[4, c, h, w], Kind::Float, 1).sigmoid() * 255.0).floor();
     let noise = random(&[4, c, h, w], Kind::Float, 2).sigmoid();
+    let [x, noise] = [x, noise].map(|tensor| tensor.to_device(Device::Cpu));
     let cx = Cx {
         noise: Some(&noise),
         ..Cx::default()

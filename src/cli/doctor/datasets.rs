@@ -74,7 +74,7 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("train-images-idx3-ubyte"), b"short").unwrap();
         let damaged = mnist(dir.path());
-        assert!(damaged.found.contains("files are wrong"), "{damaged:?}");
+        assert!(damaged.found.contains("wrong: 4 of 4 files"), "{damaged:?}");
         assert_eq!(glyphs().verdict, Verdict::Ok);
     }
 }
