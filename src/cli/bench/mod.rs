@@ -1,13 +1,11 @@
 //! `inverse-flow bench`: measurements with a reference in the same run.
 
+mod head;
 mod model;
 mod op;
 mod shape;
 
-use super::doctor::float32;
-use crate::words::{self, counted};
 use clap::{Args, Subcommand};
-use tch::Device;
 
 /// Measure speed, always beside a reference in the same run
 #[derive(Debug, Args)]
@@ -20,19 +18,6 @@ pub struct BenchArgs {
 enum What {
     Op(op::OpArgs),
     Model(model::ModelArgs),
-}
-
-/// What a measurement runs on, for the head of its text: a GPU with its precision, and threads.
-fn head(device: Device) -> String {
-    let threads = counted(tch::get_num_threads(), "thread");
-    match device {
-        Device::Cpu => format!("cpu, {threads}"),
-        gpu => format!(
-            "{}, float32: {}, {threads}",
-            words::device(gpu),
-            float32(gpu)
-        ),
-    }
 }
 
 impl BenchArgs {

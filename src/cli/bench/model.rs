@@ -1,6 +1,6 @@
 //! `inverse-flow bench model`: where a training step's time goes, layer kind by layer kind.
 
-use super::head;
+use super::head::head;
 use crate::cli::common::Compute;
 use crate::cli::doctor::float32;
 use crate::cuda::check;

@@ -1,6 +1,6 @@
 //! `inverse-flow bench op`: the operator and its gradients beside libtorch's convolution.
 
-use super::head;
+use super::head::head;
 use super::shape::{plain, standard, Case, Shape};
 use crate::cli::common::Compute;
 use crate::cli::doctor::float32;
