@@ -9,6 +9,7 @@ mod python;
 #[path = "../common/skip.rs"]
 mod skip;
 
+mod made_up;
 mod run;
 
 mod commands;
@@ -21,6 +22,7 @@ mod models;
 mod orders;
 mod plot;
 mod reproduce;
+mod reproduce_passes;
 mod reproduce_report;
 mod resume;
 mod rows;
