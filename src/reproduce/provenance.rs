@@ -4,7 +4,7 @@ use super::report::TableReport;
 use super::{Environment, Pass};
 
 /// What the section is about.
-pub(super) const PASSES: &str = "Likelihoods and times of these rows were measured in passes of their own: at different times, with different programs or on different machines.";
+pub(super) const PASSES: &str = "Likelihoods and times of these rows were measured in passes of their own, with different programs or on different machines, or only one of the two is there yet. Continued by another program, a pass has a line for each.";
 
 /// Its columns.
 pub(super) const PASS_HEADINGS: [&str; 4] = ["row", "pass", "commit", "hardware"];
