@@ -51,7 +51,8 @@ impl Bundle {
         }
         let torch = machine.dir.path().join("modules/torch");
         fs::create_dir_all(&torch).unwrap();
-        fs::write(torch.join("__init__.py"), "__version__ = '2.11.0+cu130'\n").unwrap();
+        fs::write(torch.join("__init__.py"), "").unwrap();
+        fs::write(torch.join("version.py"), "__version__ = '2.11.0+cu130'\n").unwrap();
         let bundle = Self {
             variables: [
                 ("CALLS", "calls"),
@@ -295,7 +296,7 @@ fn what_is_missing_is_named() {
     ]);
     emulated
         .check(&[("PYTHONPATH", "")])
-        .fails_with(&["no python3 here imports torch"]);
+        .fails_with(&["no python3 here has torch"]);
     fs::remove_file(emulated.machine.root().join("bin/inverse-flow")).unwrap();
     emulated
         .check(&[])
