@@ -1,7 +1,7 @@
 // The kernels' sources, unchanged, compiled for the host; the test finds the entry points by name.
 
 // clang-format off
-#include "cuda_on_host.h"
+#include "../../host_cuda/cuda_on_host.h"
 #include "../../../kernels/inv_conv_solve.cu"
 #include "../../../kernels/inv_conv_solve_wide.cu"
 #include "../../../kernels/inv_conv_apply.cu"
