@@ -56,7 +56,7 @@ impl Diagnosis {
         let driver = probe::driver();
         let has_card = gpu::has_card();
         let libtorch = torch::Libtorch::loaded();
-        Self::new(vec![
+        let mut findings = vec![
             machine::system(),
             machine::cpu(),
             machine::memory(),
@@ -70,6 +70,9 @@ impl Diagnosis {
                 &gpu::device_nodes(),
             ),
             gpu::cards(&driver),
+        ];
+        findings.extend(gpu::emulated(driver.gpus()));
+        findings.extend([
             torch::cuda_half(libtorch.as_ref(), driver.problem(has_card).as_ref()),
             torch::float32(precision::get()),
             gpu::kernels(gpu::EMBEDDED_ARCHS, driver.gpus()),
@@ -77,7 +80,8 @@ impl Diagnosis {
             datasets::glyphs(),
             datasets::mnist(data_dir),
             datasets::cifar10(data_dir),
-        ])
+        ]);
+        Self::new(findings)
     }
 
     /// The report as aligned text, one finding a line with its fix below it.

@@ -102,6 +102,21 @@ pub(super) fn cards(report: &DriverReport) -> Finding {
     }
 }
 
+/// How the devices of `tests/emulated_gpu` are called.
+const EMULATED: &str = "Emulated GPU";
+
+/// That the devices are none: a warning, for whoever finds such a report.
+pub(super) fn emulated(gpus: &[Gpu]) -> Option<Finding> {
+    let emulated = gpus.iter().any(|gpu| gpu.name.starts_with(EMULATED));
+    emulated.then(|| {
+        Finding::warn(
+            "emulated GPU",
+            "an emulated device of the project's tests: no GPU, and no times mean anything",
+            "nothing in a test; else run the program without scripts/emulated_gpu.sh",
+        )
+    })
+}
+
 /// `90` or `90a` as `(9, 0)`.
 fn capability(arch: &str) -> Option<(u32, u32)> {
     let number: u32 = arch
@@ -206,6 +221,15 @@ mod tests {
             capability,
             memory: 80 << 30,
         }
+    }
+
+    #[test]
+    fn only_an_emulated_device_is_called_one() {
+        let mut gpus = [gpu((9, 0)), gpu((9, 0))];
+        assert_eq!(emulated(&gpus), None);
+        gpus[1].name = "Emulated GPU".into();
+        let finding = emulated(&gpus).unwrap();
+        assert!(finding.found.contains("no GPU"), "{finding:?}");
     }
 
     #[test]
