@@ -40,8 +40,9 @@ copy_stripped() {
 copy_stripped "$program" "$bundle/bin/inverse-flow"
 copy_stripped "$(target_dir)/release/libinverse_flow.so" "$bundle/bin/libinverse_flow.so"
 
-# the test programs whose tests run on the device that INVERSE_FLOW_TEST_DEVICE names
-mapfile -t names < <(grep -l '"\.\./common/device\.rs"' tests/*/main.rs | sed 's|tests/\(.*\)/main\.rs|\1|')
+# the test programs whose tests run on the device that INVERSE_FLOW_TEST_DEVICE names; `program` looks for inverse-flow where
+# it was built
+mapfile -t names < <(grep -l '"\.\./common/device\.rs"' tests/*/main.rs | sed 's|tests/\(.*\)/main\.rs|\1|' | grep -vx program)
 [ ${#names[@]} -gt 0 ] || fail "no test program includes tests/common/device.rs" "run it in a whole checkout"
 # cargo names what it has built, one JSON object a line
 cargo test --release --no-run --message-format=json "${names[@]/#/--test=}" >"$bundle/cargo.json"

@@ -4,18 +4,21 @@
 #
 #   scripts/test.sh             everything
 #   scripts/test.sh --quick     format, layers, lints and the library's own tests
-#   scripts/test.sh NAME...     some of: fmt layers readme licences clippy doc build test kernels lib python dependent msrv smoke
+#   scripts/test.sh NAME...     some of: fmt layers readme licences clippy doc build test emulated kernels lib python dependent
+#                               msrv smoke
 #
 # Everything is built in the release profile: libtorch's bindings take minutes and are compiled once. The steps test
 # and kernels have the kernels compiled for all architectures, once for all steps.
+# The step test has its tensors on the CPU; the step emulated runs the same tests, and those of GPUs, on CUDA devices that the
+# host emulates (scripts/emulated_gpu.sh).
 # A test that needs something this machine lacks is skipped, and named at the end with the reason: MNIST and CIFAR-10 are
-# looked for in INVERSE_FLOW_DATA (or data/), a GPU by its driver.
+# looked for in INVERSE_FLOW_DATA (or data/).
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 
-all=(fmt layers readme licences clippy doc build test kernels python dependent msrv smoke)
+all=(fmt layers readme licences clippy doc build test emulated kernels python dependent msrv smoke)
 steps=()
 for arg in "$@"; do
   case $arg in
@@ -24,7 +27,9 @@ for arg in "$@"; do
     exit 0
     ;;
   --quick) steps+=(fmt layers readme clippy lib) ;;
-  fmt | layers | readme | licences | clippy | doc | build | test | kernels | lib | python | dependent | msrv | smoke) steps+=("$arg") ;;
+  fmt | layers | readme | licences | clippy | doc | build | test | emulated | kernels | lib | python | dependent | msrv | smoke)
+    steps+=("$arg")
+    ;;
   *)
     printf 'test.sh: no step is called %s: use --quick, or some of: %s lib\n' "$arg" "${all[*]}" >&2
     exit 2
@@ -148,6 +153,30 @@ msrv() {
     cargo "+$toolchain" build --release --locked --config 'profile.release.opt-level=0'
 }
 
+# Everything is tested on the CPU; the tests of GPUs say that they are skipped, unless the step emulated runs them.
+rust_tests() {
+  local filter=()
+  [[ " ${steps[*]} " != *" emulated "* ]] || filter=(-- --skip ::cuda_)
+  cargo build --release && cargo test --release --no-fail-fast "${filter[@]}" 2>&1 | tee "$log"
+}
+
+# The tests of operators, layers, models and training with their tensors on an emulated GPU, and the tests of GPUs. What is
+# about the CPU alone has run in the step test.
+on_emulated_gpu() {
+  local code=0 run=(cargo test --release --no-fail-fast --config 'target."cfg(all())".runner="scripts/emulated_gpu.sh"')
+  "${run[@]}" --test ops --test flows --test models --test train -- --skip ::cpu_ || code=1
+  "${run[@]}" --test cuda --test emulated_gpu --test program ::cuda_ || code=1
+  return "$code"
+}
+
+emulated() {
+  if ! wants_cuda; then
+    skip_step "tests on an emulated GPU: a build with INVERSE_FLOW_CUDA=0 has no kernels"
+    return
+  fi
+  cargo build --release && INVERSE_FLOW_TEST_DEVICE=cuda on_emulated_gpu 2>&1 | tee "$log"
+}
+
 # Every row of the paper's tables, once.
 smoke() {
   local out=target/reproduce-smoke
@@ -165,7 +194,8 @@ run_step() {
   clippy) cargo clippy --release --all-targets -- -D warnings ;;
   doc) RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps ;;
   build) cargo build --release ;;
-  test) cargo build --release && cargo test --release --no-fail-fast 2>&1 | tee "$log" ;;
+  test) rust_tests ;;
+  emulated) emulated ;;
   kernels) kernels ;;
   lib) cargo test --release --lib 2>&1 | tee "$log" ;;
   python) python_tests ;;

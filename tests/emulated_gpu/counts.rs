@@ -14,9 +14,9 @@ fn counts(launches: u64, waits: u64, uploads: u64, downloads: u64) -> Counts {
 }
 
 #[test]
-fn operators_copies_and_waits_are_counted() {
+fn cuda_operators_copies_and_waits_are_counted() {
     let Some((_turn, driver, [device, second])) =
-        emulated("operators_copies_and_waits_are_counted")
+        emulated("cuda_operators_copies_and_waits_are_counted")
     else {
         return;
     };
@@ -78,13 +78,16 @@ fn operators_copies_and_waits_are_counted() {
 }
 
 #[test]
-fn the_report_is_written_when_a_process_ends() {
-    let Some((_turn, ..)) = emulated("the_report_is_written_when_a_process_ends") else {
+fn cuda_the_report_is_written_when_a_process_ends() {
+    let Some((_turn, ..)) = emulated("cuda_the_report_is_written_when_a_process_ends") else {
         return;
     };
     let folder = std::env::temp_dir().join(format!("emulated-gpu-report-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let mut child = again(module_path!(), "operators_copies_and_waits_are_counted");
+    let mut child = again(
+        module_path!(),
+        "cuda_operators_copies_and_waits_are_counted",
+    );
     let output = child
         .env("EMULATED_GPU_REPORT", folder.join("report-%p.json"))
         .output()

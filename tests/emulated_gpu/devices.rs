@@ -5,9 +5,9 @@ use std::ptr::null_mut;
 use tch::{Kind, Tensor};
 
 #[test]
-fn tensors_are_made_where_they_were_asked_for_and_the_current_device_stays() {
+fn cuda_tensors_are_made_where_they_were_asked_for_and_the_current_device_stays() {
     let Some((_turn, driver, [first, second])) =
-        emulated("tensors_are_made_where_they_were_asked_for_and_the_current_device_stays")
+        emulated("cuda_tensors_are_made_where_they_were_asked_for_and_the_current_device_stays")
     else {
         return;
     };
@@ -24,8 +24,9 @@ fn tensors_are_made_where_they_were_asked_for_and_the_current_device_stays() {
 }
 
 #[test]
-fn backward_runs_on_the_device_of_its_tensors() {
-    let Some((_turn, driver, devices)) = emulated("backward_runs_on_the_device_of_its_tensors")
+fn cuda_backward_runs_on_the_device_of_its_tensors() {
+    let Some((_turn, driver, devices)) =
+        emulated("cuda_backward_runs_on_the_device_of_its_tensors")
     else {
         return;
     };
@@ -39,8 +40,8 @@ fn backward_runs_on_the_device_of_its_tensors() {
 }
 
 #[test]
-fn a_thread_begins_without_a_context() {
-    let Some((_turn, driver, _)) = emulated("a_thread_begins_without_a_context") else {
+fn cuda_a_thread_begins_without_a_context() {
+    let Some((_turn, driver, _)) = emulated("cuda_a_thread_begins_without_a_context") else {
         return;
     };
     std::thread::scope(|scope| {
@@ -55,8 +56,8 @@ fn a_thread_begins_without_a_context() {
 }
 
 #[test]
-fn there_are_two_devices() {
-    let Some((_turn, driver, _)) = emulated("there_are_two_devices") else {
+fn cuda_there_are_two_devices() {
+    let Some((_turn, driver, _)) = emulated("cuda_there_are_two_devices") else {
         return;
     };
     assert_eq!(tch::Cuda::device_count(), 2);
@@ -66,8 +67,8 @@ fn there_are_two_devices() {
 }
 
 #[test]
-fn events_and_streams_belong_to_a_device() {
-    let Some((_turn, driver, _)) = emulated("events_and_streams_belong_to_a_device") else {
+fn cuda_events_and_streams_belong_to_a_device() {
+    let Some((_turn, driver, _)) = emulated("cuda_events_and_streams_belong_to_a_device") else {
         return;
     };
     driver.enter(0);

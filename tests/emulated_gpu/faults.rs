@@ -18,11 +18,12 @@ fn last_words(test: &str) -> Option<String> {
 }
 
 #[test]
-fn a_host_that_reads_device_memory_is_told() {
-    let Some((_turn, _, [device, _])) = emulated("a_host_that_reads_device_memory_is_told") else {
+fn cuda_a_host_that_reads_device_memory_is_told() {
+    let Some((_turn, _, [device, _])) = emulated("cuda_a_host_that_reads_device_memory_is_told")
+    else {
         return;
     };
-    if let Some(words) = last_words("a_host_that_reads_device_memory_is_told") {
+    if let Some(words) = last_words("cuda_a_host_that_reads_device_memory_is_told") {
         assert!(words.contains("the host accesses device memory"), "{words}");
         return;
     }
@@ -33,13 +34,15 @@ fn a_host_that_reads_device_memory_is_told() {
 }
 
 #[test]
-fn a_write_outside_of_an_allocation_is_seen_when_it_is_freed() {
+fn cuda_a_write_outside_of_an_allocation_is_seen_when_it_is_freed() {
     let Some((_turn, _, [device, _])) =
-        emulated("a_write_outside_of_an_allocation_is_seen_when_it_is_freed")
+        emulated("cuda_a_write_outside_of_an_allocation_is_seen_when_it_is_freed")
     else {
         return;
     };
-    if let Some(words) = last_words("a_write_outside_of_an_allocation_is_seen_when_it_is_freed") {
+    if let Some(words) =
+        last_words("cuda_a_write_outside_of_an_allocation_is_seen_when_it_is_freed")
+    {
         assert!(
             words.contains("wrote outside of an allocation of 16 bytes"),
             "{words}"

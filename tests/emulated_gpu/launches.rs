@@ -59,8 +59,8 @@ impl Case {
 }
 
 #[test]
-fn a_right_launch_runs_on_each_device() {
-    let Some((_turn, driver, _)) = emulated("a_right_launch_runs_on_each_device") else {
+fn cuda_a_right_launch_runs_on_each_device() {
+    let Some((_turn, driver, _)) = emulated("cuda_a_right_launch_runs_on_each_device") else {
         return;
     };
     for device in [0, 1] {
@@ -72,8 +72,8 @@ fn a_right_launch_runs_on_each_device() {
 }
 
 #[test]
-fn sizes_beyond_those_of_a_card_are_refused() {
-    let Some((_turn, driver, _)) = emulated("sizes_beyond_those_of_a_card_are_refused") else {
+fn cuda_sizes_beyond_those_of_a_card_are_refused() {
+    let Some((_turn, driver, _)) = emulated("cuda_sizes_beyond_those_of_a_card_are_refused") else {
         return;
     };
     let case = Case::new(&driver, 0);
@@ -124,9 +124,9 @@ fn sizes_beyond_those_of_a_card_are_refused() {
 }
 
 #[test]
-fn addresses_that_are_no_memory_of_the_device_are_refused() {
+fn cuda_addresses_that_are_no_memory_of_the_device_are_refused() {
     let Some((_turn, driver, _)) =
-        emulated("addresses_that_are_no_memory_of_the_device_are_refused")
+        emulated("cuda_addresses_that_are_no_memory_of_the_device_are_refused")
     else {
         return;
     };
@@ -157,8 +157,9 @@ fn addresses_that_are_no_memory_of_the_device_are_refused() {
 }
 
 #[test]
-fn a_kernel_that_writes_outside_of_its_buffer_is_seen() {
-    let Some((_turn, driver, _)) = emulated("a_kernel_that_writes_outside_of_its_buffer_is_seen")
+fn cuda_a_kernel_that_writes_outside_of_its_buffer_is_seen() {
+    let Some((_turn, driver, _)) =
+        emulated("cuda_a_kernel_that_writes_outside_of_its_buffer_is_seen")
     else {
         return;
     };
@@ -183,9 +184,9 @@ fn a_kernel_that_writes_outside_of_its_buffer_is_seen() {
 }
 
 #[test]
-fn contexts_streams_and_functions_of_another_device_are_refused() {
+fn cuda_contexts_streams_and_functions_of_another_device_are_refused() {
     let Some((_turn, driver, _)) =
-        emulated("contexts_streams_and_functions_of_another_device_are_refused")
+        emulated("cuda_contexts_streams_and_functions_of_another_device_are_refused")
     else {
         return;
     };
@@ -247,8 +248,8 @@ fn contexts_streams_and_functions_of_another_device_are_refused() {
 }
 
 #[test]
-fn images_and_names_are_checked() {
-    let Some((_turn, driver, _)) = emulated("images_and_names_are_checked") else {
+fn cuda_images_and_names_are_checked() {
+    let Some((_turn, driver, _)) = emulated("cuda_images_and_names_are_checked") else {
         return;
     };
     driver.enter(0);
@@ -267,8 +268,8 @@ fn images_and_names_are_checked() {
 }
 
 #[test]
-fn copies_stay_within_allocations() {
-    let Some((_turn, driver, _)) = emulated("copies_stay_within_allocations") else {
+fn cuda_copies_stay_within_allocations() {
+    let Some((_turn, driver, _)) = emulated("cuda_copies_stay_within_allocations") else {
         return;
     };
     driver.enter(0);

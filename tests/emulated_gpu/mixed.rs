@@ -9,8 +9,9 @@ fn assert_mixed<T>(what: &str, result: Result<T, tch::TchError>) {
 }
 
 #[test]
-fn tensors_of_two_devices_are_refused() {
-    let Some((_turn, _, [first, second])) = emulated("tensors_of_two_devices_are_refused") else {
+fn cuda_tensors_of_two_devices_are_refused() {
+    let Some((_turn, _, [first, second])) = emulated("cuda_tensors_of_two_devices_are_refused")
+    else {
         return;
     };
     let x = Tensor::randn([4, 4], (Kind::Float, first));
@@ -50,9 +51,9 @@ fn tensors_of_two_devices_are_refused() {
 }
 
 #[test]
-fn indices_may_lie_on_the_cpu_and_values_may_not() {
+fn cuda_indices_may_lie_on_the_cpu_and_values_may_not() {
     let Some((_turn, _, [first, second])) =
-        emulated("indices_may_lie_on_the_cpu_and_values_may_not")
+        emulated("cuda_indices_may_lie_on_the_cpu_and_values_may_not")
     else {
         return;
     };

@@ -12,8 +12,9 @@ fn assert_same(got: &Tensor, expected: &Tensor) {
 }
 
 #[test]
-fn copies_views_and_sizes_are_those_of_the_cpu() {
-    let Some((_turn, _, devices)) = emulated("copies_views_and_sizes_are_those_of_the_cpu") else {
+fn cuda_copies_views_and_sizes_are_those_of_the_cpu() {
+    let Some((_turn, _, devices)) = emulated("cuda_copies_views_and_sizes_are_those_of_the_cpu")
+    else {
         return;
     };
     for device in devices {
@@ -54,8 +55,8 @@ fn copies_views_and_sizes_are_those_of_the_cpu() {
 }
 
 #[test]
-fn gradients_are_those_of_the_cpu() {
-    let Some((_turn, _, devices)) = emulated("gradients_are_those_of_the_cpu") else {
+fn cuda_gradients_are_those_of_the_cpu() {
+    let Some((_turn, _, devices)) = emulated("cuda_gradients_are_those_of_the_cpu") else {
         return;
     };
     let image = Tensor::randn([2, 3, 6, 6], (Kind::Double, Device::Cpu));
@@ -82,8 +83,8 @@ fn gradients_are_those_of_the_cpu() {
 }
 
 #[test]
-fn random_numbers_follow_the_seed_on_every_device() {
-    let Some((_turn, _, devices)) = emulated("random_numbers_follow_the_seed_on_every_device")
+fn cuda_random_numbers_follow_the_seed_on_every_device() {
+    let Some((_turn, _, devices)) = emulated("cuda_random_numbers_follow_the_seed_on_every_device")
     else {
         return;
     };
@@ -99,8 +100,8 @@ fn random_numbers_follow_the_seed_on_every_device() {
 }
 
 #[test]
-fn memory_that_nobody_wrote_is_nan() {
-    let Some((_turn, _, devices)) = emulated("memory_that_nobody_wrote_is_nan") else {
+fn cuda_memory_that_nobody_wrote_is_nan() {
+    let Some((_turn, _, devices)) = emulated("cuda_memory_that_nobody_wrote_is_nan") else {
         return;
     };
     for device in devices {
@@ -112,9 +113,9 @@ fn memory_that_nobody_wrote_is_nan() {
 }
 
 #[test]
-fn an_operator_without_a_kernel_for_cuda_is_refused() {
+fn cuda_an_operator_without_a_kernel_for_cuda_is_refused() {
     let Some((_turn, _, [device, _])) =
-        emulated("an_operator_without_a_kernel_for_cuda_is_refused")
+        emulated("cuda_an_operator_without_a_kernel_for_cuda_is_refused")
     else {
         return;
     };
@@ -124,8 +125,8 @@ fn an_operator_without_a_kernel_for_cuda_is_refused() {
 }
 
 #[test]
-fn a_device_that_is_not_there_is_refused() {
-    let Some((_turn, ..)) = emulated("a_device_that_is_not_there_is_refused") else {
+fn cuda_a_device_that_is_not_there_is_refused() {
+    let Some((_turn, ..)) = emulated("cuda_a_device_that_is_not_there_is_refused") else {
         return;
     };
     let text = refusal(Tensor::f_zeros([3], (Kind::Float, Device::Cuda(2))));

@@ -108,7 +108,7 @@ class Operator(unittest.TestCase):
         after = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
         self.assertEqual(after, before)
 
-    @unittest.skipUnless(torch.cuda.is_available(), "no GPU")
+    @unittest.skipUnless(torch.cuda.is_available(), "no GPU; the emulated one has no libtorch_cuda that Python can import")
     def test_cuda_gradients_opcheck_and_streams(self):
         for case, op in itertools.product(CASES, [ops.inv_conv2d, ops.masked_conv2d]):
             x, weight, corners = make(case)
@@ -145,7 +145,7 @@ class Operator(unittest.TestCase):
             ops.inv_conv2d(x, torch.zeros_like(weight), corners)
         ops.check(torch.device("cpu"))
 
-    @unittest.skipUnless(torch.cuda.is_available(), "no GPU")
+    @unittest.skipUnless(torch.cuda.is_available(), "no GPU; the emulated one has no libtorch_cuda that Python can import")
     def test_cuda_check_raises_what_the_cpu_raises_once(self):
         x, weight, corners = make(CASES[0])
         x, weight = (t.detach().cuda() for t in (x, weight))

@@ -312,7 +312,7 @@ class Example(unittest.TestCase):
             self.assertEqual(picture.read_bytes()[:8], b"\x89PNG\r\n\x1a\n")
 
 
-@unittest.skipUnless(torch.cuda.is_available(), "no GPU")
+@unittest.skipUnless(torch.cuda.is_available(), "no GPU; the emulated one has no libtorch_cuda that Python can import")
 class Cuda(unittest.TestCase):
     def test_streams_vmap_and_the_layer(self):
         layer = InvConv2d(4, 3, TWO, dtype=torch.float64).cuda()
