@@ -7,6 +7,7 @@
 #   scripts/emulated_gpu.sh cargo test --release --test cuda
 #   scripts/emulated_gpu.sh --sanitize address|undefined COMMAND ARGS...    kernels and driver under a sanitizer
 #   scripts/emulated_gpu.sh --build                                         builds it, and prints its folders
+#   scripts/emulated_gpu.sh --controls                                      what it must refuse and do, as seen from C++
 #
 # It is built by CXX (else c++) where its sources, the kernels or libtorch have changed, and kept in target/emulated-gpu.
 # It is a test fixture: what it computes is what a GPU would, to rounding; its times mean nothing.
@@ -88,6 +89,13 @@ build_torch_half() {
     -L "$libtorch/lib" -ltorch_cpu -lc10 -L "$driver" -l:libcuda.so.1 -Wl,-soname,libtorch_cuda.so "-Wl,-rpath,$libtorch/lib"
 }
 
+# The controls into folder $1.
+build_controls() {
+  "$compiler" -std=c++17 -O0 -Wall -Wextra -I "$sources" -isystem "$libtorch/include" \
+    -isystem "$libtorch/include/torch/csrc/api/include" "$sources/controls.cpp" -o "$1/controls" \
+    -L "$libtorch/lib" -Wl,--no-as-needed -ltorch_cpu -lc10 -ldl "-Wl,-rpath,$libtorch/lib"
+}
+
 # kept NAME HASH FUNCTION: prints the folder that FUNCTION fills; at once if it was filled before. Several may do so.
 kept() {
   local folder part
@@ -137,6 +145,10 @@ if [ "${1:-}" = --build ]; then
   exit
 fi
 [ $# -gt 0 ] || usage 2 >&2
+if [ "$1" = --controls ]; then
+  controls=$(kept controls "$(hash_of "$(torch_version "$libtorch")" "$sources/controls.cpp" "$sources/protocol.h")" build_controls)
+  set -- "$controls/controls"
+fi
 
 # before the run path of the program, which leads to the real half of libtorch
 export LD_LIBRARY_PATH=$driver:$half${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}

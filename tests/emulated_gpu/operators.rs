@@ -132,3 +132,19 @@ fn cuda_a_device_that_is_not_there_is_refused() {
     let text = refusal(Tensor::f_zeros([3], (Kind::Float, Device::Cuda(2))));
     assert!(text.contains("invalid device ordinal"), "{text}");
 }
+
+/// Multi-tensor operators, fused Adam, TF32, streams and guards, which tch does not offer: `controls.cpp`.
+#[test]
+fn the_controls_in_cpp_hold() {
+    let Some((_turn, ..)) = emulated("the_controls_in_cpp_hold") else {
+        return;
+    };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/emulated_gpu.sh");
+    let output = std::process::Command::new(script)
+        .arg("--controls")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{output:?}");
+    assert!(text.lines().count() > 20, "{text}");
+}
