@@ -4,13 +4,13 @@
 #
 #   scripts/test.sh             everything
 #   scripts/test.sh --quick     format, layers, lints and the library's own tests
-#   scripts/test.sh NAME...     some of: fmt layers readme licences clippy doc build test emulated kernels lib python dependent
-#                               msrv smoke
+#   scripts/test.sh NAME...     some of: fmt layers readme licences clippy doc build test emulated sanitize kernels lib
+#                               python dependent msrv smoke
 #
 # Everything is built in the release profile: libtorch's bindings take minutes and are compiled once. The steps test
 # and kernels have the kernels compiled for all architectures, once for all steps.
 # The step test has its tensors on the CPU; the step emulated runs the same tests, and those of GPUs, on CUDA devices that the
-# host emulates (scripts/emulated_gpu.sh).
+# host emulates (scripts/emulated_gpu.sh), and the step sanitize small ones of them under AddressSanitizer.
 # A test that needs something this machine lacks is skipped, and named at the end with the reason: MNIST and CIFAR-10 are
 # looked for in INVERSE_FLOW_DATA (or data/).
 set -euo pipefail
@@ -18,7 +18,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 
-all=(fmt layers readme licences clippy doc build test emulated kernels python dependent msrv smoke)
+all=(fmt layers readme licences clippy doc build test emulated sanitize kernels python dependent msrv smoke)
 steps=()
 for arg in "$@"; do
   case $arg in
@@ -27,7 +27,7 @@ for arg in "$@"; do
     exit 0
     ;;
   --quick) steps+=(fmt layers readme clippy lib) ;;
-  fmt | layers | readme | licences | clippy | doc | build | test | emulated | kernels | lib | python | dependent | msrv | smoke)
+  fmt | layers | readme | licences | clippy | doc | build | test | emulated | sanitize | kernels | lib | python | dependent | msrv | smoke)
     steps+=("$arg")
     ;;
   *)
@@ -177,6 +177,17 @@ emulated() {
   cargo build --release && INVERSE_FLOW_TEST_DEVICE=cuda on_emulated_gpu 2>&1 | tee "$log"
 }
 
+# The kernels on small shapes, with every address that they touch watched: one element beyond a buffer is an error.
+sanitize() {
+  if ! wants_cuda; then
+    skip_step "kernels under AddressSanitizer: a build with INVERSE_FLOW_CUDA=0 has no kernels"
+    return
+  fi
+  INVERSE_FLOW_TEST_DEVICE=cuda cargo test --release \
+    --config 'target."cfg(all())".runner=["scripts/emulated_gpu.sh", "--sanitize", "address"]' \
+    --test cuda --test ops -- cuda_small actnorm:: coupling:: cuda_spline 2>&1 | tee "$log"
+}
+
 # Every row of the paper's tables, once.
 smoke() {
   local out=target/reproduce-smoke
@@ -196,6 +207,7 @@ run_step() {
   build) cargo build --release ;;
   test) rust_tests ;;
   emulated) emulated ;;
+  sanitize) sanitize ;;
   kernels) kernels ;;
   lib) cargo test --release --lib 2>&1 | tee "$log" ;;
   python) python_tests ;;

@@ -58,7 +58,8 @@ pub struct Driver(Library);
 macro_rules! calls {
     ($(fn $name:ident($($argument:ident: $kind:ty),*) -> $result:ty = $symbol:literal;)*) => {
         impl Driver {
-            $(pub fn $name(&self, $($argument: $kind),*) -> $result {
+            $(#[allow(clippy::too_many_arguments)] // cuLaunchKernel has them
+              pub fn $name(&self, $($argument: $kind),*) -> $result {
                 // SAFETY: the signature is that of cuda.h, or of protocol.h; tests pass pointers that live for the call.
                 unsafe {
                     let call: Symbol<unsafe extern "C" fn($($kind),*) -> $result> = self.0.get($symbol).unwrap();

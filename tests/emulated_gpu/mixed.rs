@@ -27,12 +27,13 @@ fn cuda_tensors_of_two_devices_are_refused() {
         assert_mixed("cat", Tensor::f_cat(&[&x, &y], 0));
         assert_mixed("stack", Tensor::f_stack(&[&x, &y], 0));
         assert_mixed("where", x.f_where_self(&x.gt(0.0), &y));
-        assert_mixed("mask", x.f_masked_fill(&y.gt(0.0), 1.0));
+        let one = Tensor::from(1.0f32);
+        assert_mixed("mask", x.f_masked_fill_tensor(&y.gt(0.0), &one));
         assert_mixed(
             "gather",
             x.f_gather(0, &Tensor::zeros([4, 4], (Kind::Int64, other)), false),
         );
-        assert_mixed("out", Tensor::f_add_out(&y.copy(), &x, &x));
+        assert_mixed("out", x.f_add_out(&y.copy(), &x));
         let conv = |weight: &Tensor, bias: Option<&Tensor>| {
             image.f_conv2d(weight, bias, [1, 1], [1, 1], [1, 1], 1)
         };

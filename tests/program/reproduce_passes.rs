@@ -157,7 +157,10 @@ fn a_state_of_a_program_without_passes_is_read_as_both_in_one() {
     std::fs::write(path.join("state.json"), text.to_string()).unwrap();
     let read = RowState::read(dir.path(), &row.name).unwrap();
     for pass in Pass::ALL {
-        assert_eq!(read.passes.of(pass), [state.environment.clone()]);
+        assert_eq!(
+            read.passes.of(pass),
+            std::slice::from_ref(&state.environment)
+        );
         assert!(read.has(pass));
     }
     assert_eq!(read.seeds, state.seeds);

@@ -106,8 +106,10 @@ inline void count(const c10::OperatorHandle& op, Arguments& arguments) {
   }
   if (is_metadata(op) || arguments.call().nothing_to_do()) return;
   emulated_gpu_count_operator(full_name(op).c_str());
-  if (is_awaited(op) || arguments.has_mask()) emulated_gpu_count_wait();
-  if (arguments.has_cpu_indices()) {
+  // what is read by masks, or by indices of the CPU, has had them made into indices of the device by operators of their own
+  const bool prepared = base_name(op) == "aten::index";
+  if (is_awaited(op) || (arguments.has_mask() && !prepared)) emulated_gpu_count_wait();
+  if (arguments.has_cpu_indices() && !prepared) {
     emulated_gpu_count_upload();
     emulated_gpu_count_wait();
   }
