@@ -98,3 +98,20 @@ impl<'a> Current<'a> {
             .map_err(|err| driver_error("waiting for the device", self.device.index(), err))
     }
 }
+
+/// Queues kernels that share their parameters, one after the other, on torch's current stream of GPU `index`.
+///
+/// # Errors
+/// As [`Current::launch`].
+///
+/// # Safety
+/// As for [`Current::launch`], of every kernel.
+pub(super) unsafe fn launch_all<P>(index: usize, launches: &[Launch], params: &P) -> Result<()> {
+    let device = Device::get(index)?;
+    let current = Current::new(&device)?;
+    for launch in launches {
+        // SAFETY: the caller vouches for it.
+        unsafe { current.launch(launch, params)? };
+    }
+    Ok(())
+}

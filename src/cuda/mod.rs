@@ -11,7 +11,7 @@
 //! | [`params`] | the kernels' parameter structs |
 //! | `events` | time on the device |
 //! | `singular` | filters without an inverse, and how the host learns of them |
-//! | [`spline`] | the spline: parameters, plan, launches |
+//! | [`actnorm`], [`coupling`], [`spline`] | an element-wise operator each: parameters, plan, launches |
 //! | [`baseline`] | the published scheme, to be measured against |
 //! | `probe` | what the driver and the GPUs are, for `doctor` |
 //!
@@ -23,8 +23,10 @@
 //! ```
 #![allow(unsafe_code)]
 
+pub mod actnorm;
 pub mod baseline;
 mod context;
+pub mod coupling;
 mod current;
 mod device;
 mod driver_error;

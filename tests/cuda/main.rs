@@ -17,6 +17,9 @@ mod guard;
 mod host_cuda;
 mod host_faults;
 
+mod actnorm_on_host;
+mod coupling_on_host;
+
 mod kernels_on_host;
 mod parity;
 mod precision;

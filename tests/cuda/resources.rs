@@ -5,7 +5,9 @@
 mod said;
 
 use crate::skip::skip;
+use inverse_flow::cuda::actnorm::actnorm_plan;
 use inverse_flow::cuda::baseline;
+use inverse_flow::cuda::coupling::coupling_plan;
 use inverse_flow::cuda::launch::{apply_plan, solve_plans, weight_grad_plan, Launch, SolveLimits};
 use inverse_flow::cuda::spline::spline_plan;
 use inverse_flow::ops::spline::SplineSizes;
@@ -93,7 +95,7 @@ fn sizes() -> Vec<Geometry> {
     sizes
 }
 
-/// What the operators, the spline and the published scheme launch on a device whose blocks have `shared` bytes.
+/// What the operators, the element-wise operators and the published scheme launch on a device whose blocks have `shared` bytes.
 fn launches(shared: u32) -> BTreeSet<(&'static str, u32, u32)> {
     let mut found = BTreeSet::new();
     let mut add = |launch: &Launch| {
@@ -130,6 +132,14 @@ fn launches(shared: u32) -> BTreeSet<(&'static str, u32, u32)> {
             };
             let plan = spline_plan(&sizes, kind, Direction::Forward, 3.0).unwrap();
             plan.forward.iter().chain(&plan.backward).for_each(&mut add);
+        }
+        // one chunk and several
+        for sizes in [[2, 4, 9], [3, 2, 100_000]] {
+            let actnorm = actnorm_plan(sizes, kind, Direction::Forward).unwrap();
+            let coupling = coupling_plan(sizes, kind, Direction::Forward).unwrap();
+            let both = actnorm.forward.iter().chain(&actnorm.backward);
+            let all = both.chain(&coupling.forward).chain(&coupling.backward);
+            all.for_each(&mut add);
         }
     }
     found

@@ -1,5 +1,6 @@
 //! The spline's CUDA kernels, run block by block on the host, against the plain-tensor twin.
 
+use crate::host_cuda::memory::Memory;
 use crate::host_cuda::{launch, Config};
 use inverse_flow::cuda::launch::Launch;
 use inverse_flow::cuda::spline::{spline_plan, SplineParams};
@@ -56,43 +57,6 @@ fn raw(case: &Case) -> RawSpline<'_> {
         heights,
         derivatives,
         tail: TAIL,
-    }
-}
-
-/// Memory of a kernel with NaN before, in and after it.
-struct Memory(Tensor, i64);
-
-const FRAME: i64 = 256;
-
-impl Memory {
-    fn new(elements: usize, kind: Kind) -> Self {
-        let size = [elements as i64 + 2 * FRAME];
-        Self(
-            Tensor::full(size, f64::NAN, (kind, Device::Cpu)),
-            elements as i64,
-        )
-    }
-
-    fn of(tensor: &Tensor) -> Self {
-        let memory = Self::new(tensor.numel(), tensor.kind());
-        memory
-            .0
-            .narrow(0, FRAME, memory.1)
-            .copy_(&tensor.reshape([-1]));
-        memory
-    }
-
-    fn address(&self) -> u64 {
-        self.0.narrow(0, FRAME, self.1).data_ptr() as u64
-    }
-
-    /// The content, after a launch that must not have written beyond it.
-    fn read(&self, size: &[i64]) -> Tensor {
-        for start in [0, FRAME + self.1] {
-            let frame = self.0.narrow(0, start, FRAME).isnan().all();
-            assert_eq!(frame.int64_value(&[]), 1, "a write beyond the output");
-        }
-        self.0.narrow(0, FRAME, self.1).view(size)
     }
 }
 
@@ -153,7 +117,7 @@ fn on_host(case: &Case, at: &Tensor, direction: Direction, order: u32) -> Vec<Te
     plan.params.x = at.address();
     run(&plan.backward, &plan.params, order);
     for workspace in [&table, &partials, &sums, &knots] {
-        let _ = workspace.read(&[workspace.1]);
+        workspace.check_frame();
     }
     memories
         .iter()

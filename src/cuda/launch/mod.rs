@@ -13,5 +13,6 @@ mod weight_grad;
 
 pub use apply::{apply_plan, ApplyPlan};
 pub use grid::Launch;
+pub(crate) use grid::{div_up, MAX_GRID_X};
 pub use solve::{solve_plan, solve_plans, SolveLimits, SolvePlan};
 pub use weight_grad::{weight_grad_plan, WeightGradPlan};

@@ -1,9 +1,7 @@
 //! Launches of the spline's kernels.
 
-use super::plan::{spline_plan, SplineParams, SplinePlan};
-use crate::cuda::current::Current;
-use crate::cuda::device::Device;
-use crate::cuda::launch::Launch;
+use super::plan::{spline_plan, SplinePlan};
+use crate::cuda::current::launch_all;
 use crate::cuda::tensors::{address, expect};
 use crate::problem::spline::SplineSizes;
 use crate::problem::Direction;
@@ -70,12 +68,14 @@ impl SplineOnGpu<'_> {
         let (index, mut plan) = self.plan(x, None)?;
         let options = (x.kind(), x.device());
         let value = Tensor::f_empty(x.size(), options)?;
-        let log_det = Tensor::f_zeros([self.sizes.samples as i64], options)?;
+        let log_det = Tensor::f_empty([self.sizes.samples as i64], options)?;
         let table = Tensor::f_empty([plan.table_elements as i64], options)?;
         let params = &mut plan.params;
         (params.table, params.value, params.log_det) =
             (address(&table), address(&value), address(&log_det));
-        launch_all(index, &plan.forward, &plan.params)?;
+        // SAFETY: the parameters of these kernels, with tensors of the plan's sizes, checked or made above; torch's allocator
+        // hands their memory on in the order of this very stream, so also the workspaces outlive the kernels.
+        unsafe { launch_all(index, &plan.forward, &plan.params)? };
         Ok([value, log_det])
     }
 
@@ -93,9 +93,9 @@ impl SplineOnGpu<'_> {
         let knot_grads = workspace(plan.knot_elements, Kind::Double)?;
         let made = [
             x.f_empty_like()?,
-            self.raw[0].f_zeros_like()?,
-            self.raw[1].f_zeros_like()?,
-            self.raw[2].f_zeros_like()?,
+            self.raw[0].f_empty_like()?,
+            self.raw[1].f_empty_like()?,
+            self.raw[2].f_empty_like()?,
         ];
         let params = &mut plan.params;
         [params.value_grad, params.log_det_grad] = incoming.map(address);
@@ -107,19 +107,8 @@ impl SplineOnGpu<'_> {
             params.heights_grad,
             params.derivatives_grad,
         ] = made.each_ref().map(address);
-        launch_all(index, &plan.backward, &plan.params)?;
+        // SAFETY: as above.
+        unsafe { launch_all(index, &plan.backward, &plan.params)? };
         Ok(made)
     }
-}
-
-fn launch_all(index: usize, launches: &[Launch], params: &SplineParams) -> Result<()> {
-    let device = Device::get(index)?;
-    let current = Current::new(&device)?;
-    for launch in launches {
-        // SAFETY: the parameters of these kernels, with tensors of the plan's sizes, checked or made by the callers;
-        // torch's allocator hands their memory on in the order of this very stream, so also the workspaces outlive the
-        // kernels.
-        unsafe { current.launch(launch, params)? };
-    }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! An affine map per channel with its log-det, as one pass forward and one backward.
 
-use super::fused::{run, take, FusedOp};
+use super::fused::{has_kernels, run, take, FusedOp};
+use crate::cuda::actnorm::ActNormOnGpu;
 use crate::ffi::threads::parallel_chunks2;
 use crate::ops::vector::Real;
 use crate::problem::Direction;
@@ -9,7 +10,7 @@ use crate::{Error, Result};
 use pulp::Arch;
 use tch::{Kind, Tensor};
 
-/// The definition in plain tensor operations: the twin of the kernel, and what runs on a GPU.
+/// The definition in plain tensor operations: the twin of the kernels.
 pub mod reference {
     use super::check;
     use crate::problem::Direction;
@@ -158,6 +159,14 @@ impl<T: Real> Channel<T> {
 }
 
 impl ActNormCall {
+    fn on_gpu(&self, x: &Tensor) -> ActNormOnGpu {
+        let size = x.size();
+        ActNormOnGpu {
+            sizes: [size[0], size[1], self.pixels as i64],
+            direction: self.direction,
+        }
+    }
+
     fn channels<T: Real>(&self, loc: &[T], log_scale: &[T]) -> Vec<Channel<T>> {
         let inverse = self.direction == Direction::Inverse;
         let sign = if inverse { 1.0 } else { -1.0 };
@@ -182,6 +191,10 @@ impl ActNormCall {
 
 impl FusedOp for ActNormCall {
     const NAME: &'static str = "actnorm";
+
+    fn takes(&self, x: &Tensor) -> bool {
+        has_kernels(x)
+    }
 
     fn output_sizes(&self, inputs: &[Tensor]) -> Vec<Vec<i64>> {
         let size = inputs[0].size();
@@ -255,5 +268,14 @@ impl FusedOp for ActNormCall {
             loc_grad[c] = T::from_f64(of_loc);
             log_scale_grad[c] = T::from_f64(of_scale + self.log_det_factor() * log_dets);
         }
+    }
+
+    fn forward_on_gpu(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        Ok(self.on_gpu(&inputs[0]).forward(take(inputs))?.into())
+    }
+
+    fn backward_on_gpu(&self, saved: &[Tensor], grads: &[Tensor]) -> Result<Vec<Tensor>> {
+        let call = self.on_gpu(&saved[0]);
+        Ok(call.backward(take(saved), take(grads))?.into())
     }
 }

@@ -2,7 +2,8 @@
 
 mod cpu;
 
-use super::fused::{run, take, FusedOp};
+use super::fused::{has_kernels, run, take, FusedOp};
+use crate::cuda::coupling::CouplingOnGpu;
 use crate::ffi::threads::parallel_chunks2;
 use crate::ops::vector::Real;
 use crate::problem::Direction;
@@ -12,7 +13,7 @@ use cpu::{CouplingBackward, CouplingForward};
 use pulp::Arch;
 use tch::{Kind, Tensor};
 
-/// The definition in plain tensor operations: the twin of the kernel, and what runs on a GPU.
+/// The definition in plain tensor operations: the twin of the kernels.
 pub mod reference {
     use super::check;
     use crate::problem::Direction;
@@ -113,8 +114,22 @@ struct CouplingCall {
     pixels: usize,
 }
 
+impl CouplingCall {
+    fn on_gpu(&self, x: &Tensor) -> CouplingOnGpu {
+        let half = self.sample / self.pixels / 2;
+        CouplingOnGpu {
+            sizes: [x.size()[0], half as i64, self.pixels as i64],
+            direction: self.direction,
+        }
+    }
+}
+
 impl FusedOp for CouplingCall {
     const NAME: &'static str = "affine_coupling";
+
+    fn takes(&self, x: &Tensor) -> bool {
+        has_kernels(x)
+    }
 
     fn output_sizes(&self, inputs: &[Tensor]) -> Vec<Vec<i64>> {
         let size = inputs[0].size();
@@ -163,5 +178,15 @@ impl FusedOp for CouplingCall {
                 });
             },
         );
+    }
+
+    fn forward_on_gpu(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        let [x, net] = take(inputs);
+        Ok(self.on_gpu(x).forward([x, net])?.into())
+    }
+
+    fn backward_on_gpu(&self, saved: &[Tensor], grads: &[Tensor]) -> Result<Vec<Tensor>> {
+        let [x, net] = take(saved);
+        Ok(self.on_gpu(x).backward([x, net], take(grads))?.into())
     }
 }

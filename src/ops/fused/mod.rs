@@ -13,5 +13,5 @@ mod recorded;
 mod twin;
 
 pub use eager::eagerly;
-pub(super) use operator::{take, FusedOp};
+pub(super) use operator::{has_kernels, take, FusedOp};
 pub(super) use recorded::run;

@@ -56,6 +56,11 @@ pub trait FusedOp: Send + Sync + 'static {
     }
 }
 
+/// Whether `x` has elements, on a device for which there are kernels.
+pub fn has_kernels(x: &Tensor) -> bool {
+    matches!(x.device(), Device::Cpu | Device::Cuda(_)) && x.numel() != 0
+}
+
 /// The error for a tensor that no kernel takes.
 pub fn no_kernel(op: &'static str, x: &Tensor) -> Error {
     Error::argument(

@@ -1,5 +1,7 @@
 //! Compiles `kernels/*.cu` for the host and launches them with the very plans that a GPU gets.
 
+pub mod memory;
+
 use std::ffi::{c_char, c_int, c_void, CStr};
 use std::path::Path;
 use std::process::Command;

@@ -7,6 +7,8 @@
 #include "../../../kernels/inv_conv_apply.cu"
 #include "../../../kernels/inv_conv_weight_grad.cu"
 #include "../../../kernels/spline.cu"
+#include "../../../kernels/actnorm.cu"
+#include "../../../kernels/coupling.cu"
 #include "../../../kernels/baseline_per_diagonal.cu"
 #include "faults.cu"
 // clang-format on
@@ -21,5 +23,7 @@ LAUNCH(launch_solve, InvConvSolveParams)
 LAUNCH(launch_apply, InvConvApplyParams)
 LAUNCH(launch_weight_grad, InvConvWeightGradParams)
 LAUNCH(launch_spline, SplineParams)
+LAUNCH(launch_actnorm, ActNormParams)
+LAUNCH(launch_coupling, CouplingParams)
 LAUNCH(launch_baseline, BaselineParams)
 LAUNCH(launch_fault, FaultParams)

@@ -29,6 +29,11 @@ POINTERS_OF(InvConvSolveParams, POINTER(y), POINTER(weight), POINTER(x), OPTIONA
 POINTERS_OF(InvConvApplyParams, POINTER(x), POINTER(weight), POINTER(y))
 POINTERS_OF(InvConvWeightGradParams, POINTER(x), POINTER(u), POINTER(partials), POINTER(grad))
 POINTERS_OF(BaselineParams, POINTER(y), POINTER(weight), POINTER(x), POINTER(singular))
+POINTERS_OF(ActNormParams, POINTER(x), POINTER(loc), POINTER(log_scale), OPTIONAL(value), OPTIONAL(log_det),
+            OPTIONAL(value_grad), OPTIONAL(log_det_grad), OPTIONAL(x_grad), OPTIONAL(partials), OPTIONAL(loc_grad),
+            OPTIONAL(log_scale_grad))
+POINTERS_OF(CouplingParams, POINTER(x), POINTER(net), OPTIONAL(value), OPTIONAL(log_det), OPTIONAL(partials),
+            OPTIONAL(value_grad), OPTIONAL(log_det_grad), OPTIONAL(x_grad), OPTIONAL(net_grad))
 // a launch of the spline's has what its stage needs
 POINTERS_OF(SplineParams, OPTIONAL(x), OPTIONAL(widths), OPTIONAL(heights), OPTIONAL(derivatives), OPTIONAL(table),
             OPTIONAL(value), OPTIONAL(log_det), OPTIONAL(value_grad), OPTIONAL(log_det_grad), OPTIONAL(partials),

@@ -1,0 +1,134 @@
+//! The CUDA kernels of ActNorm, run block by block on the host, against the plain-tensor twin.
+
+use crate::host_cuda::memory::Memory;
+use crate::host_cuda::{launch, Config};
+use crate::ops_cases::random;
+use inverse_flow::cuda::actnorm::{actnorm_plan, ActNormParams};
+use inverse_flow::cuda::launch::Launch;
+use inverse_flow::ops::actnorm::reference;
+use inverse_flow::ops::Direction;
+use tch::{Kind, Tensor};
+
+/// `[N, C, H, W]`: fewer pixels than threads and more, blocks that begin inside a plane, images of one pixel, channels in
+/// several chunks (one launch more).
+const CASES: [[i64; 4]; 6] = [
+    [2, 3, 4, 5],
+    [3, 5, 1, 1],
+    [700, 3, 1, 1],
+    [1, 1, 50, 61],
+    [5, 4, 7, 31],
+    [3, 2, 150, 151],
+];
+
+struct Case {
+    x: Tensor,
+    loc: Tensor,
+    log_scale: Tensor,
+    value_grad: Tensor,
+    log_det_grad: Tensor,
+}
+
+fn case(size: [i64; 4], kind: Kind) -> Case {
+    let [n, c, ..] = size;
+    Case {
+        x: random(&size, kind, 1),
+        loc: random(&[c], kind, 2),
+        log_scale: random(&[c], kind, 3) * 0.5,
+        value_grad: random(&size, kind, 4),
+        log_det_grad: random(&[n], kind, 5),
+    }
+}
+
+fn run(stage: &Launch, params: &ActNormParams, order: u32) {
+    let config = Config {
+        grid: stage.grid,
+        block: stage.block,
+        shared_bytes: stage.shared_bytes,
+        resident: 1,
+        order,
+    };
+    // SAFETY: the parameters of these kernels; their memory has the sizes of the plan and outlives the call.
+    unsafe { launch("launch_actnorm", stage.kernel, params, &config) }
+        .unwrap_or_else(|problem| panic!("{problem}: {stage:?}"));
+}
+
+/// Value, log-det, and the gradients of x, loc and log_scale.
+fn on_host(case: &Case, direction: Direction, order: u32) -> Vec<Tensor> {
+    let size = case.x.size();
+    let sizes = [size[0], size[1], size[2] * size[3]];
+    let mut plan = actnorm_plan(sizes, case.x.kind(), direction).unwrap();
+    let inputs = [
+        &case.x,
+        &case.loc,
+        &case.log_scale,
+        &case.value_grad,
+        &case.log_det_grad,
+    ]
+    .map(Memory::of);
+    let outputs = [
+        &case.x,
+        &case.log_det_grad,
+        &case.x,
+        &case.loc,
+        &case.log_scale,
+    ];
+    let memories = outputs.map(Memory::like);
+    let partials = Memory::new(plan.partial_elements, Kind::Double);
+    let p = &mut plan.params;
+    [p.x, p.loc, p.log_scale, p.value_grad, p.log_det_grad] =
+        inputs.each_ref().map(Memory::address);
+    [p.value, p.log_det, p.x_grad, p.loc_grad, p.log_scale_grad] =
+        memories.each_ref().map(Memory::address);
+    p.partials = partials.address();
+    for stage in plan.forward.iter().chain(&plan.backward) {
+        run(stage, &plan.params, order);
+    }
+    partials.check_frame();
+    let read = |(memory, like): (&Memory, &Tensor)| memory.read(&like.size());
+    memories.iter().zip(outputs).map(read).collect()
+}
+
+fn by_the_twin(case: &Case, direction: Direction) -> Vec<Tensor> {
+    let leaf = |t: &Tensor| t.copy().set_requires_grad(true);
+    let leaves = [&case.x, &case.loc, &case.log_scale].map(leaf);
+    let [x, loc, log_scale] = &leaves;
+    let (value, log_det) = reference::actnorm(x, loc, log_scale, direction).unwrap();
+    let kind = x.kind();
+    let loss = (&value * &case.value_grad).sum(kind) + (&log_det * &case.log_det_grad).sum(kind);
+    let mut results = vec![value.detach(), log_det.detach()];
+    results.extend(Tensor::run_backward(&[loss], &leaves, false, false));
+    results
+}
+
+#[test]
+fn values_and_gradients_are_those_of_the_twin() {
+    for (kind, tolerance) in [(Kind::Double, 1e-12), (Kind::Float, 1e-5)] {
+        for size in CASES {
+            let case = case(size, kind);
+            for direction in [Direction::Forward, Direction::Inverse] {
+                let expected = by_the_twin(&case, direction);
+                let got = on_host(&case, direction, 0);
+                for (index, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                    let scale = 1.0 + expected.abs().max().double_value(&[]);
+                    let error = (got - expected).abs().max().double_value(&[]) / scale;
+                    assert!(
+                        error < tolerance,
+                        "{size:?} {kind:?} {direction:?} output {index}: {error:e}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_order_of_blocks_and_threads() {
+    for size in CASES {
+        let case = case(size, Kind::Float);
+        let first = on_host(&case, Direction::Forward, 0);
+        for order in [1, 5] {
+            let again = on_host(&case, Direction::Forward, order);
+            assert_eq!(again, first, "{size:?} {order}");
+        }
+    }
+}
