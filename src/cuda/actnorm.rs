@@ -145,7 +145,7 @@ impl ActNormOnGpu {
         let [x, loc, log_scale] = inputs;
         let index = expect(&[(x, image), (loc, &[channels]), (log_scale, &[channels])])?;
         if x.numel() as i64 != samples * channels * pixels {
-            let text = format!("expected {:?} elements, got {image:?}", self.sizes);
+            let text = format!("expected a size of {:?}, got {image:?}", self.sizes);
             return Err(Error::Cuda(text));
         }
         let mut plan = actnorm_plan(self.sizes, x.kind(), self.direction)?;

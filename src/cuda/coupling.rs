@@ -131,7 +131,8 @@ impl CouplingOnGpu {
         let size = x.size();
         let index = expect(&[(x, &size), (net, &size)])?;
         if x.numel() as i64 != samples * 2 * half * pixels {
-            let text = format!("expected {samples} samples of 2 x {half} x {pixels}, got {size:?}");
+            let text =
+                format!("expected a size of {samples} x 2 x {half} x {pixels}, got {size:?}");
             return Err(Error::Cuda(text));
         }
         let mut plan = coupling_plan(self.sizes, x.kind(), self.direction)?;

@@ -33,7 +33,7 @@ pub const ARCHS: &str = env!("INVERSE_FLOW_CUDA_ARCHS");
 mod tests {
     use super::*;
     use crate::cuda::kernels::{Element, Operation, Solver, REGISTER_SHAPES};
-    use crate::cuda::{baseline, spline};
+    use crate::cuda::{actnorm, baseline, coupling, spline};
     use crate::problem::{geometry, spline::SplineSizes, Corner, Direction};
     use std::collections::BTreeSet;
     use tch::Kind;
@@ -101,7 +101,13 @@ mod tests {
                 shared: true,
             };
             let spline = spline::spline_plan(&sizes, kind, Direction::Forward, 3.0).unwrap();
-            let stages = spline.forward.iter().chain(&spline.backward);
+            // large enough for every stage
+            let sizes = [2, 2, 1_000_000];
+            let actnorm = actnorm::actnorm_plan(sizes, kind, Direction::Forward).unwrap();
+            let coupling = coupling::coupling_plan(sizes, kind, Direction::Forward).unwrap();
+            let stages = (spline.forward.iter().chain(&spline.backward))
+                .chain(actnorm.forward.iter().chain(&actnorm.backward))
+                .chain(coupling.forward.iter().chain(&coupling.backward));
             names.extend(stages.map(|launch| (launch.image, launch.kernel)));
             let baseline =
                 baseline::launches(&geometry([1, 1, 2, 2], 1, 2), kind, &[Corner::TopLeft]);

@@ -348,7 +348,7 @@ mod tests {
             (message(described(&x), described(&w), &Corner::ALL), "`corners` must divide the channels into equal groups, got 4 corners for 6 channels"),
             (message(described(&x), described(&[6, 6, 3, 2]), &tl), "`weight` must have square filters of side 1 or more, got 3x2"),
             (message(described(&x), described(&[6, 6, 0, 0]), &tl), "square filters of side 1 or more, got 0x0"),
-            (message(described(&x), described(&[6, 3, 3, 3]), &tl), "[6, 6, 3, 3] for an input with C = 6 channels and g = 1 corners, got [6, 3, 3, 3]"),
+            (message(described(&x), described(&[6, 3, 3, 3]), &tl), "[6, 6, 3, 3] for an input with C = 6 channels and g = 1 corner, got [6, 3, 3, 3]"),
         ];
         for (got, expected) in cases {
             assert!(

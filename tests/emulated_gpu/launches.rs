@@ -265,6 +265,15 @@ fn cuda_images_and_names_are_checked() {
     );
     assert_eq!(driver.unload(module), SUCCESS);
     assert_eq!(driver.unload(module), INVALID_HANDLE);
+    // the same image at an address where nvcc would never place it
+    #[repr(align(8))]
+    struct Moved([u8; 20]);
+    let mut moved = Moved([0; 20]);
+    moved.0[4..].copy_from_slice(&IMAGE.0);
+    assert_eq!(
+        driver.load_data(&mut module, moved.0[4..].as_ptr().cast()),
+        INVALID_IMAGE
+    );
 }
 
 #[test]

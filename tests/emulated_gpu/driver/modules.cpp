@@ -54,6 +54,10 @@ EMULATED_GPU_API int cuModuleLoadData(Module** module, const void* image) {
   std::uint32_t magic = 0;
   if (image != nullptr) std::memcpy(&magic, image, sizeof magic);
   if (magic != kFatbin) return refuse(kInvalidImage, "cuModuleLoadData: no fatbin at %p", image);
+  // as nvcc itself places them
+  if (reinterpret_cast<std::uintptr_t>(image) % 8 != 0) {
+    return refuse(kInvalidImage, "cuModuleLoadData: a fatbin at %p, which is no multiple of 8", image);
+  }
   *module = new Module{current_context()};
   const std::lock_guard<std::mutex> lock(handles().mutex);
   handles().modules.insert(*module);
