@@ -135,8 +135,8 @@ fn cuda_a_device_that_is_not_there_is_refused() {
 
 /// Multi-tensor operators, fused Adam, TF32, streams and guards, which tch does not offer: `controls.cpp`.
 #[test]
-fn the_controls_in_cpp_hold() {
-    let Some((_turn, ..)) = emulated("the_controls_in_cpp_hold") else {
+fn cuda_the_controls_in_cpp_hold() {
+    let Some((_turn, ..)) = emulated("cuda_the_controls_in_cpp_hold") else {
         return;
     };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/emulated_gpu.sh");
