@@ -13,9 +13,11 @@ pub struct Image {
 
 /// Bytes at an address that the driver can read as a fatbin: nvcc aligns them to 8, `include_bytes!` to nothing at all.
 #[repr(C, align(64))]
+#[allow(dead_code)] // a build without kernels has no file
 struct Aligned<T: ?Sized>(T);
 
 /// The bytes of a file, aligned.
+#[allow(unused_macros)] // as above
 macro_rules! aligned {
     ($path:literal) => {{
         const BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!($path));
