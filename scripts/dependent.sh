@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # Builds and runs a crate that depends on this one, with exactly the lines that docs/library.md ("As a dependency") gives to
-# its users; the crate documentation (src/lib.rs) must hold the same lines. Then builds it with the default features too, and
-# says how long either took. Both begin where tch and what tch needs are compiled, and nothing else.
+# its users; the crate documentation (src/lib.rs) must hold the same lines.
+#
+#   scripts/dependent.sh            the operators and flows alone, as the page has it
+#   scripts/dependent.sh --times    builds it with the default features too, and says how long either took
+#
+# A build begins where tch and what tch needs are compiled, and nothing else.
 #
 # The crate has target folders of its own: a library that is also a shared one has no hash in its file name, so two builds
 # of it in one folder overwrite each other.
@@ -17,6 +21,13 @@ block() {
     on && /^```$/ { exit }
     on' "$1"
 }
+
+builds=(without-program)
+case $#,${1:-} in
+0,) ;;
+1,--times) builds+=(with-program) ;;
+*) fail "$* is no argument" "scripts/dependent.sh [--times]" ;;
+esac
 
 built=$(target_dir)/release
 work=$(target_dir)/dependent
@@ -84,7 +95,7 @@ for crate in clap indicatif plotters ctrlc; do
   ! grep -qx "$crate" <<<"$without" ||
     fail "$crate is compiled without the feature program too" "make it optional in Cargo.toml"
 done
-for name in without-program with-program; do
+for name in "${builds[@]}"; do
   copy_tch "$name"
   build "$name"
 done

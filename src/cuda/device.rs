@@ -86,9 +86,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_kernels_are_loaded_when_a_device_is_first_used() {
+    fn cuda_all_kernels_are_loaded_when_a_device_is_first_used() {
         if let Err(why) = availability() {
-            let test = "all_kernels_are_loaded_when_a_device_is_first_used";
+            let test = "cuda_all_kernels_are_loaded_when_a_device_is_first_used";
             return skip::skip(test, &why.to_string());
         }
         let device = Device::get(0).unwrap();
