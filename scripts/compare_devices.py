@@ -40,7 +40,7 @@ def step(program, family, device):
 def step_in(folder, program, family, device):
     run, settings = folder / "run", folder / "settings.json"
     settings.write_text(json.dumps({"train": {"samples": 1}}))
-    command = [program, "train", "--model", family, "--config", settings, "--device", device, "--seed", "1", "--quiet"]
+    command = [program, "train", "--preset", f"quick/{family}", "--config", settings, "--device", device, "--seed", "1", "--quiet"]
     command += ["--max-steps", "1", "--limit", str(BATCH), "--batch-size", str(BATCH), "--out", run]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
