@@ -8,7 +8,8 @@ use crate::weights::{Naming, StateFile};
 use crate::Result;
 use tch::{nn::VarStore, Device};
 
-/// A freshly drawn model, not yet initialised from data: the same parameters for the same seed.
+/// A freshly drawn model, not yet initialised from data: the same parameters for the same seed, on every device, since
+/// they are drawn on the CPU.
 ///
 /// # Errors
 /// A configuration that no model can be built from, or a GPU without what it takes.
@@ -16,9 +17,16 @@ pub fn build_model(config: &RunConfig, device: Device) -> Result<(MultiScale, Va
     if device.is_cuda() {
         crate::cuda::libtorch::load()?;
     }
+    let drawn = VarStore::new(Device::Cpu);
     tch::manual_seed(config.seed as i64);
-    let vs = VarStore::new(device);
+    let model = models::build(&drawn.root(), &config.model)?;
+    if device == Device::Cpu {
+        return Ok((model, drawn));
+    }
+    // a GPU's generator draws other numbers from the same seed; a model's tensors stay where they were made
+    let mut vs = VarStore::new(device);
     let model = models::build(&vs.root(), &config.model)?;
+    vs.copy(&drawn)?;
     Ok((model, vs))
 }
 
