@@ -1,7 +1,7 @@
 // What every kernel needs: accumulators, 16-byte loads, asynchronous copies, sums over lanes, dynamic shared memory.
 //
 // The kernels keep to plain C++17 with a handful of CUDA's intrinsics, and no fast-math, so that the same source also
-// runs, block by block, on a machine without a GPU (tests/cuda/host_cuda, which defines CUDA_ON_HOST).
+// runs, block by block, on a machine without a GPU (tests/host_cuda, which defines CUDA_ON_HOST).
 #pragma once
 
 // Type in which sums of products of T are carried.
