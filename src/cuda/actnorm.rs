@@ -3,7 +3,7 @@
 use super::current::launch_all;
 use super::kernels::Element;
 use super::launch::{div_up, Launch, MAX_GRID_X};
-use super::tensors::{address, expect};
+use super::tensors::{address, expect, workspace};
 use crate::problem::Direction;
 use crate::{Error, Result};
 use std::mem::{offset_of, size_of};
@@ -186,9 +186,7 @@ impl ActNormOnGpu {
             (incoming[0], &x.size()),
             (incoming[1], &[self.sizes[0]]),
         ])?;
-        let partials = (plan.partial_elements > 0)
-            .then(|| Tensor::f_empty([plan.partial_elements as i64], (Kind::Double, x.device())))
-            .transpose()?;
+        let partials = workspace(plan.partial_elements, Kind::Double, index)?;
         let made = [
             x.f_empty_like()?,
             inputs[1].f_empty_like()?,

@@ -3,7 +3,7 @@
 use super::current::launch_all;
 use super::kernels::Element;
 use super::launch::{div_up, Launch, MAX_GRID_X};
-use super::tensors::{address, expect};
+use super::tensors::{address, expect, workspace};
 use crate::problem::Direction;
 use crate::{Error, Result};
 use std::mem::{offset_of, size_of};
@@ -149,9 +149,7 @@ impl CouplingOnGpu {
         let (index, mut plan) = self.plan(inputs)?;
         let value = x.f_empty_like()?;
         let log_det = Tensor::f_empty([self.sizes[0]], (x.kind(), x.device()))?;
-        let partials = (plan.partial_elements > 0)
-            .then(|| Tensor::f_empty([plan.partial_elements as i64], (Kind::Double, x.device())))
-            .transpose()?;
+        let partials = workspace(plan.partial_elements, Kind::Double, index)?;
         let params = &mut plan.params;
         (params.value, params.log_det) = (address(&value), address(&log_det));
         params.partials = partials.as_ref().map_or(0, address);

@@ -4,7 +4,7 @@ use super::current::Current;
 use super::device::Device;
 use super::launch::{apply_plan, solve_plan, weight_grad_plan};
 use super::singular::word;
-use super::tensors::{address, expect};
+use super::tensors::{address, expect, workspace};
 use crate::problem::{Corner, Geometry, Op};
 use crate::Result;
 use tch::Tensor;
@@ -39,9 +39,7 @@ pub(crate) fn run(
             plan.params.singular = address(&word(index)?);
             // images in bands need a few zeros in which the bands tell each other how far they are
             let words = plan.progress_words;
-            let progress = (words > 0)
-                .then(|| Tensor::f_empty([words as i64], (tch::Kind::Int, a.device())))
-                .transpose()?;
+            let progress = workspace(words, tch::Kind::Int, index)?;
             // SAFETY: the parameters of this kernel, with tensors of the sizes in it, checked above; torch's
             // allocator hands their memory on in the order of this very stream, so it outlives the kernel.
             unsafe {

@@ -2,7 +2,7 @@
 
 use crate::words::{self, dtype};
 use crate::{Error, Result};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Checks that tensors have the sizes that a plan was made for, are contiguous, and are of one dtype on one GPU; returns
 /// its index. A kernel reads and writes by the sizes in its parameters, whatever the tensors are.
@@ -37,4 +37,14 @@ pub fn expect(tensors: &[(&Tensor, &[i64])]) -> Result<usize> {
 /// A tensor's device address.
 pub fn address(tensor: &Tensor) -> u64 {
     tensor.data_ptr() as u64
+}
+
+/// Memory that kernels hand numbers on in, on GPU `index`; none where the plan needs none. It may be dropped once the
+/// kernels are queued: torch's allocator hands it on in the order of the stream.
+///
+/// # Errors
+/// There is not enough memory.
+pub fn workspace(elements: usize, kind: Kind, index: usize) -> Result<Option<Tensor>> {
+    let make = || Tensor::f_empty([elements as i64], (kind, Device::Cuda(index)));
+    Ok((elements > 0).then(make).transpose()?)
 }

@@ -115,6 +115,14 @@ mod tests {
     use super::*;
     use tch::Kind;
 
+    const HYPER: AdamHyper = AdamHyper {
+        lr: 0.1,
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-8,
+        weight_decay: 0.0,
+    };
+
     #[test]
     fn norm_is_over_all_tensors() {
         let a = Tensor::from_slice(&[3.0f32]);
@@ -126,13 +134,6 @@ mod tests {
     #[test]
     fn a_step_that_would_write_out_of_bounds_or_twice_is_refused() {
         let numbers = |n: i64| Tensor::zeros([n], (Kind::Float, tch::Device::Cpu));
-        let hyper = AdamHyper {
-            lr: 0.1,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.0,
-        };
         let step = |params: &[Tensor], grad: Tensor, m: Tensor, v: Tensor| {
             let state = AdamState {
                 exp_avg: &[m],
@@ -141,7 +142,7 @@ mod tests {
                 step: &Tensor::zeros([0i64; 0], (Kind::Float, tch::Device::Cpu)),
             };
             let names: Vec<_> = params.iter().map(|_| "net.weight".to_owned()).collect();
-            let done = fused_adam_step(&names, params, &[grad], state, hyper, None);
+            let done = fused_adam_step(&names, params, &[grad], state, HYPER, None);
             done.map_err(|err| err.to_string())
         };
         let params = [numbers(6)];
@@ -201,17 +202,10 @@ mod tests {
             max_exp_avg_sq: None,
             step: &number(0.0),
         };
-        let hyper = AdamHyper {
-            lr: 0.1,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.0,
-        };
         let names = ["a".to_owned(), "b".to_owned()];
         let grads = grads.map(Tensor::shallow_clone);
         let scale = scale.map(number);
-        fused_adam_step(&names, &zeros(), &grads, state, hyper, scale.as_ref())
+        fused_adam_step(&names, &zeros(), &grads, state, HYPER, scale.as_ref())
             .map_err(|err| err.to_string())
     }
 

@@ -1,10 +1,9 @@
 //! The CUDA kernels of ActNorm, run block by block on the host, against the plain-tensor twin.
 
 use crate::host_cuda::memory::Memory;
-use crate::host_cuda::{launch, Config};
+use crate::host_cuda::twin::{assert_close, by_the_twin, run_stages};
 use crate::ops_cases::random;
-use inverse_flow::cuda::actnorm::{actnorm_plan, ActNormParams};
-use inverse_flow::cuda::launch::Launch;
+use inverse_flow::cuda::actnorm::actnorm_plan;
 use inverse_flow::ops::actnorm::reference;
 use inverse_flow::ops::Direction;
 use tch::{Kind, Tensor};
@@ -39,19 +38,6 @@ fn case(size: [i64; 4], kind: Kind) -> Case {
     }
 }
 
-fn run(stage: &Launch, params: &ActNormParams, order: u32) {
-    let config = Config {
-        grid: stage.grid,
-        block: stage.block,
-        shared_bytes: stage.shared_bytes,
-        resident: 1,
-        order,
-    };
-    // SAFETY: the parameters of these kernels; their memory has the sizes of the plan and outlives the call.
-    unsafe { launch("launch_actnorm", stage.kernel, params, &config) }
-        .unwrap_or_else(|problem| panic!("{problem}: {stage:?}"));
-}
-
 /// Value, log-det, and the gradients of x, loc and log_scale.
 fn on_host(case: &Case, direction: Direction, order: u32) -> Vec<Tensor> {
     let size = case.x.size();
@@ -80,24 +66,13 @@ fn on_host(case: &Case, direction: Direction, order: u32) -> Vec<Tensor> {
     [p.value, p.log_det, p.x_grad, p.loc_grad, p.log_scale_grad] =
         memories.each_ref().map(Memory::address);
     p.partials = partials.address();
-    for stage in plan.forward.iter().chain(&plan.backward) {
-        run(stage, &plan.params, order);
+    for stages in [&plan.forward[..], &plan.backward] {
+        // SAFETY: the parameters of these kernels; their memory has the sizes of the plan and outlives the call.
+        unsafe { run_stages("launch_actnorm", stages, &plan.params, order) };
     }
     partials.check_frame();
     let read = |(memory, like): (&Memory, &Tensor)| memory.read(&like.size());
     memories.iter().zip(outputs).map(read).collect()
-}
-
-fn by_the_twin(case: &Case, direction: Direction) -> Vec<Tensor> {
-    let leaf = |t: &Tensor| t.copy().set_requires_grad(true);
-    let leaves = [&case.x, &case.loc, &case.log_scale].map(leaf);
-    let [x, loc, log_scale] = &leaves;
-    let (value, log_det) = reference::actnorm(x, loc, log_scale, direction).unwrap();
-    let kind = x.kind();
-    let loss = (&value * &case.value_grad).sum(kind) + (&log_det * &case.log_det_grad).sum(kind);
-    let mut results = vec![value.detach(), log_det.detach()];
-    results.extend(Tensor::run_backward(&[loss], &leaves, false, false));
-    results
 }
 
 #[test]
@@ -106,16 +81,15 @@ fn values_and_gradients_are_those_of_the_twin() {
         for size in CASES {
             let case = case(size, kind);
             for direction in [Direction::Forward, Direction::Inverse] {
-                let expected = by_the_twin(&case, direction);
+                let incoming = [&case.value_grad, &case.log_det_grad];
+                let expected = by_the_twin(
+                    [&case.x, &case.loc, &case.log_scale],
+                    incoming,
+                    |[x, loc, log_scale]| reference::actnorm(x, loc, log_scale, direction),
+                );
                 let got = on_host(&case, direction, 0);
-                for (index, (got, expected)) in got.iter().zip(&expected).enumerate() {
-                    let scale = 1.0 + expected.abs().max().double_value(&[]);
-                    let error = (got - expected).abs().max().double_value(&[]) / scale;
-                    assert!(
-                        error < tolerance,
-                        "{size:?} {kind:?} {direction:?} output {index}: {error:e}"
-                    );
-                }
+                let what = format!("{size:?} {kind:?} {direction:?}");
+                assert_close(&got, &expected, tolerance, &what);
             }
         }
     }

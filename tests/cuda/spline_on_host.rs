@@ -1,9 +1,8 @@
 //! The spline's CUDA kernels, run block by block on the host, against the plain-tensor twin.
 
 use crate::host_cuda::memory::Memory;
-use crate::host_cuda::{launch, Config};
-use inverse_flow::cuda::launch::Launch;
-use inverse_flow::cuda::spline::{spline_plan, SplineParams};
+use crate::host_cuda::twin::{assert_close, by_the_twin, run_stages};
+use inverse_flow::cuda::spline::spline_plan;
 use inverse_flow::ops::spline::{reference, RawSpline, SplineSizes};
 use inverse_flow::ops::Direction;
 use std::sync::{Mutex, PoisonError};
@@ -60,21 +59,6 @@ fn raw(case: &Case) -> RawSpline<'_> {
     }
 }
 
-fn run(launches: &[Launch], params: &SplineParams, order: u32) {
-    for stage in launches.iter().filter(|stage| !stage.is_empty()) {
-        let config = Config {
-            grid: stage.grid,
-            block: stage.block,
-            shared_bytes: stage.shared_bytes,
-            resident: 1,
-            order,
-        };
-        // SAFETY: the parameters of these kernels; their memory has the sizes of the plan and outlives the call.
-        unsafe { launch("launch_spline", stage.kernel, params, &config) }
-            .unwrap_or_else(|problem| panic!("{problem}: {stage:?}"));
-    }
-}
-
 /// Value, log-det, and the gradients of x, widths, heights and derivatives at `at`.
 fn on_host(case: &Case, at: &Tensor, direction: Direction, order: u32) -> Vec<Tensor> {
     let sizes = SplineSizes::check(&case.x, &raw(case)).unwrap();
@@ -113,9 +97,12 @@ fn on_host(case: &Case, at: &Tensor, direction: Direction, order: u32) -> Vec<Te
         p.heights_grad,
         p.derivatives_grad,
     ] = memories.each_ref().map(Memory::address);
-    run(&plan.forward, &plan.params, order);
-    plan.params.x = at.address();
-    run(&plan.backward, &plan.params, order);
+    // SAFETY: the parameters of these kernels; their memory has the sizes of the plan and outlives the calls.
+    unsafe {
+        run_stages("launch_spline", &plan.forward, &plan.params, order);
+        plan.params.x = at.address();
+        run_stages("launch_spline", &plan.backward, &plan.params, order);
+    }
     for workspace in [&table, &partials, &sums, &knots] {
         workspace.check_frame();
     }
@@ -126,22 +113,19 @@ fn on_host(case: &Case, at: &Tensor, direction: Direction, order: u32) -> Vec<Te
         .collect()
 }
 
-fn by_the_twin(case: &Case, direction: Direction) -> Vec<Tensor> {
-    let leaf = |t: &Tensor| t.copy().set_requires_grad(true);
-    let leaves = [&case.x, &case.raw[0], &case.raw[1], &case.raw[2]].map(leaf);
-    let [x, widths, heights, derivatives] = &leaves;
-    let raw = RawSpline {
-        widths,
-        heights,
-        derivatives,
-        tail: TAIL,
-    };
-    let (value, log_det) = reference::spline(x, &raw, direction).unwrap();
-    let kind = x.kind();
-    let loss = (&value * &case.value_grad).sum(kind) + (&log_det * &case.log_det_grad).sum(kind);
-    let mut results = vec![value.detach(), log_det.detach()];
-    results.extend(Tensor::run_backward(&[loss], &leaves, false, false));
-    results
+fn expected_of(case: &Case, direction: Direction) -> Vec<Tensor> {
+    let [widths, heights, derivatives] = &case.raw;
+    let inputs = [&case.x, widths, heights, derivatives];
+    let incoming = [&case.value_grad, &case.log_det_grad];
+    by_the_twin(inputs, incoming, |[x, widths, heights, derivatives]| {
+        let raw = RawSpline {
+            widths,
+            heights,
+            derivatives,
+            tail: TAIL,
+        };
+        reference::spline(x, &raw, direction)
+    })
 }
 
 #[test]
@@ -150,25 +134,19 @@ fn values_and_gradients_are_those_of_the_twin() {
         for sizes in CASES {
             let case = case(sizes, kind);
             for direction in [Direction::Forward, Direction::Inverse] {
-                let expected = by_the_twin(&case, direction);
+                let expected = expected_of(&case, direction);
                 let at = match direction {
                     Direction::Forward => &case.x,
                     Direction::Inverse => &expected[0],
                 };
                 let got = on_host(&case, at, direction, 0);
-                let empty = case.x.numel() == 0;
-                for (index, (got, expected)) in got.iter().zip(&expected).enumerate() {
-                    // nothing is launched for nothing, and the operator fills in the zeros
-                    if empty || expected.numel() == 0 {
-                        assert_eq!(got.size(), expected.size());
-                        continue;
-                    }
-                    let scale = 1.0 + expected.abs().max().double_value(&[]);
-                    let error = (got - expected).abs().max().double_value(&[]) / scale;
-                    assert!(
-                        error < tolerance,
-                        "{sizes:?} {kind:?} {direction:?} output {index}: {error:e}"
-                    );
+                let what = format!("{sizes:?} {kind:?} {direction:?}");
+                // nothing is launched for nothing, and the operator fills in the zeros
+                if case.x.numel() == 0 {
+                    let sizes = |all: &[Tensor]| all.iter().map(Tensor::size).collect::<Vec<_>>();
+                    assert_eq!(sizes(&got), sizes(&expected), "{what}");
+                } else {
+                    assert_close(&got, &expected, tolerance, &what);
                 }
             }
         }

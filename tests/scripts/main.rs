@@ -2,7 +2,8 @@
 //! an interruption.
 
 mod first_build;
-mod gpu;
+mod gpu_bundle;
+mod gpu_check;
 mod kernels;
 mod layers;
 mod machine;

@@ -1,6 +1,7 @@
 //! Compiles `kernels/*.cu` for the host and launches them with the very plans that a GPU gets.
 
 pub mod memory;
+pub mod twin;
 
 use std::ffi::{c_char, c_int, c_void, CStr};
 use std::path::Path;
