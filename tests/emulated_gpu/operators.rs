@@ -96,6 +96,10 @@ fn cuda_random_numbers_follow_the_seed_on_every_device() {
         let first = draw();
         assert!(first.equal(&draw()));
         assert!(!first.equal(&Tensor::randn([7], (Kind::Float, device))));
+        // as on a card
+        tch::manual_seed(5);
+        let on_cpu = Tensor::randn([7], (Kind::Float, Device::Cpu));
+        assert!(!first.to_device(Device::Cpu).equal(&on_cpu));
     }
 }
 

@@ -1,4 +1,5 @@
-// Random numbers of the devices: those of a generator of the CPU, one for each device.
+// Random numbers of the devices: those of a generator of the CPU, one for each device, from another seed: as on a card, a
+// seed gives other numbers on a device than on the CPU, so what should be drawn on the CPU and is not is seen.
 #pragma once
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -11,25 +12,37 @@ namespace emulated_gpu {
 class Generator final : public c10::GeneratorImpl {
  public:
   explicit Generator(int device)
-      : GeneratorImpl(device_of(device), c10::DispatchKeySet(c10::DispatchKey::CUDA)), twin_(at::detail::createCPUGenerator()) {}
+      : GeneratorImpl(device_of(device), c10::DispatchKeySet(c10::DispatchKey::CUDA)), twin_(at::detail::createCPUGenerator()) {
+    start(c10::default_rng_seed_val);
+  }
 
   const at::Generator& twin() const { return twin_; }
 
-  void set_current_seed(uint64_t seed) override { twin_.set_current_seed(seed); }
+  void set_current_seed(uint64_t seed) override { start(seed); }
   void set_offset(uint64_t) override {}
   uint64_t get_offset() const override { return 0; }
-  uint64_t current_seed() const override { return twin_.current_seed(); }
-  uint64_t seed() override { return twin_.seed(); }
+  uint64_t current_seed() const override { return seed_; }
+  uint64_t seed() override {
+    start(twin_.seed());
+    return seed_;
+  }
   void set_state(const c10::TensorImpl& state) override { twin_.unsafeGetGeneratorImpl()->set_state(state); }
   c10::intrusive_ptr<c10::TensorImpl> get_state() const override { return twin_.unsafeGetGeneratorImpl()->get_state(); }
   GeneratorImpl* clone_impl() const override {
     auto* copy = new Generator(device().index());
     copy->twin_ = twin_.clone();
+    copy->seed_ = seed_;
     return copy;
   }
 
  private:
+  void start(uint64_t seed) {
+    seed_ = seed;
+    twin_.set_current_seed(seed ^ 0x5eed0ffull);
+  }
+
   at::Generator twin_;
+  uint64_t seed_ = 0;
 };
 
 inline const at::Generator& default_generator(int device) {
