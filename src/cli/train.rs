@@ -61,6 +61,9 @@ pub struct TrainArgs {
     /// Minutes between two checkpoints inside an epoch [default: 5]
     #[arg(long, value_name = "T", help_heading = "Machine")]
     checkpoint_minutes: Option<f64>,
+    /// Steps between two lines of metrics.jsonl, for which a GPU is waited for [default: 10]
+    #[arg(long, value_name = "N", help_heading = "Machine")]
+    log_every: Option<u64>,
 }
 
 /// What a run is about; fixed once it has begun.
@@ -162,7 +165,7 @@ struct Optimisation {
 }
 
 /// What `train -h` leaves to `train --help`.
-const RARE: [&str; 18] = [
+const RARE: [&str; 19] = [
     "overwrite",
     "config",
     "levels",
@@ -181,6 +184,7 @@ const RARE: [&str; 18] = [
     "val_limit",
     "target_bpd",
     "checkpoint_minutes",
+    "log_every",
 ];
 
 /// The command with the flags of the first days alone.
@@ -238,6 +242,7 @@ impl TrainArgs {
         let t = &mut config.train;
         replace(&mut t.epochs, self.limits.epochs);
         replace(&mut t.checkpoint_minutes, self.checkpoint_minutes);
+        replace(&mut t.log_every, self.log_every);
         replace(
             &mut t.device,
             self.compute.device.map(|device| device.to_string()),

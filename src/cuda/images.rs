@@ -35,7 +35,7 @@ pub const ARCHS: &str = env!("INVERSE_FLOW_CUDA_ARCHS");
 mod tests {
     use super::*;
     use crate::cuda::kernels::{Element, Operation, Solver, REGISTER_SHAPES};
-    use crate::cuda::{actnorm, baseline, coupling, spline};
+    use crate::cuda::{actnorm, baseline, batch, coupling, spline, verdict};
     use crate::problem::{geometry, spline::SplineSizes, Corner, Direction};
     use std::collections::BTreeSet;
     use tch::Kind;
@@ -81,6 +81,14 @@ mod tests {
     /// File and name of every kernel that a plan can name.
     fn launched() -> BTreeSet<(&'static str, &'static str)> {
         let mut names = BTreeSet::new();
+        let batch = batch::batch_plan(&batch::BatchOf {
+            size: [2, 3, 4, 5],
+            reflect: false,
+            key: [0; 32],
+        });
+        let batch = batch.unwrap().launch;
+        let verdict = &verdict::LAUNCH;
+        names.extend([batch, *verdict].map(|launch| (launch.image, launch.kernel)));
         for element in Element::ALL {
             let kind = match element {
                 Element::F32 => Kind::Float,

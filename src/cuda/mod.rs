@@ -12,6 +12,8 @@
 //! | `events` | time on the device |
 //! | `singular` | filters without an inverse, and how the host learns of them |
 //! | [`actnorm`], [`coupling`], [`spline`] | an element-wise operator each: parameters, plan, launches |
+//! | [`batch`] | images and noise of a training batch |
+//! | [`verdict`] | whether a training step is taken |
 //! | [`baseline`] | the published scheme, to be measured against |
 //! | `probe` | what the driver and the GPUs are, for `doctor` |
 //!
@@ -25,6 +27,7 @@
 
 pub mod actnorm;
 pub mod baseline;
+pub mod batch;
 mod context;
 pub mod coupling;
 mod current;
@@ -43,6 +46,7 @@ mod run;
 mod singular;
 pub mod spline;
 mod tensors;
+pub mod verdict;
 
 pub use libtorch::availability;
 pub(crate) use run::run;

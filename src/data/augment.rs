@@ -22,6 +22,17 @@ pub struct Augmentation {
     border: Border,
 }
 
+/// What is done to one image; [`Change::default`] leaves it as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Columns are read from right to left.
+    pub flip: bool,
+    /// A pixel takes the value of so many rows below it.
+    pub rows: i32,
+    /// And so many columns to the right of it, or of its mirror image.
+    pub columns: i32,
+}
+
 impl Augmentation {
     /// What is customary for a data set (Keller et al., Self Normalizing Flows, 2021,
     /// <https://arxiv.org/abs/2011.07248>, and its published code):
@@ -45,7 +56,24 @@ impl Augmentation {
         }
     }
 
-    /// Changes one `[C, H, W]` image; all channels alike.
+    /// Whether pixels from beyond the border are a mirror image; else they are the border's own.
+    pub fn reflects(self) -> bool {
+        self.border == Border::Reflect
+    }
+
+    /// What happens to the next image.
+    pub fn draw(self, rng: &mut impl RngCore) -> Change {
+        let flip = self.flip && uniform_below(rng, 2) == 1;
+        let mut offset =
+            || (uniform_below(rng, 2 * self.shift + 1) as i64 - self.shift as i64) as i32;
+        Change {
+            flip,
+            rows: offset(),
+            columns: offset(),
+        }
+    }
+
+    /// Changes one `[C, H, W]` image; all channels alike. On a GPU `kernels/batch.cu` does the same.
     ///
     /// # Errors
     /// A number of bytes other than `C * H * W`.
@@ -56,12 +84,13 @@ impl Augmentation {
             let problem = format!("has {bytes}, which is not {chw:?}");
             return Err(Error::argument("Augmentation::apply", "image", problem));
         }
-        let flip = self.flip && uniform_below(rng, 2) == 1;
-        let mut offset = || uniform_below(rng, 2 * self.shift + 1) as i64 - self.shift as i64;
-        let (dy, dx) = (offset(), offset());
-        let rows: Vec<usize> = (0..h).map(|y| self.source(y, dy, h)).collect();
+        let change = self.draw(rng);
+        let rows: Vec<usize> = (0..h).map(|y| self.source(y, change.rows, h)).collect();
         let columns: Vec<usize> = (0..w)
-            .map(|x| self.source(if flip { w - 1 - x } else { x }, dx, w))
+            .map(|x| {
+                let x = if change.flip { w - 1 - x } else { x };
+                self.source(x, change.columns, w)
+            })
             .collect();
         let mut plane = Vec::with_capacity(h * w);
         for pixels in image.chunks_exact_mut(h * w) {
@@ -78,8 +107,8 @@ impl Augmentation {
     }
 
     /// The coordinate in `0..size` that the pixel at `at` takes its value from.
-    fn source(self, at: usize, offset: i64, size: usize) -> usize {
-        let (last, from) = (size as i64 - 1, at as i64 + offset);
+    fn source(self, at: usize, offset: i32, size: usize) -> usize {
+        let (last, from) = (size as i64 - 1, at as i64 + i64::from(offset));
         let inside = match self.border {
             Border::Edge => from,
             Border::Reflect if from < 0 => -from,

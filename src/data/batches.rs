@@ -42,6 +42,11 @@ impl Epoch {
         Ok(Self { order, batch_size })
     }
 
+    /// Images of every batch but perhaps the last.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
     /// Number of batches.
     pub fn len(&self) -> usize {
         self.order.len().div_ceil(self.batch_size)

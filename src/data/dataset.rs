@@ -137,6 +137,14 @@ impl Dataset {
         }
     }
 
+    /// All images as a `[N, C, H, W]` tensor of bytes on the CPU.
+    ///
+    /// # Errors
+    /// Not enough memory.
+    pub fn all(&self) -> Result<Tensor> {
+        self.to_tensor(&self.images)
+    }
+
     /// The images at `indices` as a `[B, C, H, W]` tensor of bytes on the CPU; callers convert it to
     /// floating point after it has moved to their device, where it is a quarter of the size.
     ///

@@ -28,11 +28,13 @@ mod noise;
 mod rng;
 mod verify;
 
-pub use augment::Augmentation;
+pub use augment::{Augmentation, Change};
 pub use batches::Epoch;
 pub use config::{default_data_dir, DataConfig};
 pub use dataset::{Dataset, Split, Splits};
 pub use load::{load, load_split};
 pub use name::DataName;
-pub use rng::{permutation, standard_normal, stream, uniform_below, uniform_noise, Purpose};
+pub use rng::{
+    permutation, standard_normal, stream, stream_key, uniform_below, uniform_noise, Purpose,
+};
 pub use verify::{verify, FileReport};

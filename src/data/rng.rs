@@ -36,18 +36,22 @@ pub enum Purpose {
     NoiseImages = 9,
 }
 
-/// The stream of `(seed, purpose, index)`.
+/// The key of the stream of `(seed, purpose, index)`.
 ///
-/// The 32-byte ChaCha key is the concatenation of the little-endian 64-bit words `seed`, `purpose`,
-/// `index` and the ASCII tag `invflow1`: different triples are different keys, and streams under
-/// different keys are independent.
-pub fn stream(seed: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
+/// It is the concatenation of the little-endian 64-bit words `seed`, `purpose`, `index` and the ASCII tag `invflow1`:
+/// different triples are different keys, and streams under different keys are independent.
+pub fn stream_key(seed: u64, purpose: Purpose, index: u64) -> [u8; 32] {
     let mut key = [0; 32];
     key[0..8].copy_from_slice(&seed.to_le_bytes());
     key[8..16].copy_from_slice(&(purpose as u64).to_le_bytes());
     key[16..24].copy_from_slice(&index.to_le_bytes());
     key[24..32].copy_from_slice(b"invflow1");
-    ChaCha8Rng::from_seed(key)
+    key
+}
+
+/// The stream of `(seed, purpose, index)`: ChaCha with 8 rounds under its [key](stream_key), from block 0 on.
+pub fn stream(seed: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
+    ChaCha8Rng::from_seed(stream_key(seed, purpose, index))
 }
 
 /// A uniform integer in `0..bound`, without bias; `bound` 0 counts as 1.
@@ -76,7 +80,8 @@ pub fn permutation(seed: u64, epoch: u64, n: usize) -> Vec<usize> {
     order
 }
 
-/// A multiple of 2^-24 in `[0, 1)`: every value is exact in float32, the largest is 1 - 2^-24.
+/// A multiple of 2^-24 in `[0, 1)`: every value is exact in float32, the largest is 1 - 2^-24. On a GPU `kernels/batch.cu`
+/// computes the same.
 pub(super) fn unit_f32(rng: &mut impl RngCore) -> f32 {
     (rng.next_u32() >> 8) as f32 * (1.0 / (1 << 24) as f32)
 }

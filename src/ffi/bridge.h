@@ -75,6 +75,9 @@ int ivf_tf32(int* convolutions, int* products, char** error);
 int ivf_device_peak(int index, uint64_t* bytes, char** error);
 int ivf_device_reset_peak(int index, char** error);
 
+// A copy of a CPU tensor on CUDA device `index`, by way of pinned memory: the host does not wait for it.
+int ivf_upload(ivf_tensor tensor, int index, ivf_tensor* out, char** error);
+
 // Whether operations on this thread are being recorded for autograd: 1 or 0.
 int ivf_grad_enabled(void);
 
@@ -85,7 +88,8 @@ void ivf_parallel_for(int64_t jobs, void (*run)(void* context, int64_t begin, in
 int ivf_global_norm(const ivf_tensor* tensors, size_t n, ivf_tensor* out, char** error);
 
 // One Adam step over all parameters (torch's _fused_adam_), in place. Lists hold n tensors each; `step` (0-d float32)
-// is counted up first. Gradients are divided by `grad_scale` (0-d float32, may be NULL). With `max_exp_avg_sq` (n
+// is counted up first. Gradients are divided by `grad_scale` (0-d float32, may be NULL). Where `skip` (0-d float32, may be
+// NULL) is 1, nothing is changed; it is 0 otherwise. With `max_exp_avg_sq` (n
 // tensors, may be NULL) it is the AMSGrad variant. Counts up the versions of the parameters, which torch does not.
 typedef struct {
   const ivf_tensor* params;
@@ -96,6 +100,7 @@ typedef struct {
   size_t n;
   ivf_tensor step;
   ivf_tensor grad_scale;
+  ivf_tensor skip;
   double lr, beta1, beta2, weight_decay, eps;
 } ivf_adam;
 int ivf_fused_adam(const ivf_adam* adam, char** error);

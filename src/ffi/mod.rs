@@ -18,6 +18,7 @@
 //! | `peak` (feature `program`) | the largest amount of memory in use |
 //! | [`precision`] | libtorch's settings of float32 products on GPUs |
 //! | [`optim`] | torch's fused Adam and global gradient norm |
+//! | [`upload`] | copies to a GPU for which the host does not wait |
 //! | [`torchscript`] | TorchScript programs: source text and tensors to the bytes of an archive |
 //!
 //! `unsafe` code lives here and in [`crate::cuda`] only. The C surface is documented in `bridge.h`.
@@ -37,6 +38,7 @@ pub(crate) mod status;
 mod sys;
 pub mod threads;
 pub mod torchscript;
+pub mod upload;
 
 pub use allocator::keep_freed_memory;
 

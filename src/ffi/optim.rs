@@ -23,6 +23,11 @@ pub struct AdamHyper {
     pub weight_decay: f64,
 }
 
+/// NULL for a tensor that is not there.
+fn handle(tensor: Option<&Tensor>) -> Handle {
+    tensor.map_or(std::ptr::null_mut(), |t| t.as_ptr().cast_mut())
+}
+
 fn handles(tensors: &[Tensor]) -> Vec<Handle> {
     tensors.iter().map(|t| t.as_ptr().cast_mut()).collect()
 }
@@ -59,7 +64,8 @@ pub struct AdamState<'a> {
 /// moments (Kingma and Ba 2015; torch's `_fused_adam_`). AMSGrad takes the largest `v` so far in the place of `v`.
 ///
 /// The lists run in parallel, one entry per parameter; `names` are for errors. Gradients are divided by `grad_scale` (0-d
-/// float32) before anything else, which is how clipping costs no pass of its own: they are overwritten then.
+/// float32) before anything else, which is how clipping costs no pass of its own: they are overwritten then. Where `skip`
+/// (0-d float32) is 1, nothing is changed; it is 0 otherwise.
 ///
 /// # Errors
 /// Lists of different lengths; tensors that differ from their parameter in size, kind or device, or are not contiguous;
@@ -71,7 +77,7 @@ pub fn fused_adam_step(
     grads: &[Tensor],
     state: AdamState<'_>,
     hyper: AdamHyper,
-    grad_scale: Option<&Tensor>,
+    [grad_scale, skip]: [Option<&Tensor>; 2],
 ) -> Result<()> {
     // autograd may leave a gradient in another order of its elements
     let grads = grads.iter().map(Tensor::f_contiguous);
@@ -83,7 +89,7 @@ pub fn fused_adam_step(
         ("exp_avg_sq", Some(state.exp_avg_sq)),
         ("max_exp_avg_sq", state.max_exp_avg_sq),
     ];
-    check_step(names, all, state.step, grad_scale)?;
+    check_step(names, all, state.step, [grad_scale, skip])?;
     let (n, largest) = (params.len(), state.max_exp_avg_sq);
     let lists = [params, grads, state.exp_avg, state.exp_avg_sq].map(handles);
     let largest = largest.map(handles);
@@ -97,7 +103,8 @@ pub fn fused_adam_step(
             .map_or(std::ptr::null(), |list| list.as_ptr()),
         n,
         step: state.step.as_ptr().cast_mut(),
-        grad_scale: grad_scale.map_or(std::ptr::null_mut(), |t| t.as_ptr().cast_mut()),
+        grad_scale: handle(grad_scale),
+        skip: handle(skip),
         lr: hyper.lr,
         beta1: hyper.beta1,
         beta2: hyper.beta2,
@@ -142,7 +149,7 @@ mod tests {
                 step: &Tensor::zeros([0i64; 0], (Kind::Float, tch::Device::Cpu)),
             };
             let names: Vec<_> = params.iter().map(|_| "net.weight".to_owned()).collect();
-            let done = fused_adam_step(&names, params, &[grad], state, HYPER, None);
+            let done = fused_adam_step(&names, params, &[grad], state, HYPER, [None, None]);
             done.map_err(|err| err.to_string())
         };
         let params = [numbers(6)];
@@ -205,7 +212,8 @@ mod tests {
         let names = ["a".to_owned(), "b".to_owned()];
         let grads = grads.map(Tensor::shallow_clone);
         let scale = scale.map(number);
-        fused_adam_step(&names, &zeros(), &grads, state, HYPER, scale.as_ref())
+        let numbers = [scale.as_ref(), None];
+        fused_adam_step(&names, &zeros(), &grads, state, HYPER, numbers)
             .map_err(|err| err.to_string())
     }
 

@@ -74,6 +74,15 @@ int ivf_device_reset_peak(int index, char** error) {
   });
 }
 
+int ivf_upload(ivf_tensor tensor, int index, ivf_tensor* out, char** error) {
+  return guarded(error, [&] {
+    const at::NoGradGuard no_grad;
+    const c10::Device device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index));
+    const Tensor pinned = borrow(tensor).pin_memory();
+    *out = release(pinned.to(pinned.options().device(device), /*non_blocking=*/true));
+  });
+}
+
 int ivf_grad_enabled(void) { return at::GradMode::is_enabled() ? 1 : 0; }
 
 void ivf_parallel_for(int64_t jobs, void (*run)(void*, int64_t, int64_t), void* context) {
@@ -91,8 +100,9 @@ int ivf_fused_adam(const ivf_adam* adam, char** error) {
   return guarded(error, [&] {
     const at::NoGradGuard no_grad;
     const size_t n = adam->n;
-    std::optional<Tensor> grad_scale;
+    std::optional<Tensor> grad_scale, skip;
     if (adam->grad_scale != nullptr) grad_scale = borrow(adam->grad_scale);
+    if (adam->skip != nullptr) skip = borrow(adam->skip);
     // the fused kernel reads the number of the step, counted from 1, from a tensor per parameter
     Tensor step = borrow(adam->step);
     const std::vector<Tensor> steps(n, step.add_(1));
@@ -103,7 +113,9 @@ int ivf_fused_adam(const ivf_adam* adam, char** error) {
     at::_fused_adam_(params, borrow_all(adam->grads, n), borrow_all(adam->exp_avg, n),
                      borrow_all(adam->exp_avg_sq, n), max_exp_avg_sq, steps, adam->lr, adam->beta1,
                      adam->beta2, adam->weight_decay, adam->eps, amsgrad, /*maximize=*/false, grad_scale,
-                     /*found_inf=*/{});
+                     /*found_inf=*/skip);
+    // the kernel knows the flag, and the count does not
+    if (skip.has_value()) step.sub_(*skip);
     // unlike other in-place operations the fused step leaves the versions alone, by which autograd and whoever keeps
     // something computed from the parameters notice a change
     for (const Tensor& param : params) param.unsafeGetTensorImpl()->bump_version();

@@ -49,6 +49,7 @@ pub struct Adam {
     pub n: usize,
     pub step: Handle,
     pub grad_scale: Handle,
+    pub skip: Handle,
     pub lr: f64,
     pub beta1: f64,
     pub beta2: f64,
@@ -128,6 +129,13 @@ extern "C" {
     pub fn ivf_device_peak(index: c_int, bytes: *mut u64, error: *mut *mut c_char) -> c_int;
     #[cfg(feature = "program")]
     pub fn ivf_device_reset_peak(index: c_int, error: *mut *mut c_char) -> c_int;
+
+    pub fn ivf_upload(
+        tensor: Handle,
+        index: c_int,
+        out: *mut Handle,
+        error: *mut *mut c_char,
+    ) -> c_int;
 
     pub fn ivf_grad_enabled() -> c_int;
     pub fn ivf_parallel_for(

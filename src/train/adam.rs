@@ -77,11 +77,17 @@ impl Adam {
     }
 
     /// One step with gradients in the order of [`params`](Self::params), each divided by the 0-d tensor
-    /// `grad_scale`.
+    /// `grad_scale`. Where the 0-d tensor `skip` is 1, nothing is changed, to the bit; it is 0 otherwise.
     ///
     /// # Errors
     /// Gradients of other shapes or kinds than the parameters, or that share memory; the message names the parameter.
-    pub fn step(&mut self, grads: &[Tensor], lr: f64, grad_scale: Option<&Tensor>) -> Result<()> {
+    pub fn step(
+        &mut self,
+        grads: &[Tensor],
+        lr: f64,
+        grad_scale: Option<&Tensor>,
+        skip: Option<&Tensor>,
+    ) -> Result<()> {
         let hyper = AdamHyper { lr, ..self.hyper };
         fused_adam_step(
             &self.names,
@@ -94,7 +100,7 @@ impl Adam {
                 step: &self.count,
             },
             hyper,
-            grad_scale,
+            [grad_scale, skip],
         )
     }
 
@@ -159,7 +165,7 @@ mod tests {
             for grad in grads {
                 let grads =
                     [grad, 2.0 * grad].map(|g| Tensor::full([3, 2], g, (Kind::Float, Device::Cpu)));
-                adam.step(&grads, 0.02, Some(&scale)).unwrap();
+                adam.step(&grads, 0.02, Some(&scale), None).unwrap();
             }
             let doubled = grads.map(|grad| 2.0 * grad);
             for (var, (start, grads)) in vars.iter().zip([(0.5, doubled), (-1.5, grads)]) {

@@ -52,6 +52,9 @@ pub struct TrainConfig {
     pub target_bpd: Option<f64>,
     /// `auto`, `cpu`, `cuda` or `cuda:i`.
     pub device: String,
+    /// MiB of training images, 8 bits a number, that may lie on a GPU for the whole run; of more, each batch is uploaded.
+    #[serde(default = "default_device_data_mib")]
+    pub device_data_mib: u64,
     /// Epochs between two validations.
     pub eval_every: u64,
     /// Steps between two validations, in place of `eval_every`; the end of the run is validated in any case.
@@ -68,6 +71,11 @@ pub struct TrainConfig {
     pub samples: usize,
     /// Standard deviation of the latents of the sample grid; 1 samples the model's own distribution.
     pub sample_temperature: f64,
+}
+
+/// CIFAR-10 has 117 MiB.
+fn default_device_data_mib() -> u64 {
+    1024
 }
 
 impl Default for TrainConfig {
@@ -91,6 +99,7 @@ impl Default for TrainConfig {
             clamp_weights: None,
             target_bpd: None,
             device: "auto".into(),
+            device_data_mib: default_device_data_mib(),
             eval_every: 1,
             val_every_steps: None,
             val_limit: None,

@@ -1,6 +1,6 @@
 //! Likelihood and invertibility of a model on a data set.
 
-use super::batch::to_float;
+use super::feed::to_float;
 use super::{prior_latents, sampling::narrow_latents};
 use crate::cuda::{check, numbers};
 use crate::data::{stream, uniform_noise, Dataset, Epoch, Purpose};

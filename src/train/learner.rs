@@ -1,15 +1,12 @@
 //! One optimisation step: loss, gradient, clipping, and what to do when they are not finite.
 
+use super::totals::{Judge, Totals, MAX_SKIPPED_IN_ROW};
 use super::{Adam, TrainConfig};
-use crate::cuda::numbers;
 use crate::ffi::optim::grad_norm;
 use crate::flows::{AuxiliaryLosses, Cx};
 use crate::models::{gradients_by_inversion, MultiScale, PART_ELEMENTS};
 use crate::{Error, Result};
 use tch::{nn::VarStore, Kind, Tensor};
-
-/// Skipped steps in a row after which training stops.
-pub const MAX_SKIPPED_IN_ROW: u64 = 10;
 
 /// A model, its variables and their optimiser.
 #[derive(Debug)]
@@ -21,9 +18,9 @@ pub struct Learner {
     /// The optimiser of its parameters.
     pub adam: Adam,
     clip_value: Option<f64>,
-    clip_norm: Option<f64>,
     rebuild_activations: bool,
     clamp_weights: Option<f64>,
+    judge: Judge,
     skipped: u64,
     skipped_in_row: u64,
 }
@@ -55,9 +52,9 @@ impl Learner {
             vs,
             adam,
             clip_value: config.clip_value,
-            clip_norm: config.clip_norm,
             rebuild_activations: config.rebuild_activations,
             clamp_weights: config.clamp_weights,
+            judge: Judge::new(config.clip_norm),
             skipped: 0,
             skipped_in_row: 0,
         })
@@ -68,7 +65,7 @@ impl Learner {
         self.rebuild_activations = rebuild;
     }
 
-    /// Steps skipped so far, and how many of them are the latest ones in a row.
+    /// Steps skipped up to the last [reading](Self::read), and how many of them are the latest ones in a row.
     pub fn skipped(&self) -> (u64, u64) {
         (self.skipped, self.skipped_in_row)
     }
@@ -76,45 +73,74 @@ impl Learner {
     /// Goes on counting where a checkpoint stopped.
     pub fn set_skipped(&mut self, (total, in_row): (u64, u64)) {
         (self.skipped, self.skipped_in_row) = (total, in_row);
+        self.judge.set_in_row(in_row);
     }
 
-    /// One step of Adam on the mean of `-log p` over the images `x: [N, C, H, W]` with dequantisation `noise`, plus
-    /// the layers' auxiliary losses.
-    ///
-    /// The gradient is divided by `max(1, norm / clip_norm)`. A step whose loss or gradient norm is not finite
-    /// changes nothing and is counted.
+    /// One step, and what it measured: [`queue`](Self::queue) and [`read`](Self::read).
     ///
     /// # Errors
     /// [`Error::Diverged`] after [`MAX_SKIPPED_IN_ROW`] skipped steps in a row; what the model reports.
     pub fn step(&mut self, x: &Tensor, noise: &Tensor, lr: f64) -> Result<Step> {
-        let (nll, grads) = self.gradients(x, noise)?;
-        let grads = self.entries(grads)?;
-        let norm = grad_norm(&grads)?;
-        let step = self.measured(&nll, &norm)?;
-        if step.skipped {
-            self.skipped += 1;
-            self.skipped_in_row += 1;
-            if self.skipped_in_row >= MAX_SKIPPED_IN_ROW {
-                return Err(self.diverged(x, noise, &grads)?);
-            }
-            return Ok(step);
+        self.queue(x, noise, lr)?;
+        let totals = self.read()?.unwrap_or_default();
+        if totals.stopped_at.is_some() {
+            return Err(self.diverged(x, noise)?);
         }
-        self.skipped_in_row = 0;
-        let scale = match self.clip_norm {
-            Some(limit) => Some((norm / limit).f_clamp_min(1.0)?),
-            None => None,
-        };
-        self.adam.step(&grads, lr, scale.as_ref())?;
-        if let Some(limit) = self.clamp_weights {
-            self.clamp(limit)?;
-        }
-        Ok(step)
+        Ok(Step {
+            nll: totals.last_nll,
+            grad_norm: totals.last_grad_norm,
+            skipped: totals.taken == 0,
+        })
     }
 
-    fn clamp(&self, limit: f64) -> Result<()> {
+    /// One step of Adam on the mean of `-log p` over the images `x: [N, C, H, W]` with dequantisation `noise`, plus
+    /// the layers' auxiliary losses. On a GPU nothing waits for it.
+    ///
+    /// The gradient is divided by `max(1, norm / clip_norm)`. A step whose loss or gradient norm is not finite changes
+    /// nothing and is counted, and so is every step after [`MAX_SKIPPED_IN_ROW`] of them in a row, up to the next reading.
+    ///
+    /// # Errors
+    /// What the model reports.
+    pub fn queue(&mut self, x: &Tensor, noise: &Tensor, lr: f64) -> Result<()> {
+        let (nll, grads) = self.gradients(x, noise)?;
+        let grads = self.entries(grads)?;
+        let verdict = self.judge.decide(&nll, &grad_norm(&grads)?)?;
+        let (scale, skip) = (verdict.scale.as_ref(), Some(&verdict.skip));
+        self.adam.step(&grads, lr, scale, skip)?;
+        match self.clamp_weights {
+            Some(limit) => self.clamp(limit, &verdict.skip),
+            None => Ok(()),
+        }
+    }
+
+    /// What the steps since the last reading have measured; `None` if there was none. On a GPU this is what waits for it,
+    /// and it also tells whether every layer had an inverse.
+    ///
+    /// # Errors
+    /// [`Error::Singular`]; what the device reports.
+    pub fn read(&mut self) -> Result<Option<Totals>> {
+        let totals = self.judge.read();
+        let totals = totals.map_err(|err| self.model.locate(err, Cx::default()))?;
+        if let Some(totals) = &totals {
+            self.skipped += match totals.stopped_at {
+                Some(step) => step - totals.taken,
+                None => totals.steps - totals.taken,
+            };
+            self.skipped_in_row = totals.in_row;
+        }
+        Ok(totals)
+    }
+
+    /// Sets every parameter back into `[-limit, limit]` after a step that was taken.
+    fn clamp(&self, limit: f64, skip: &Tensor) -> Result<()> {
         let _guard = tch::no_grad_guard();
+        // without a limit, 1 / 0, after one that was skipped
+        let most = skip.f_neg()?.f_add_scalar(1.0)?.f_reciprocal()?;
+        let most = most.f_mul_scalar(limit)?;
+        let least = most.f_neg()?;
         for param in self.adam.params() {
-            let _ = param.shallow_clone().f_clamp_(-limit, limit)?;
+            let mut param = param.shallow_clone();
+            let _ = param.f_clamp_tensor_(Some(&least), Some(&most))?;
         }
         Ok(())
     }
@@ -161,21 +187,12 @@ impl Learner {
         Ok(used)
     }
 
-    /// Likelihood and norm in one transfer from the device, the only wait of a step; it also tells whether every layer
-    /// had an inverse.
-    fn measured(&self, nll: &Tensor, norm: &Tensor) -> Result<Step> {
-        let values = numbers(&[nll, norm]);
-        let values = values.map_err(|err| self.model.locate(err, Cx::default()))?;
-        let (nll, grad_norm) = (values[0], values[1]);
-        Ok(Step {
-            nll,
-            grad_norm,
-            skipped: !(nll.is_finite() && grad_norm.is_finite()),
-        })
-    }
-
     /// The error that ends a run, with where the first number that is not finite comes from.
-    fn diverged(&self, x: &Tensor, noise: &Tensor, grads: &[Tensor]) -> Result<Error> {
+    /// This is the batch of the last of the steps that were skipped; nothing has changed the parameters since.
+    ///
+    /// # Errors
+    /// What the model reports.
+    pub(super) fn diverged(&self, x: &Tensor, noise: &Tensor) -> Result<Error> {
         let cx = Cx {
             noise: Some(noise),
             ..Cx::default()
@@ -183,7 +200,7 @@ impl Learner {
         let layer = tch::no_grad(|| self.model.first_non_finite(x, cx))?;
         let place = match layer {
             Some(layer) => format!("the first bad values are in `{layer}`"),
-            None => match self.first_bad_gradient(grads) {
+            None => match self.first_bad_gradient(x, noise)? {
                 Some(name) => format!("the first bad gradient is that of `{name}`"),
                 None => "the gradient is finite, but its norm is too large for its kind".into(),
             },
@@ -193,9 +210,13 @@ impl Learner {
         )))
     }
 
-    fn first_bad_gradient(&self, grads: &[Tensor]) -> Option<&str> {
-        let finite = |grad: &Tensor| grad.isfinite().all().int64_value(&[]) != 0;
-        let at = grads.iter().position(|grad| !finite(grad))?;
-        self.adam.names().get(at).map(String::as_str)
+    fn first_bad_gradient(&self, x: &Tensor, noise: &Tensor) -> Result<Option<&str>> {
+        let (_, grads) = self.gradients(x, noise)?;
+        for (name, grad) in self.adam.names().iter().zip(self.entries(grads)?) {
+            if grad.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 }

@@ -1,5 +1,6 @@
 //! `metrics.jsonl`: what a run measured, one JSON object a line.
 
+use super::totals::Totals;
 use crate::data::Split;
 use crate::{files, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -107,13 +108,11 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Adds a step of `images` images that took `seconds`; `None` for one that was skipped.
-    pub fn add(&mut self, measured: Option<(f64, f64)>, images: u64, seconds: f64) {
-        if let Some((nll, grad_norm)) = measured {
-            self.steps += 1;
-            self.nll += nll;
-            self.grad_norm += grad_norm;
-        }
+    /// Adds steps of `images` images that took `seconds`, all of them together.
+    pub fn add(&mut self, totals: &Totals, images: u64, seconds: f64) {
+        self.steps += totals.taken;
+        self.nll += totals.nll;
+        self.grad_norm += totals.grad_norm;
         self.images += images;
         self.seconds += seconds;
     }
@@ -190,10 +189,17 @@ mod tests {
     #[test]
     fn means_leave_out_skipped_steps_but_their_time_counts() {
         let mut sums = Sums::default();
-        sums.add(Some((2.0, 1.0)), 5, 0.5);
-        sums.add(None, 5, 0.5);
-        sums.add(Some((4.0, 3.0)), 5, 1.0);
-        assert_eq!(sums.means(), Some((3.0, 2.0)));
-        assert_eq!(sums.images_per_s(), Some(7.5));
+        let totals = |taken: u64, nll: f64, grad_norm: f64| Totals {
+            steps: 2,
+            taken,
+            nll,
+            grad_norm,
+            ..Totals::default()
+        };
+        sums.add(&totals(1, 2.0, 1.0), 10, 0.5);
+        sums.add(&totals(0, 0.0, 0.0), 10, 0.5);
+        sums.add(&totals(2, 10.0, 5.0), 10, 1.0);
+        assert_eq!(sums.means(), Some((4.0, 2.0)));
+        assert_eq!(sums.images_per_s(), Some(15.0));
     }
 }

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `config`, `resolve`, `presets`, `recipes` | [`RunConfig`]: what a run is made of, and named starting points |
 //! | `session`, `trainer` | [`Trainer`]: puts a run together; its epochs, validation, stopping |
-//! | `learner` | [`Learner`]: one optimisation step |
+//! | `learner`, `totals` | [`Learner`]: optimisation steps; [`Totals`]: what they measured, and which were skipped |
 //! | `adam`, `schedule` | the optimiser with its state, the learning rate of a step |
-//! | `batch`, `clock` | the images and the noise of a step; the time of a run |
+//! | `feed`, `clock` | [`Feed`], [`Batches`]: the images and the noise of every step; the time of a run |
 //! | `load` | models, freshly drawn or with the content of a file |
 //! | `checkpoint`, `format` | [`Checkpoint`]: exact resume; versions of the files |
 //! | `evaluate`, `sampling` | likelihood, round trips, images from the prior |
@@ -41,12 +41,12 @@
 //! ```
 
 mod adam;
-mod batch;
 mod checkpoint;
 mod clock;
 mod config;
 mod device;
 mod evaluate;
+mod feed;
 mod format;
 mod learner;
 mod load;
@@ -60,22 +60,24 @@ mod schedule;
 mod session;
 pub mod stop;
 pub mod timing;
+mod totals;
 mod trainer;
 mod watch;
 
 pub use adam::Adam;
-pub use batch::to_float;
 pub use checkpoint::{save, save_model, save_torchscript, stored_progress, Checkpoint, Progress};
 pub use config::{RunConfig, TrainConfig};
 pub use device::{DeviceChoice, Picked};
 pub use evaluate::{
     Dequantization, Evaluation, Likelihood, Reconstruction, RoundTrip, RoundTripErrors,
 };
+pub use feed::{to_float, Batches, Feed};
 pub use format::{stored_config, FileKind};
-pub use learner::{Learner, Step, MAX_SKIPPED_IN_ROW};
+pub use learner::{Learner, Step};
 pub use load::{build_model, load_model, load_state};
 pub use run_dir::{find_checkpoint, RunDir};
 pub use sampling::{prior_latents, sample};
 pub use schedule::{Decay, Schedule};
+pub use totals::{Totals, MAX_SKIPPED_IN_ROW};
 pub use trainer::{Outcome, Trainer};
 pub use watch::{say, Figures, Lines, Moment, Silent, Watch};

@@ -1,11 +1,11 @@
 //! Puts a run together: a new one from its configuration, or one that goes on from a checkpoint.
 
-use super::batch::{batch, order};
 use super::clock::Clock;
+use super::feed::{order, Feed};
 use super::metrics::{Metrics, Sums};
 use super::{
-    build_model, Checkpoint, DeviceChoice, Learner, Progress, RunConfig, RunDir, Schedule, Trainer,
-    Watch,
+    build_model, Checkpoint, DeviceChoice, Figures, Learner, Progress, RunConfig, RunDir, Schedule,
+    Trainer, Watch,
 };
 use crate::data::{self, Dataset};
 use crate::flows::Cx;
@@ -73,6 +73,7 @@ struct Parts {
     config: RunConfig,
     device: Device,
     train: Dataset,
+    feed: Feed,
     val: Dataset,
     watch: Box<dyn Watch>,
 }
@@ -103,6 +104,7 @@ impl Parts {
             picked.text
         ));
         Ok(Self {
+            feed: Feed::new(&config, &train, picked.device)?,
             config,
             device: picked.device,
             train,
@@ -114,10 +116,10 @@ impl Parts {
     /// Data-dependent initialisation from the first batch of the run, as its first step will see it.
     fn initialize(&self, model: &mut MultiScale) -> Result<()> {
         let epoch = order(&self.config, &self.train, 1)?;
-        let Some(indices) = epoch.batches().next() else {
+        if epoch.is_empty() {
             return Err(Error::config(format!("{} has no images", self.train.name)));
-        };
-        let (x, noise) = batch(&self.config, &self.train, indices, 0, self.device)?;
+        }
+        let (x, noise) = self.feed.epoch(epoch, 0)?.get(&self.train, 0)?;
         let cx = Cx {
             noise: Some(&noise),
             ..Cx::default()
@@ -140,11 +142,14 @@ impl Parts {
         Ok(Trainer {
             metrics: Metrics::open(&dir.metrics(), progress.step)?,
             sums: Sums::default(),
+            unread: None,
+            shown: Figures::default(),
             clock: Clock::starting_at(progress.seconds),
             config: self.config,
             dir,
             device: self.device,
             train: self.train,
+            feed: self.feed,
             val: self.val,
             watch: self.watch,
             learner,

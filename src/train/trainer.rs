@@ -1,7 +1,7 @@
 //! The loop over epochs and batches: when to measure, to save and to stop.
 
-use super::batch::{batch, order};
 use super::clock::Clock;
+use super::feed::{order, Batches, Feed};
 use super::metrics::{self, Metrics, Record, Sums};
 use super::{
     sample, save, stop, Dequantization, Evaluation, Figures, Learner, Likelihood, Moment, Progress,
@@ -31,6 +31,7 @@ pub struct Trainer {
     pub(super) dir: RunDir,
     pub(super) device: Device,
     pub(super) train: Dataset,
+    pub(super) feed: Feed,
     pub(super) val: Dataset,
     pub(super) watch: Box<dyn Watch>,
     pub(super) learner: Learner,
@@ -38,7 +39,27 @@ pub struct Trainer {
     pub(super) metrics: Metrics,
     pub(super) progress: Progress,
     pub(super) sums: Sums,
+    /// Steps that were queued since the last reading.
+    pub(super) unread: Option<Unread>,
+    /// What was read last.
+    pub(super) shown: Figures,
     pub(super) clock: Clock,
+}
+
+/// Steps whose measurements are still to be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unread {
+    images: u64,
+    since: Instant,
+}
+
+impl Unread {
+    fn now() -> Self {
+        Self {
+            images: 0,
+            since: Instant::now(),
+        }
+    }
 }
 
 impl Trainer {
@@ -117,7 +138,9 @@ impl Trainer {
     /// ends with a validation and samples.
     fn run_epoch(&mut self) -> Result<Outcome> {
         let order = order(&self.config, &self.train, self.progress.epoch)?;
-        let batches = order.len() as u64;
+        let first_step = self.progress.step.saturating_sub(self.progress.batch);
+        let epoch = self.feed.epoch(order, first_step)?;
+        let batches = epoch.len();
         // a signal that came in a step after which a validation is due has left it to be done
         if (1..batches).contains(&self.progress.batch)
             && self.validation_is_due()
@@ -126,17 +149,13 @@ impl Trainer {
             self.measure()?;
             self.save_last()?;
         }
-        for indices in order.batches_from(self.progress.batch as usize) {
-            if self.at_limit() {
-                break;
-            }
-            self.run_step(indices)?;
-            let done = self.progress.step;
-            if done.is_multiple_of(self.config.train.log_every) {
-                self.log()?;
+        while self.progress.batch < batches && !self.at_limit() {
+            self.run_step(&epoch)?;
+            if self.log_is_due() {
+                self.log(&epoch)?;
             }
             if stop::requested() {
-                self.log()?;
+                self.log(&epoch)?;
                 return Ok(Outcome::Interrupted);
             }
             // what comes after the last step is the end of the epoch, or of the run
@@ -145,15 +164,15 @@ impl Trainer {
             }
             let unsaved = self.clock.minutes_unsaved();
             if self.validation_is_due() {
-                self.log()?;
+                self.log(&epoch)?;
                 self.measure()?;
                 self.save_last()?;
             } else if unsaved >= self.config.train.checkpoint_minutes {
-                self.log()?;
+                self.log(&epoch)?;
                 self.save_last()?;
             }
         }
-        self.log()?;
+        self.log(&epoch)?;
         self.end_epoch(batches)?;
         Ok(Outcome::Finished)
     }
@@ -193,25 +212,51 @@ impl Trainer {
         self.save_last()
     }
 
-    fn run_step(&mut self, indices: &[usize]) -> Result<()> {
-        let started = Instant::now();
-        let step = self.progress.step;
-        let (x, noise) = batch(&self.config, &self.train, indices, step, self.device)?;
-        let lr = self.schedule.lr(step);
-        let done = self.learner.step(&x, &noise, lr)?;
+    fn run_step(&mut self, epoch: &Batches) -> Result<()> {
+        let unread = self.unread.get_or_insert_with(Unread::now);
+        let (x, noise) = epoch.get(&self.train, self.progress.batch)?;
+        unread.images += x.size()[0] as u64;
+        let lr = self.schedule.lr(self.progress.step);
+        self.learner.queue(&x, &noise, lr)?;
         self.progress.step += 1;
         self.progress.batch += 1;
-        let measured = (!done.skipped).then_some((done.nll, done.grad_norm));
-        let seconds = started.elapsed().as_secs_f64();
-        self.sums.add(measured, indices.len() as u64, seconds);
+        // a reading waits for a GPU, and costs nothing on the CPU
+        if !self.device.is_cuda() || self.log_is_due() {
+            self.read(epoch)?;
+        }
         self.watch.step(Figures {
             epoch: self.progress.epoch,
             step: self.progress.step,
-            bpd: measured.map(|(nll, _)| self.bits_per_dim(nll)),
             lr,
-            images_per_s: self.sums.images_per_s().unwrap_or(0.0),
+            ..self.shown
         });
         Ok(())
+    }
+
+    /// Reads what the steps since the last reading have measured, if there are any.
+    fn read(&mut self, epoch: &Batches) -> Result<()> {
+        let Some(unread) = self.unread.take() else {
+            return Ok(());
+        };
+        let totals = self.learner.read()?.unwrap_or_default();
+        if let Some(stopped_at) = totals.stopped_at {
+            let batch = self.progress.batch - 1 - (totals.steps - stopped_at);
+            let (x, noise) = epoch.get(&self.train, batch)?;
+            return Err(self.learner.diverged(&x, &noise)?);
+        }
+        // from the first of the steps to the reading: only here is a GPU known to have done them
+        let seconds = unread.since.elapsed().as_secs_f64();
+        self.sums.add(&totals, unread.images, seconds);
+        let nll = (totals.taken > 0).then(|| totals.nll / totals.taken as f64);
+        self.shown.bpd = nll.map(|nll| self.bits_per_dim(nll));
+        self.shown.images_per_s = self.sums.images_per_s().unwrap_or(0.0);
+        Ok(())
+    }
+
+    fn log_is_due(&self) -> bool {
+        self.progress
+            .step
+            .is_multiple_of(self.config.train.log_every)
     }
 
     /// Nats of an image in bits per dimension.
@@ -219,8 +264,9 @@ impl Trainer {
         bits_per_dim(nll_nats, self.train.chw.iter().product())
     }
 
-    /// Writes the means since the last line, if any step was done.
-    fn log(&mut self) -> Result<()> {
+    /// Reads, and writes the means since the last line, if any step was done.
+    fn log(&mut self, epoch: &Batches) -> Result<()> {
+        self.read(epoch)?;
         if self.sums.is_empty() {
             return Ok(());
         }

@@ -11,13 +11,13 @@ use tch::Tensor;
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Running figures of a run; displayed as a line for the user.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Figures {
     /// Epoch in progress, counted from 1.
     pub epoch: u64,
     /// Steps done.
     pub step: u64,
-    /// Bits per dimension of the latest steps; `None` if all were skipped.
+    /// Bits per dimension of the latest steps that were read; `None` if all were skipped.
     pub bpd: Option<f64>,
     /// Learning rate of the latest step.
     pub lr: f64,

@@ -18,6 +18,7 @@ mod host_cuda;
 mod host_faults;
 
 mod actnorm_on_host;
+mod batch_on_host;
 mod coupling_on_host;
 
 mod kernels_on_host;
@@ -25,4 +26,5 @@ mod parity;
 mod precision;
 mod resources;
 mod spline_on_host;
+mod verdict_on_host;
 mod zeros_on_host;

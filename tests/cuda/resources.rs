@@ -7,9 +7,11 @@ mod said;
 use crate::skip::skip;
 use inverse_flow::cuda::actnorm::actnorm_plan;
 use inverse_flow::cuda::baseline;
+use inverse_flow::cuda::batch::{batch_plan, BatchOf};
 use inverse_flow::cuda::coupling::coupling_plan;
 use inverse_flow::cuda::launch::{apply_plan, solve_plans, weight_grad_plan, Launch, SolveLimits};
 use inverse_flow::cuda::spline::spline_plan;
+use inverse_flow::cuda::verdict;
 use inverse_flow::ops::spline::SplineSizes;
 use inverse_flow::ops::{Corner, Direction, Geometry};
 use said::Resources;
@@ -103,6 +105,13 @@ fn launches(shared: u32) -> BTreeSet<(&'static str, u32, u32)> {
         found.insert((launch.kernel, threads, launch.shared_bytes));
     };
     let shared = shared as usize;
+    let batch = batch_plan(&BatchOf {
+        size: [100, 3, 32, 32],
+        reflect: false,
+        key: [0; 32],
+    });
+    add(&batch.unwrap().launch);
+    add(&verdict::LAUNCH);
     for kind in [Kind::Float, Kind::Double] {
         for geometry in sizes() {
             let corners = &Corner::ALL[..geometry.groups as usize];

@@ -13,3 +13,4 @@ mod faults;
 mod launches;
 mod mixed;
 mod operators;
+mod training;

@@ -121,7 +121,7 @@ fn the_kept_inverse_follows_every_change_of_the_parameters() {
             .square()
             .sum(Kind::Double);
         let grads = Tensor::run_backward(&[loss], adam.params(), false, false);
-        adam.step(&grads, 1e-2, None).unwrap();
+        adam.step(&grads, 1e-2, None, None).unwrap();
         assert_fresh("after an optimiser's step", &layer, &z);
         let after = tch::no_grad(|| layer.inverse(&z, cx()).unwrap().value);
         assert!(max_diff(&before, &after) > 1e-3, "the step moved nothing");

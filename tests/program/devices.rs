@@ -4,7 +4,8 @@
 
 use crate::device::device;
 use crate::gpu::gpu;
-use crate::run::done;
+use crate::run::{done, run};
+use crate::skip::skip;
 use inverse_flow::models::MODELS;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -109,6 +110,87 @@ fn cuda_every_family_computes_what_the_cpu_computes() {
     for row in &rows {
         row.check();
     }
+}
+
+/// Loss, norm of the gradient, or nothing, of every line about training.
+fn training_lines(run: &Path) -> Vec<(u64, [f64; 2])> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines
+        .filter(|line| line["split"] == "train")
+        .map(|line| {
+            let numbers = ["nll_nats", "grad_norm"].map(|key| line[key].as_f64().unwrap());
+            (line["step"].as_u64().unwrap(), numbers)
+        })
+        .collect()
+}
+
+/// Steps are read every fourth time, and the run is stopped where one is not: nothing changes but the lines, which are
+/// means. Images are changed at random, and uploaded in one of the runs.
+#[test]
+fn cuda_a_run_that_is_read_less_often_is_the_same_run() {
+    let test = "cuda_a_run_that_is_read_less_often_is_the_same_run";
+    if gpu(test).is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    if !is_emulated(at) {
+        return skip(test, "libtorch's sums on a card differ from run to run");
+    }
+    let gpu = &gpu_name();
+    for (name, log_every, mib) in [("each", 1, 1), ("few", 4, 1), ("uploaded", 4, 0)] {
+        let config = format!(
+            r#"{{"train": {{"log_every": {log_every}, "batch_size": 3, "samples": 0, "device_data_mib": {mib}}},
+                "data": {{"limit": 24, "augment": true}}}}"#
+        );
+        std::fs::write(at.join("config.json"), config).unwrap();
+        let start = "train --preset quick/inverse-flow --config config.json --max-steps";
+        match name {
+            // 8 batches an epoch: the third step is in the middle of the first one
+            "few" => {
+                done(at, &format!("{start} 3 --device {gpu} --out {name}"));
+                done(at, &format!("train --resume {name} --max-steps 10"));
+            }
+            _ => drop(done(at, &format!("{start} 10 --device {gpu} --out {name}"))),
+        }
+    }
+    let each = training_lines(&at.join("each"));
+    assert_eq!(each.len(), 10);
+    let means = |ends: &[usize]| -> Vec<(u64, [f64; 2])> {
+        let mut start = 0;
+        let mean = |&end: &usize| {
+            let steps = &each[std::mem::replace(&mut start, end)..end];
+            let mean = |i: usize| {
+                steps.iter().map(|(_, numbers)| numbers[i]).sum::<f64>() / steps.len() as f64
+            };
+            (end as u64, [mean(0), mean(1)])
+        };
+        ends.iter().map(mean).collect()
+    };
+    // a session and an epoch end with a line
+    assert_eq!(training_lines(&at.join("few")), means(&[3, 4, 8, 10]));
+    assert_eq!(training_lines(&at.join("uploaded")), means(&[4, 8, 10]));
+    for other in ["few", "uploaded"] {
+        let file = |run: &str| {
+            let bytes = std::fs::read(at.join(run).join("checkpoints/last.safetensors")).unwrap();
+            let tensors = SafeTensors::deserialize(&bytes).unwrap();
+            let mut tensors: Vec<_> = tensors
+                .iter()
+                .map(|(name, view)| (name.to_owned(), view.data().to_vec()))
+                .collect();
+            tensors.sort();
+            tensors
+        };
+        assert!(file("each") == file(other), "{other}");
+    }
+}
+
+/// Whether the GPU is the one of the tests.
+fn is_emulated(at: &Path) -> bool {
+    String::from_utf8_lossy(&run(at, "doctor --json").stdout).contains("Emulated GPU")
 }
 
 /// The name of the GPU on the command line.

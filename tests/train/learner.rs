@@ -75,6 +75,89 @@ fn a_step_with_numbers_that_are_not_finite_changes_nothing_and_is_counted() {
 }
 
 #[test]
+fn steps_that_are_read_together_are_those_that_are_read_one_by_one() {
+    for (clip_norm, clamp_weights) in [(Some(0.5), None), (None, Some(0.15))] {
+        let config = TrainConfig {
+            clip_norm,
+            clamp_weights,
+            ..TrainConfig::default()
+        };
+        let (mut each, mut together) = (learner(&config), learner(&config));
+        let good = |step: u64| images(7, CHW) + step as f64;
+        let mut sums = (0u64, 0.0, 0.0);
+        // the first one is skipped: parameters that no step has set back yet stay beyond their limit
+        let batches = [None, Some(1), Some(2), None, None, Some(3)];
+        let start = values(&together);
+        for (number, batch) in batches.into_iter().enumerate() {
+            let x = batch.map_or_else(poison, good);
+            let step = each.step(&x, &noise(), 0.02).unwrap();
+            assert_eq!(step.skipped, batch.is_none());
+            if !step.skipped {
+                sums = (sums.0 + 1, sums.1 + step.nll, sums.2 + step.grad_norm);
+            }
+            let before = values(&together);
+            together.queue(&x, &noise(), 0.02).unwrap();
+            assert_eq!(values(&together) == before, step.skipped, "step {number}");
+        }
+        assert_ne!(values(&together), start);
+        assert_eq!(values(&together), values(&each));
+        let totals = together.read().unwrap().unwrap();
+        assert_eq!((totals.steps, totals.taken), (6, 3));
+        assert_eq!((totals.taken, totals.nll, totals.grad_norm), sums);
+        assert_eq!((totals.in_row, totals.stopped_at), (0, None));
+        assert_eq!(together.skipped(), each.skipped());
+        assert_eq!(together.read().unwrap(), None);
+        // the next reading starts anew
+        together.queue(&poison(), &noise(), 0.02).unwrap();
+        let totals = together.read().unwrap().unwrap();
+        assert_eq!((totals.steps, totals.taken, totals.nll), (1, 0, 0.0));
+        assert_eq!(together.skipped(), (4, 1));
+    }
+}
+
+#[test]
+fn a_gradient_that_is_infinite_changes_neither_parameters_nor_moments_nor_the_count() {
+    let mut learner = learner(&TrainConfig::default());
+    for _ in 0..2 {
+        learner.step(&images(7, CHW), &noise(), 0.02).unwrap();
+    }
+    // the root is finite at 0, its derivative is not
+    let mut kink = learner.vs.variables().remove("levels.0.kink").unwrap();
+    tch::no_grad(|| {
+        let _ = kink.fill_(0.0);
+    });
+    let before = values(&learner);
+    let count = |values: &[(String, Vec<f32>)]| {
+        let step = values.iter().find(|(name, _)| name == "step");
+        step.unwrap().1.clone()
+    };
+    assert_eq!(count(&before), [2.0]);
+    let step = learner.step(&images(7, CHW), &noise(), 0.02).unwrap();
+    assert!(step.skipped && step.nll.is_finite() && step.grad_norm.is_infinite());
+    assert_eq!(values(&learner), before);
+}
+
+#[test]
+fn after_ten_skipped_steps_in_a_row_nothing_changes_until_they_are_read() {
+    let mut learner = learner(&TrainConfig::default());
+    learner.set_skipped((20, 3));
+    let start = values(&learner);
+    for batch in 0..20 {
+        // the seventh is the tenth in a row
+        let x = if batch < 7 { poison() } else { images(7, CHW) };
+        learner.queue(&x, &noise(), 0.02).unwrap();
+    }
+    assert_eq!(values(&learner), start);
+    let totals = learner.read().unwrap().unwrap();
+    assert_eq!((totals.steps, totals.taken), (20, 0));
+    assert_eq!((totals.in_row, totals.stopped_at), (10, Some(7)));
+    assert_eq!(learner.skipped(), (27, 10));
+    // a step that is taken ends the row
+    learner.step(&images(7, CHW), &noise(), 0.02).unwrap();
+    assert_eq!(learner.skipped(), (27, 0));
+}
+
+#[test]
 fn ten_skipped_steps_in_a_row_stop_the_run_and_name_the_layer() {
     let mut learner = learner(&TrainConfig::default());
     for _ in 1..MAX_SKIPPED_IN_ROW {
@@ -240,7 +323,7 @@ fn every_family_has_gradients_laid_out_like_their_parameters() {
                     false => param.zeros_like(),
                 })
                 .collect();
-            let step = learner.adam.step(&grads, 1e-9, Some(&scale));
+            let step = learner.adam.step(&grads, 1e-9, Some(&scale), None);
             step.unwrap_or_else(|err| panic!("{family}, rebuilt {rebuild}: {err}"));
         }
     }

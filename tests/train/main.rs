@@ -13,6 +13,7 @@ mod support;
 
 mod checkpoint;
 mod config;
+mod feed;
 mod learner;
 mod preset_counts;
 mod presets_step;

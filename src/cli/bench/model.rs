@@ -210,7 +210,7 @@ impl ModelArgs {
             let (optimiser, ()) = clock.time(|| {
                 let norm = crate::ffi::optim::grad_norm(&grads)?;
                 let scale = norm.f_clamp_min(1.0)?;
-                learner.adam.step(&grads, 1e-6, Some(&scale))
+                learner.adam.step(&grads, 1e-6, Some(&scale), None)
             })?;
             let mut times = times;
             times.insert("optimiser", [0.0, optimiser]);

@@ -9,7 +9,7 @@ pub(super) fn check_step(
     names: &[String],
     lists: [(&'static str, Option<&[Tensor]>); 5],
     step: &Tensor,
-    grad_scale: Option<&Tensor>,
+    [grad_scale, skip]: [Option<&Tensor>; 2],
 ) -> Result<()> {
     let wrong = |arg, text: String| Err(Error::argument("fused_adam_step", arg, text));
     let params = lists[0].1.unwrap_or_default();
@@ -48,7 +48,12 @@ pub(super) fn check_step(
             }
         }
     }
-    for (arg, number) in [("step", Some(step)), ("grad_scale", grad_scale)] {
+    let numbers = [
+        ("step", Some(step)),
+        ("grad_scale", grad_scale),
+        ("skip", skip),
+    ];
+    for (arg, number) in numbers {
         let Some(number) = number else { continue };
         let here = params.first().map_or(number.device(), Tensor::device);
         if number.kind() != Kind::Float || number.dim() != 0 || number.device() != here {
@@ -70,6 +75,7 @@ pub(super) fn check_step(
     }
     all.push(Used::new("step", "", step, true));
     all.extend(grad_scale.map(|scale| Used::new("grad_scale", "", scale, false)));
+    all.extend(skip.map(|skip| Used::new("skip", "", skip, false)));
     match shared(all) {
         Some([one, other]) => wrong(one.arg, format!("{one} must not share memory with {other}")),
         None => Ok(()),

@@ -8,7 +8,9 @@
 #include "../../../kernels/inv_conv_weight_grad.cu"
 #include "../../../kernels/spline.cu"
 #include "../../../kernels/actnorm.cu"
+#include "../../../kernels/batch.cu"
 #include "../../../kernels/coupling.cu"
+#include "../../../kernels/verdict.cu"
 #include "../../../kernels/baseline_per_diagonal.cu"
 #include "faults.cu"
 // clang-format on
@@ -24,6 +26,8 @@ LAUNCH(launch_apply, InvConvApplyParams)
 LAUNCH(launch_weight_grad, InvConvWeightGradParams)
 LAUNCH(launch_spline, SplineParams)
 LAUNCH(launch_actnorm, ActNormParams)
+LAUNCH(launch_batch, BatchParams)
 LAUNCH(launch_coupling, CouplingParams)
+LAUNCH(launch_verdict, VerdictParams)
 LAUNCH(launch_baseline, BaselineParams)
 LAUNCH(launch_fault, FaultParams)

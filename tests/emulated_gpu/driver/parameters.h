@@ -32,6 +32,8 @@ POINTERS_OF(BaselineParams, POINTER(y), POINTER(weight), POINTER(x), POINTER(sin
 POINTERS_OF(ActNormParams, POINTER(x), POINTER(loc), POINTER(log_scale), OPTIONAL(value), OPTIONAL(log_det),
             OPTIONAL(value_grad), OPTIONAL(log_det_grad), OPTIONAL(x_grad), OPTIONAL(partials), OPTIONAL(loc_grad),
             OPTIONAL(log_scale_grad))
+POINTERS_OF(BatchParams, POINTER(images), POINTER(picks), POINTER(x), POINTER(noise))
+POINTERS_OF(VerdictParams, POINTER(nll), POINTER(grad_norm), POINTER(totals), POINTER(skip), POINTER(scale))
 POINTERS_OF(CouplingParams, POINTER(x), POINTER(net), OPTIONAL(value), OPTIONAL(log_det), OPTIONAL(partials),
             OPTIONAL(value_grad), OPTIONAL(log_det_grad), OPTIONAL(x_grad), OPTIONAL(net_grad))
 // a launch of the spline's has what its stage needs

@@ -1,0 +1,21 @@
+//! Copies to a GPU for which the host does not wait.
+
+use super::status::checked;
+use super::sys::{self, Handle};
+use crate::{Error, Result};
+use tch::Tensor;
+
+/// A copy of the CPU tensor `tensor` on GPU `index`, by way of pinned memory, which torch keeps until the copy is done.
+///
+/// # Errors
+/// Not enough memory on either side, or no such GPU.
+pub fn upload(tensor: &Tensor, index: usize) -> Result<Tensor> {
+    let index = i32::try_from(index).map_err(|_| Error::Cuda(format!("no CUDA device {index}")))?;
+    let mut out: Handle = std::ptr::null_mut();
+    checked(|error| {
+        // SAFETY: a handle of a borrowed tensor; `out` receives a new handle.
+        unsafe { sys::ivf_upload(tensor.as_ptr().cast_mut(), index, &mut out, error) }
+    })?;
+    // SAFETY: success means that `out` is a new handle of ours.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
