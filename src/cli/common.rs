@@ -3,6 +3,7 @@
 use super::values;
 use crate::data::{self, DataConfig, DataName, Dataset, Split};
 use crate::models::MultiScale;
+use crate::nn::Precision;
 use crate::train::{
     find_checkpoint, load_state, stored_config, stored_progress, DeviceChoice, RunConfig,
 };
@@ -107,6 +108,14 @@ impl Described {
     }
 }
 
+/// What the nets of a model compute in.
+#[derive(Debug, Args)]
+pub struct NetPrecision {
+    /// Let the nets compute in float32, tf32 or bfloat16 [default: as in training]
+    #[arg(long, value_name = "X", value_parser = values::precision(), hide_possible_values = true)]
+    pub precision: Option<Precision>,
+}
+
 /// A file of a `RUN|FILE` argument, and what model it holds if it or the flags say so.
 pub struct Opened {
     /// The file.
@@ -143,19 +152,49 @@ pub fn open(path: &Path, described: &Described) -> Result<Opened> {
 
 /// A model with the content of a file.
 pub struct Loaded {
-    /// What the run was made of.
+    /// What the run was made of, but for a precision that was asked for.
     pub config: RunConfig,
+    /// What the nets computed in during training.
+    pub trained_in: Precision,
     /// The model.
     pub model: MultiScale,
     /// Its variables.
     pub vs: VarStore,
 }
 
-/// Loads the model of a `RUN|FILE` argument.
-pub fn load(path: &Path, described: &Described, device: Device) -> Result<Loaded> {
+impl Loaded {
+    /// What to say about the precision of the nets, if it is not float32 as in training.
+    pub fn precision(&self) -> Option<String> {
+        let (used, trained) = (self.config.precision, self.trained_in);
+        if used != trained {
+            return Some(format!(
+                "nets in {used} instead of {trained}, which they were trained in: another density"
+            ));
+        }
+        (used != Precision::Float32).then(|| format!("nets in {used}, as in training"))
+    }
+}
+
+/// Loads the model of a `RUN|FILE` argument; what its precision means on `device` is said on standard error.
+pub fn load(
+    path: &Path,
+    described: &Described,
+    precision: &NetPrecision,
+    device: Device,
+) -> Result<Loaded> {
     let Opened { file, config } = open(path, described)?;
     match config {
-        Some(config) => fill(&file, config, device),
+        Some(mut config) => {
+            let trained_in = config.precision;
+            config.precision = precision.precision.unwrap_or(trained_in);
+            if let Some(remark) = config.precision.remark(device) {
+                eprintln!("precision: {remark}");
+            }
+            Ok(Loaded {
+                trained_in,
+                ..fill(&file, config, device)?
+            })
+        }
         None => Err(Error::file(
             file.path(),
             "does not say what model it holds: add --preset P or --config F; `inverse-flow inspect FILE` lists what is in it",
@@ -166,7 +205,12 @@ pub fn load(path: &Path, described: &Described, device: Device) -> Result<Loaded
 /// A model of this configuration with the content of a file.
 pub fn fill(file: &StateFile, config: RunConfig, device: Device) -> Result<Loaded> {
     let (model, vs) = load_state(file, &config, device)?;
-    Ok(Loaded { config, model, vs })
+    Ok(Loaded {
+        trained_in: config.precision,
+        config,
+        model,
+        vs,
+    })
 }
 
 /// Number of trainable and of other scalars in a store.

@@ -1,6 +1,6 @@
 //! `inverse-flow convert`
 
-use super::common::{self, Described, Loaded};
+use super::common::{self, Described, Loaded, NetPrecision};
 use crate::torchscript::Solve;
 use crate::train::{save_model, save_torchscript, say};
 use crate::weights::write_ot;
@@ -32,6 +32,8 @@ pub struct ConvertArgs {
     operator: bool,
     #[command(flatten)]
     described: Described,
+    #[command(flatten)]
+    precision: NetPrecision,
 }
 
 /// A format that can be written.
@@ -46,9 +48,12 @@ impl ConvertArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
         let target = OutputFormat::of(&self.output, self.operator)?;
-        let loaded = common::load(&self.input, &self.described, Device::Cpu)?;
+        let loaded = common::load(&self.input, &self.described, &self.precision, Device::Cpu)?;
         target.write(&self.output, &loaded)?;
         let (params, buffers) = common::scalars(&loaded.vs);
+        if let Some(precision) = loaded.precision() {
+            say(&precision);
+        }
         say(&format!(
             "{} with {} and {} in buffers: {}",
             loaded.config.model.name(),
@@ -83,7 +88,9 @@ impl OutputFormat {
     }
 
     fn write(self, path: &Path, loaded: &Loaded) -> Result<()> {
-        let Loaded { config, model, vs } = loaded;
+        let Loaded {
+            config, model, vs, ..
+        } = loaded;
         match self {
             Self::Safetensors => save_model(path, vs, config),
             // the format has no place for a configuration

@@ -1,6 +1,6 @@
 //! `inverse-flow eval`
 
-use super::common::{self, Compute, Described, Images};
+use super::common::{self, Compute, Described, Images, NetPrecision};
 use crate::train::{say, Dequantization, Evaluation, Likelihood, RoundTrip};
 use crate::words::counted;
 use clap::Args;
@@ -18,6 +18,8 @@ pub struct EvalArgs {
     path: PathBuf,
     #[command(flatten)]
     described: Described,
+    #[command(flatten)]
+    precision: NetPrecision,
     #[command(flatten)]
     images: Images,
     /// Only the first N images [default: all]
@@ -46,7 +48,7 @@ impl EvalArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
         let device = self.compute.start()?;
-        let loaded = common::load(&self.path, &self.described, device)?;
+        let loaded = common::load(&self.path, &self.described, &self.precision, device)?;
         let config = &loaded.config;
         let data = self.images.load(config, self.limit)?;
         let evaluation = Evaluation {
@@ -77,6 +79,8 @@ impl EvalArgs {
     ) -> anyhow::Result<()> {
         let object = json!({
             "model": loaded.config.model.name(),
+            "precision": loaded.config.precision,
+            "trained_in": loaded.trained_in,
             "params": common::scalars(&loaded.vs).0,
             "data": self.images.name(&loaded.config).to_string(),
             "split": self.images.split,
@@ -105,6 +109,9 @@ impl EvalArgs {
             counted(likelihood.images, "image"),
             self.dequantize
         ));
+        if let Some(precision) = loaded.precision() {
+            say(&precision);
+        }
         say(&format!(
             "NLL {:.3} nats per image, {:.4} bits per dimension",
             likelihood.nll_nats, likelihood.bpd

@@ -56,14 +56,21 @@ impl InspectArgs {
             None => {
                 let config = self.described.resolve()?;
                 let (model, vs) = build_model(&config, Device::Cpu)?;
-                Loaded { config, model, vs }
+                Loaded {
+                    trained_in: config.precision,
+                    config,
+                    model,
+                    vs,
+                }
             }
         };
         self.show(&loaded)
     }
 
     fn show(&self, loaded: &Loaded) -> anyhow::Result<()> {
-        let Loaded { config, model, vs } = loaded;
+        let Loaded {
+            config, model, vs, ..
+        } = loaded;
         let (params, buffers) = common::scalars(vs);
         let layers = layers(model, vs);
         if self.json {

@@ -1,6 +1,6 @@
 //! `inverse-flow reconstruct`
 
-use super::common::{self, Compute, Described, Images};
+use super::common::{self, Compute, Described, Images, NetPrecision};
 use crate::plot::save_pairs;
 use crate::train::{say, Dequantization, Evaluation};
 use clap::Args;
@@ -18,6 +18,8 @@ pub struct ReconstructArgs {
     path: PathBuf,
     #[command(flatten)]
     described: Described,
+    #[command(flatten)]
+    precision: NetPrecision,
     /// Number of images, the first of the split
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
@@ -34,7 +36,7 @@ impl ReconstructArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
         let device = self.compute.start()?;
-        let loaded = common::load(&self.path, &self.described, device)?;
+        let loaded = common::load(&self.path, &self.described, &self.precision, device)?;
         let data = self
             .images
             .load(&loaded.config, Some(self.count as usize))?;
@@ -47,6 +49,9 @@ impl ReconstructArgs {
         let pairs = evaluation.reconstruct(&loaded.model, &data)?;
         let columns = (data.len() as f64).sqrt().ceil() as usize;
         save_pairs(&pairs.originals, &pairs.decoded, columns, 3, &self.out)?;
+        if let Some(precision) = loaded.precision() {
+            say(&precision);
+        }
         say(&format!(
             "largest error {:.3e} of the pixel range, {} of {} 8-bit pixels differ; {}",
             pairs.max_abs,

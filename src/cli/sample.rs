@@ -1,6 +1,6 @@
 //! `inverse-flow sample`
 
-use super::common::{self, Compute, Described};
+use super::common::{self, Compute, Described, NetPrecision};
 use crate::plot::save_grid;
 use crate::train::{sample, say};
 use crate::words::counted;
@@ -19,6 +19,8 @@ pub struct SampleArgs {
     path: PathBuf,
     #[command(flatten)]
     described: Described,
+    #[command(flatten)]
+    precision: NetPrecision,
     /// Number of images
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
@@ -39,7 +41,7 @@ impl SampleArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
         let device = self.compute.start()?;
-        let loaded = common::load(&self.path, &self.described, device)?;
+        let loaded = common::load(&self.path, &self.described, &self.precision, device)?;
         let images = sample(
             &loaded.model,
             i64::from(self.count),
@@ -50,6 +52,9 @@ impl SampleArgs {
         )?;
         let columns = f64::from(self.count).sqrt().ceil() as usize;
         save_grid(&images, columns, 2, &self.out)?;
+        if let Some(precision) = loaded.precision() {
+            say(&precision);
+        }
         say(&format!(
             "{} at temperature {} in {}",
             counted(self.count, "image"),

@@ -4,6 +4,7 @@ use super::common::Compute;
 use super::{signals, values, Screen};
 use crate::data::DataName;
 use crate::models::Overrides;
+use crate::nn::Precision;
 use crate::train::{presets, say, Decay, Outcome, RunConfig, RunDir, Trainer};
 use crate::words::counted;
 use clap::Args;
@@ -94,6 +95,9 @@ struct Model {
     /// Hidden channels of the coupling nets
     #[arg(long, value_name = "W")]
     width: Option<i64>,
+    /// What the coupling nets compute in: float32, tf32 or bfloat16
+    #[arg(long, value_name = "X", value_parser = values::precision(), hide_possible_values = true)]
+    precision: Option<Precision>,
     /// Use only the first N images of every split
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -165,7 +169,8 @@ struct Optimisation {
 }
 
 /// What `train -h` leaves to `train --help`.
-const RARE: [&str; 19] = [
+const RARE: [&str; 20] = [
+    "precision",
     "overwrite",
     "config",
     "levels",
@@ -259,6 +264,7 @@ impl Model {
         config.data.limit = self.limit.or(config.data.limit);
         replace(&mut config.data.augment, self.augment);
         replace(&mut config.seed, self.seed);
+        replace(&mut config.precision, self.precision);
         config.model.change(&Overrides {
             model: self.model.clone(),
             image: self.data.map(DataName::chw),

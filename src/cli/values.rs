@@ -2,6 +2,7 @@
 
 use crate::data::DataName;
 use crate::models::MODELS;
+use crate::nn::Precision;
 use crate::train::{presets, DeviceChoice};
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Command};
@@ -44,6 +45,11 @@ pub fn model() -> Offered<String> {
 /// A data set.
 pub fn data() -> Offered<DataName> {
     offered(|| owned(&["glyphs", "mnist", "cifar10", "noise64"]))
+}
+
+/// What the nets compute in.
+pub fn precision() -> Offered<Precision> {
+    offered(|| Precision::ALL.map(|known| known.to_string()).into())
 }
 
 /// A device.

@@ -1,7 +1,7 @@
 //! Half of the channels leaves the flow at the end of a level.
 
 use crate::flows::{Coupling, Cx, Mapped, Transform};
-use crate::nn::{Conditioner, CouplingConfig, CouplingNet};
+use crate::nn::{Conditioner, CouplingConfig, CouplingNet, Precision};
 use crate::torchscript::{Script, Stages};
 use crate::{Error, Result};
 use tch::{nn, Tensor};
@@ -73,6 +73,14 @@ impl SplitPrior {
             latent: value.f_narrow(1, half, half)?,
             log_det,
         })
+    }
+
+    /// What the coupling's net computes in from now on.
+    ///
+    /// # Errors
+    /// A net that cannot compute in this precision.
+    pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        self.coupling.set_precision(precision)
     }
 
     /// Data-dependent initialisation of the net from a first batch. Idempotent.

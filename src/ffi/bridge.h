@@ -59,6 +59,11 @@ int ivf_op_compute(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8
 // last check; waits for the device.
 int ivf_check_cuda(int index, char** error);
 
+// Gradients of `x` and `weight` from the gradient of their convolution with stride 1, zero-padded by `padding` on all sides:
+// two handles, NULL where `needs` is 0.
+int ivf_conv2d_backward(ivf_tensor grad, ivf_tensor x, ivf_tensor weight, int64_t padding, const uint8_t* needs,
+                        ivf_tensor* grads, char** error);
+
 // "inverse-flow: built for torch 2.11.0": the Python package finds this in the file before it loads it.
 const char* ivf_built_for(void);
 
@@ -68,6 +73,8 @@ int ivf_current_cuda_stream(int index, void** stream, char** error);
 // Whether libtorch may shorten float32 numbers to TF32 (10 bits behind the point) on GPUs: in cuDNN's convolutions and
 // recurrent layers, and in the matrix products of cuBLAS. Settings of the process.
 int ivf_set_tf32(int allowed, char** error);
+// The same for convolutions and recurrent layers alone.
+int ivf_set_tf32_convolutions(int allowed, char** error);
 // 1 or 0 each.
 int ivf_tf32(int* convolutions, int* products, char** error);
 

@@ -10,6 +10,7 @@
 //! | module | what crosses |
 //! |---|---|
 //! | [`autograd`] | [`autograd::CustomFn`]: a differentiable function whose forward and backward are Rust |
+//! | [`convolution`] | the backward pass of torch's convolution |
 //! | [`operator`] | calls into torch's dispatcher, and the kernels that it calls back |
 //! | [`memory`] | CPU tensors as slices |
 //! | [`threads`] | work split over libtorch's threads |
@@ -26,6 +27,7 @@
 
 mod allocator;
 pub mod autograd;
+pub mod convolution;
 #[cfg(feature = "program")]
 pub mod exit;
 pub mod memory;

@@ -11,6 +11,14 @@ pub(crate) fn set_tf32(allowed: bool) -> Result<()> {
     })
 }
 
+/// The same for convolutions and recurrent layers alone.
+pub(crate) fn set_tf32_convolutions(allowed: bool) -> Result<()> {
+    status::checked(|error| {
+        // SAFETY: the out-pointer lives for the call.
+        unsafe { sys::ivf_set_tf32_convolutions(allowed.into(), error) }
+    })
+}
+
 /// Whether they may: in convolutions, in matrix products.
 pub(crate) fn tf32() -> Result<[bool; 2]> {
     let (mut convolutions, mut products) = (0, 0);

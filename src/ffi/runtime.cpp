@@ -8,6 +8,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adam.h>
+#include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
 #include <c10/core/CachingDeviceAllocator.h>
@@ -23,6 +24,26 @@ namespace {
 struct Unheard : c10::WarningHandler {
   void process(const c10::Warning&) override {}
 };
+
+// Changes the settings of before torch 2.9 too: once the two kinds differ, reading an old one is an error.
+template <typename Change>
+void legacy(Change change) {
+  Unheard unheard;
+  const c10::WarningUtils::WarningHandlerGuard no_deprecation(&unheard);
+  change(at::globalContext());
+}
+
+// IEEE and not NONE, which would follow a setting for all of CUDA, or for all devices.
+void set_float32(at::Float32Op op, bool tf32) {
+  const at::Float32Precision precision = tf32 ? at::Float32Precision::TF32 : at::Float32Precision::IEEE;
+  at::globalContext().setFloat32Precision(at::Float32Backend::CUDA, op, precision);
+}
+
+void allow_tf32_in_convolutions(bool allowed) {
+  legacy([&](at::Context& settings) { settings.setAllowTF32CuDNN(allowed); });
+  set_float32(at::Float32Op::CONV, allowed);
+  set_float32(at::Float32Op::RNN, allowed);
+}
 }  // namespace
 
 int ivf_current_cuda_stream(int index, void** stream, char** error) {
@@ -34,20 +55,14 @@ int ivf_current_cuda_stream(int index, void** stream, char** error) {
 
 int ivf_set_tf32(int allowed, char** error) {
   return guarded(error, [&] {
-    at::Context& settings = at::globalContext();
-    {
-      // the settings of before torch 2.9 too: once the two kinds differ, reading an old one is an error
-      Unheard unheard;
-      const c10::WarningUtils::WarningHandlerGuard no_deprecation(&unheard);
-      settings.setAllowTF32CuDNN(allowed != 0);
-      settings.setAllowTF32CuBLAS(allowed != 0);
-    }
-    // IEEE and not NONE, which would follow a setting for all of CUDA, or for all devices
-    const at::Float32Precision precision = allowed != 0 ? at::Float32Precision::TF32 : at::Float32Precision::IEEE;
-    for (const at::Float32Op op : {at::Float32Op::CONV, at::Float32Op::RNN, at::Float32Op::MATMUL}) {
-      settings.setFloat32Precision(at::Float32Backend::CUDA, op, precision);
-    }
+    allow_tf32_in_convolutions(allowed != 0);
+    legacy([&](at::Context& settings) { settings.setAllowTF32CuBLAS(allowed != 0); });
+    set_float32(at::Float32Op::MATMUL, allowed != 0);
   });
+}
+
+int ivf_set_tf32_convolutions(int allowed, char** error) {
+  return guarded(error, [&] { allow_tf32_in_convolutions(allowed != 0); });
 }
 
 int ivf_tf32(int* convolutions, int* products, char** error) {
@@ -80,6 +95,17 @@ int ivf_upload(ivf_tensor tensor, int index, ivf_tensor* out, char** error) {
     const c10::Device device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index));
     const Tensor pinned = borrow(tensor).pin_memory();
     *out = release(pinned.to(pinned.options().device(device), /*non_blocking=*/true));
+  });
+}
+
+int ivf_conv2d_backward(ivf_tensor grad, ivf_tensor x, ivf_tensor weight, int64_t padding, const uint8_t* needs,
+                        ivf_tensor* grads, char** error) {
+  return guarded(error, [&] {
+    auto made = at::convolution_backward(borrow(grad), borrow(x), borrow(weight), /*bias_sizes=*/std::nullopt, /*stride=*/{1, 1},
+                                         {padding, padding}, /*dilation=*/{1, 1}, /*transposed=*/false, /*output_padding=*/{0, 0},
+                                         /*groups=*/1, {needs[0] != 0, needs[1] != 0, false});
+    grads[0] = release(std::get<0>(made));
+    grads[1] = release(std::get<1>(made));
   });
 }
 

@@ -111,6 +111,16 @@ extern "C" {
         error: *mut *mut c_char,
     ) -> c_int;
 
+    pub fn ivf_conv2d_backward(
+        grad: Handle,
+        x: Handle,
+        weight: Handle,
+        padding: i64,
+        needs: *const u8,
+        grads: *mut Handle,
+        error: *mut *mut c_char,
+    ) -> c_int;
+
     pub fn ivf_built_for() -> *const c_char;
     pub fn ivf_current_cuda_stream(
         index: c_int,
@@ -119,6 +129,7 @@ extern "C" {
     ) -> c_int;
 
     pub fn ivf_set_tf32(allowed: c_int, error: *mut *mut c_char) -> c_int;
+    pub fn ivf_set_tf32_convolutions(allowed: c_int, error: *mut *mut c_char) -> c_int;
     pub fn ivf_tf32(
         convolutions: *mut c_int,
         products: *mut c_int,

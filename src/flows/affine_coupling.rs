@@ -2,7 +2,7 @@
 
 use super::check::{same_channels, Placement};
 use super::{sum_per_sample, Cx, Mapped, Transform};
-use crate::nn::Conditioner;
+use crate::nn::{Conditioner, Precision};
 use crate::torchscript::Script;
 use crate::{Error, Result};
 use tch::{nn, Tensor};
@@ -168,6 +168,10 @@ impl Transform for AffineCoupling {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         same_channels("coupling", self.channels(), chw)
+    }
+
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        self.net.set_precision(precision)
     }
 
     fn torchscript(&self) -> Result<Script> {

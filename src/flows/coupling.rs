@@ -2,7 +2,7 @@
 
 use super::check::{same_channels, Placement};
 use super::{Cx, Mapped, Transform};
-use crate::nn::Conditioner;
+use crate::nn::{Conditioner, Precision};
 use crate::ops::coupling::affine_coupling;
 use crate::ops::Direction;
 use crate::torchscript::Script;
@@ -87,6 +87,10 @@ impl Transform for Coupling {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         same_channels("coupling", self.channels, chw)
+    }
+
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        self.net.set_precision(precision)
     }
 
     fn torchscript(&self) -> Result<Script> {

@@ -3,6 +3,7 @@
 use super::check::{same_image, Placement};
 use super::fixed_point::{largest, FixedPoint};
 use super::{sum_per_sample, Cx, Mapped, Transform};
+use crate::nn::Precision;
 use crate::torchscript::Script;
 use crate::words::counted;
 use crate::{Error, Result};
@@ -288,6 +289,17 @@ impl Transform for MaskedResidual {
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
         same_image("masked_residual", self.chw, chw)
+    }
+
+    /// Float32 alone: these convolutions are the map itself, whose inverse and log-det need all of their bits.
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        match precision {
+            Precision::Float32 => Ok(()),
+            other => Err(Error::config(format!(
+                "a masked residual block has no net beside the map: its convolutions are what is inverted and what the log-det \
+                 is of, which {other} is too coarse for: leave the precision at float32"
+            ))),
+        }
     }
 
     fn torchscript(&self) -> Result<Script> {

@@ -2,6 +2,7 @@
 
 use super::check::image_size;
 use super::{zero_log_det, Cx, Mapped, Transform};
+use crate::nn::Precision;
 use crate::torchscript::{replaced, Script, Stages};
 use crate::{Error, Result};
 use tch::{nn, Device, Kind, Tensor};
@@ -95,6 +96,11 @@ impl Transform for Sequential {
             .try_fold(chw, |chw, (_, child)| child.out_shape(chw))
     }
 
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        let mut children = self.children.iter_mut();
+        children.try_for_each(|(_, child)| child.set_precision(precision))
+    }
+
     fn torchscript(&self) -> Result<Script> {
         let mut stages = Stages::default();
         for (name, child) in &self.children {
@@ -176,6 +182,10 @@ impl<T: Transform> Transform for Inverted<T> {
             "{} changes the shape {chw:?} to {shape:?} and cannot be used backwards",
             self.0.name()
         )))
+    }
+
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        self.0.set_precision(precision)
     }
 
     fn torchscript(&self) -> Result<Script> {

@@ -1,5 +1,6 @@
 //! The one contract of every layer: a differentiable bijection with its log-determinant.
 
+use crate::nn::Precision;
 use crate::torchscript::Script;
 use crate::{Error, Result};
 use std::cell::RefCell;
@@ -77,6 +78,15 @@ pub trait Transform: std::fmt::Debug + Send {
     /// A shape that this layer cannot take, with what to change.
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]>;
 
+    /// What the nets inside the layer compute in from now on. A layer without nets leaves this out: all precisions are alike
+    /// to it.
+    ///
+    /// # Errors
+    /// A net, or a layer, that cannot compute in this precision.
+    fn set_precision(&mut self, _precision: Precision) -> Result<()> {
+        Ok(())
+    }
+
     /// The layer in TorchScript, its variables being attributes of the names they have here: what a saved program
     /// runs. See [`crate::torchscript`]. A layer that leaves this out works in every other way.
     ///
@@ -146,6 +156,10 @@ macro_rules! named_transform {
 
             fn out_shape(&self, chw: [i64; 3]) -> $crate::Result<[i64; 3]> {
                 self.0.out_shape(chw)
+            }
+
+            fn set_precision(&mut self, precision: $crate::nn::Precision) -> $crate::Result<()> {
+                self.0.set_precision(precision)
             }
 
             fn torchscript(&self) -> $crate::Result<$crate::torchscript::Script> {

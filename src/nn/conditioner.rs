@@ -1,5 +1,6 @@
 //! The contract of the nets inside couplings.
 
+use super::Precision;
 use crate::torchscript::Script;
 use crate::{Error, Result};
 use tch::{nn, Tensor};
@@ -9,11 +10,27 @@ use tch::{nn, Tensor};
 /// Every [`tch::nn::Module`] is one: a `tch::nn::seq()`, or a closure as `tch::nn::func(|x| ...)`. A closure that takes a
 /// condition as well is [`conditional`](super::conditional).
 pub trait Conditioner: std::fmt::Debug + Send {
-    /// Evaluates the network, under a condition `[N, F]` if the call has one. A network without use for it ignores it.
+    /// Evaluates the network, in the kind of `x`, under a condition `[N, F]` if the call has one. A network without use for it ignores it.
     ///
     /// # Errors
     /// A shape, kind or device that the parameters do not fit; no condition where one is needed.
     fn forward(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor>;
+
+    /// What the network computes in from now on.
+    ///
+    /// # Errors
+    /// A precision that it cannot compute in. Without this method, as in a net made with tch, that is any but float32, which
+    /// stands for the kind of its parameters.
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        match precision {
+            Precision::Float32 => Ok(()),
+            other => Err(Error::config(format!(
+                "{} computes in the kind of its parameters and not in {other}: leave the precision at float32, or use a net of \
+                 `inverse_flow::nn`",
+                std::any::type_name::<Self>()
+            ))),
+        }
+    }
 
     /// The network in TorchScript, its variables being attributes of the names they have here.
     ///

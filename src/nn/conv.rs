@@ -1,8 +1,9 @@
 //! Convolutions that keep the size of the image.
 
 use super::embedding::Embedding;
-use super::Conditioner;
+use super::{Conditioner, Precision};
 use crate::ops::conv_relu_conv;
+use crate::ops::net_conv::{conv2d, widened};
 use crate::torchscript::Script;
 use crate::words::counted;
 use crate::{Error, Result};
@@ -21,6 +22,7 @@ pub struct Conv2d {
     bias: Option<Tensor>,
     kernel: i64,
     condition: Option<Embedding>,
+    precision: Precision,
 }
 
 impl Conv2d {
@@ -63,7 +65,13 @@ impl Conv2d {
             bias,
             kernel,
             condition: None,
+            precision: Precision::Float32,
         }
+    }
+
+    /// The same one, computing in `precision`.
+    pub(super) fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// With a bias of each image's own, a linear function of its condition of `features` numbers, which every call then
@@ -76,13 +84,21 @@ impl Conv2d {
         Ok(self)
     }
 
-    /// The convolution and its bias.
+    /// The convolution and its bias; bfloat16 in that precision.
     pub(super) fn convolve(&self, x: &Tensor) -> Result<Tensor> {
-        if self.kernel == 1 {
+        if self.kernel == 1 && self.precision.of(x) == Precision::Float32 {
             return self.pointwise(x);
         }
-        let pad = (self.kernel - 1) / 2;
-        Ok(x.f_conv2d(&self.weight, self.bias.as_ref(), [1], [pad], [1], 1)?)
+        conv2d(x, &self.weight, self.bias.as_ref(), self.precision)
+    }
+
+    /// The same in the kind of the parameters, to which the bias is added after the sum is widened: for the end of a net.
+    pub(super) fn convolve_to_the_end(&self, x: &Tensor) -> Result<Tensor> {
+        if self.precision != Precision::BFloat16 {
+            return self.convolve(x);
+        }
+        let y = conv2d(x, &self.weight, None, self.precision)?;
+        self.finish(widened(y, &self.weight)?)
     }
 
     fn with_init(
@@ -105,6 +121,7 @@ impl Conv2d {
                 .transpose()?,
             kernel,
             condition: None,
+            precision: Precision::Float32,
         })
     }
 
@@ -138,10 +155,16 @@ impl Conv2d {
 impl Conditioner for Conv2d {
     fn forward(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
         let y = self.convolve(x)?;
-        match &self.condition {
-            None => Ok(y),
-            Some(embedding) => Ok(y.f_add(&embedding.bias(condition)?)?),
-        }
+        let y = match &self.condition {
+            None => y,
+            Some(embedding) => y.f_add(&embedding.bias(condition)?.f_to_kind(y.kind())?)?,
+        };
+        widened(y, x)
+    }
+
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        self.precision = precision;
+        Ok(())
     }
 
     fn torchscript(&self) -> Result<Script> {
@@ -160,7 +183,7 @@ impl Conditioner for Conv2d {
 
 /// Two convolutions with a ReLU between them, `second(relu(first(x)))`, as one operation: [`conv_relu_conv`].
 ///
-/// `second` is a [`Conv2d`] or a [`Conv2dZero`].
+/// `second` is a [`Conv2d`] or a [`Conv2dZero`]. In another precision than float32 it is three operations.
 ///
 /// # Shapes
 /// `[N, C, H, W]` → `[N, C', H, W]`.
@@ -184,7 +207,7 @@ impl Second for Conv2d {
     fn finish(&self, y: Tensor) -> Result<Tensor> {
         match &self.bias {
             None => Ok(y),
-            Some(bias) => Ok(y.f_add(&bias.f_view([1, -1, 1, 1])?)?),
+            Some(bias) => Ok(y.f_add(&bias.f_view([1, -1, 1, 1])?.f_to_kind(y.kind())?)?),
         }
     }
 }
@@ -195,7 +218,7 @@ impl Second for Conv2dZero {
     }
 
     fn finish(&self, y: Tensor) -> Result<Tensor> {
-        self.scale(&self.conv.finish(y)?)
+        self.scale(&self.conv.finish(widened(y, &self.logs)?)?)
     }
 }
 
@@ -203,12 +226,27 @@ impl<S: Second> Conditioner for ConvPair<S> {
     fn forward(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
         if self.first.condition.is_some() {
             // a bias for each image is not part of the fused operation
-            let hidden = self.first.forward(x, condition)?.f_relu_()?;
-            return self.second.forward(&hidden, condition);
+            let narrow = self.first.precision.narrowed(x)?;
+            let hidden = self.first.forward(&narrow, condition)?.f_relu_()?;
+            return widened(self.second.forward(&hidden, condition)?, x);
         }
-        let bias = self.first.bias.as_ref();
-        let y = conv_relu_conv(x, &self.first.weight, bias, self.second.filter())?;
+        let precision = self.first.precision.of(x);
+        let y = match precision {
+            Precision::Float32 => {
+                let bias = self.first.bias.as_ref();
+                conv_relu_conv(x, &self.first.weight, bias, self.second.filter())?
+            }
+            _ => {
+                let hidden = self.first.convolve(x)?.f_relu_()?;
+                widened(conv2d(&hidden, self.second.filter(), None, precision)?, x)?
+            }
+        };
         self.second.finish(y)
+    }
+
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        self.first.set_precision(precision)?;
+        self.second.set_precision(precision)
     }
 
     fn torchscript(&self) -> Result<Script> {
@@ -251,6 +289,7 @@ impl Conv2dZero {
 }
 
 impl Conv2dZero {
+    /// `y exp(3 logs)`, in the kind of the parameters: as a rule it is what the net returns.
     fn scale(&self, y: &Tensor) -> Result<Tensor> {
         let factor = self.logs.f_mul_scalar(3.0)?.f_exp()?;
         Ok(y.f_mul(&factor.f_view([1, -1, 1, 1])?)?)
@@ -259,7 +298,11 @@ impl Conv2dZero {
 
 impl Conditioner for Conv2dZero {
     fn forward(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Tensor> {
-        self.scale(&self.conv.convolve(x)?)
+        self.scale(&self.conv.convolve_to_the_end(x)?)
+    }
+
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        self.conv.set_precision(precision)
     }
 
     fn torchscript(&self) -> Result<Script> {

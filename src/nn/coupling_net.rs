@@ -2,7 +2,8 @@
 
 use super::conditioner::check_width;
 use super::conv::ConvPair;
-use super::{Conditioner, Conv2d, Conv2dZero};
+use super::{Conditioner, Conv2d, Conv2dZero, Precision};
+use crate::ops::net_conv::widened;
 use crate::torchscript::Script;
 use crate::Result;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,7 @@ impl CouplingConfig {
 #[derive(Debug)]
 pub struct CouplingNet {
     layers: Vec<Box<dyn Conditioner>>,
+    precision: Precision,
 }
 
 impl CouplingNet {
@@ -129,13 +131,16 @@ impl CouplingNet {
                 second: Conv2dZero::new(&at(1), w, outputs)?,
             })],
         };
-        Ok(Self { layers })
+        Ok(Self {
+            layers,
+            precision: Precision::Float32,
+        })
     }
 }
 
 impl Conditioner for CouplingNet {
     fn forward(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
-        let mut value = x.shallow_clone();
+        let mut value = self.precision.narrowed(x)?;
         for (index, layer) in self.layers.iter().enumerate() {
             if index > 0 {
                 // in place: no convolution needs its own output for its gradient, and the wide activations are
@@ -144,7 +149,14 @@ impl Conditioner for CouplingNet {
             }
             value = layer.forward(&value, condition)?;
         }
-        Ok(value)
+        widened(value, x)
+    }
+
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        let mut layers = self.layers.iter_mut();
+        layers.try_for_each(|layer| layer.set_precision(precision))?;
+        self.precision = precision;
+        Ok(())
     }
 
     fn torchscript(&self) -> Result<Script> {

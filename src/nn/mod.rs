@@ -41,6 +41,7 @@ mod norm_net;
 mod stack;
 mod weight_norm;
 
+pub use crate::ops::Precision;
 pub use conditional::{conditional, Conditional};
 pub use conditioner::Conditioner;
 pub use conv::{Conv2d, Conv2dZero};

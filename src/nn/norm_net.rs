@@ -3,7 +3,8 @@
 use super::conditioner::check_width;
 use super::first_batch::{FirstBatch, Moments};
 use super::stack::{Activation, Stack};
-use super::{Conditioner, Conv2d};
+use super::{Conditioner, Conv2d, Precision};
+use crate::ops::net_conv::widened;
 use crate::torchscript::Script;
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
@@ -23,6 +24,7 @@ struct NormConv2d {
     shift: Tensor,
     log_scale: Tensor,
     first: FirstBatch,
+    precision: Precision,
 }
 
 impl NormConv2d {
@@ -36,6 +38,7 @@ impl NormConv2d {
             shift: vs.f_var("shift", &[outputs], Init::Const(0.0))?,
             log_scale: vs.f_var("log_scale", &[outputs], Init::Const(0.0))?,
             first: FirstBatch::new(vs, "normalised convolution")?,
+            precision: Precision::Float32,
         })
     }
 }
@@ -45,7 +48,13 @@ impl Conditioner for NormConv2d {
         self.first.require()?;
         let scale = self.log_scale.f_exp()?;
         let weight = self.weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?;
-        Conv2d::from_parts(weight, Some(self.shift.f_mul(&scale)?)).convolve(x)
+        let conv = Conv2d::from_parts(weight, Some(self.shift.f_mul(&scale)?));
+        widened(conv.in_precision(self.precision).convolve(x)?, x)
+    }
+
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        self.precision = precision;
+        Ok(())
     }
 
     fn torchscript(&self) -> Result<Script> {
@@ -99,9 +108,13 @@ impl Conditioner for TwiceBiasedConv2dZero {
     fn forward(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Tensor> {
         let column = [1, -1, 1, 1];
         let factor = self.logs.f_mul_scalar(3.0)?.f_exp()?;
-        let y = self.conv.convolve(x)?;
+        let y = self.conv.convolve_to_the_end(x)?;
         Ok(y.f_add(&self.second_bias.f_view(column)?)?
             .f_mul(&factor.f_view(column)?)?)
+    }
+
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        self.conv.set_precision(precision)
     }
 
     fn torchscript(&self) -> Result<Script> {

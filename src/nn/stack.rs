@@ -1,6 +1,7 @@
 //! Layers with an activation between them.
 
-use super::Conditioner;
+use super::{Conditioner, Precision};
+use crate::ops::net_conv::widened;
 use crate::torchscript::Script;
 use crate::Result;
 use tch::Tensor;
@@ -15,10 +16,13 @@ pub enum Activation {
 }
 
 /// Layers, one after the other, with an activation between each two.
+///
+/// In bfloat16 so is what goes from layer to layer.
 #[derive(Debug)]
 pub struct Stack {
     activation: Activation,
     layers: Vec<Box<dyn Conditioner>>,
+    precision: Precision,
 }
 
 impl Stack {
@@ -27,6 +31,7 @@ impl Stack {
         Self {
             activation,
             layers: Vec::new(),
+            precision: Precision::Float32,
         }
     }
 
@@ -50,14 +55,21 @@ impl Stack {
 
 impl Conditioner for Stack {
     fn forward(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
-        let mut value = x.shallow_clone();
+        let mut value = self.precision.narrowed(x)?;
         for (index, layer) in self.layers.iter().enumerate() {
             if index > 0 {
                 value = self.activate(value)?;
             }
             value = layer.forward(&value, condition)?;
         }
-        Ok(value)
+        widened(value, x)
+    }
+
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        let mut layers = self.layers.iter_mut();
+        layers.try_for_each(|layer| layer.set_precision(precision))?;
+        self.precision = precision;
+        Ok(())
     }
 
     fn torchscript(&self) -> Result<Script> {

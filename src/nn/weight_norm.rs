@@ -3,7 +3,8 @@
 use super::conditioner::check_width;
 use super::first_batch::{FirstBatch, Moments};
 use super::stack::{Activation, Stack};
-use super::{Conditioner, Conv2d};
+use super::{Conditioner, Conv2d, Precision};
+use crate::ops::net_conv::widened;
 use crate::torchscript::Script;
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
@@ -123,11 +124,23 @@ impl WeightNorm {
 
 /// A [`WeightNorm`] with a square odd kernel as a convolution that keeps the size of the image.
 #[derive(Debug)]
-struct WeightNormConv2d(WeightNorm);
+struct WeightNormConv2d(WeightNorm, Precision);
+
+impl WeightNormConv2d {
+    fn new(weights: WeightNorm) -> Self {
+        Self(weights, Precision::Float32)
+    }
+}
 
 impl Conditioner for WeightNormConv2d {
     fn forward(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Tensor> {
-        Conv2d::from_parts(self.0.weight()?, Some(self.0.bias().shallow_clone())).convolve(x)
+        let conv = Conv2d::from_parts(self.0.weight()?, Some(self.0.bias().shallow_clone()));
+        widened(conv.in_precision(self.1).convolve(x)?, x)
+    }
+
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        self.1 = precision;
+        Ok(())
     }
 
     fn torchscript(&self) -> Result<Script> {
@@ -159,7 +172,7 @@ pub fn weight_norm_net(vs: &nn::Path, inputs: i64, outputs: i64, width: i64) -> 
     let second = WeightNorm::standardised(&(vs / 2), [width, width, 1, 1])?;
     let third = WeightNorm::zeros(&(vs / 4), [outputs, width, 3, 3])?;
     Ok(Stack::new(Activation::Elu)
-        .push(WeightNormConv2d(first))
-        .push(WeightNormConv2d(second))
-        .push(WeightNormConv2d(third)))
+        .push(WeightNormConv2d::new(first))
+        .push(WeightNormConv2d::new(second))
+        .push(WeightNormConv2d::new(third)))
 }

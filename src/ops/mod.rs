@@ -10,6 +10,7 @@ pub mod conv_relu_conv;
 pub mod coupling;
 mod fused;
 mod inv_conv;
+pub(crate) mod net_conv;
 pub mod spline;
 mod vector;
 
@@ -17,4 +18,5 @@ pub use crate::problem::{Corner, Direction, Geometry};
 pub use conv_relu_conv::conv_relu_conv;
 pub use fused::eagerly;
 pub use inv_conv::{inv_conv2d, masked_conv2d, reference};
+pub use net_conv::Precision;
 pub use vector::instruction_set;

@@ -3,6 +3,7 @@
 use super::Decay;
 use crate::data::DataConfig;
 use crate::models::ModelConfig;
+use crate::nn::Precision;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +122,9 @@ pub struct RunConfig {
     pub seed: u64,
     /// The density model.
     pub model: ModelConfig,
+    /// What the nets inside the model's couplings compute in: a part of the density, like the parameters.
+    #[serde(default)]
+    pub precision: Precision,
     /// The images.
     pub data: DataConfig,
     /// The optimisation.

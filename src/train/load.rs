@@ -19,13 +19,15 @@ pub fn build_model(config: &RunConfig, device: Device) -> Result<(MultiScale, Va
     }
     let drawn = VarStore::new(Device::Cpu);
     tch::manual_seed(config.seed as i64);
-    let model = models::build(&drawn.root(), &config.model)?;
+    let mut model = models::build(&drawn.root(), &config.model)?;
     if device == Device::Cpu {
+        model.set_precision(config.precision)?;
         return Ok((model, drawn));
     }
     // a GPU's generator draws other numbers from the same seed; a model's tensors stay where they were made
     let mut vs = VarStore::new(device);
-    let model = models::build(&vs.root(), &config.model)?;
+    let mut model = models::build(&vs.root(), &config.model)?;
+    model.set_precision(config.precision)?;
     vs.copy(&drawn)?;
     Ok((model, vs))
 }

@@ -10,6 +10,7 @@ use super::{
 use crate::data::{self, Dataset};
 use crate::flows::Cx;
 use crate::models::MultiScale;
+use crate::nn::Precision;
 use crate::{files, Error, Result};
 use std::path::Path;
 use tch::Device;
@@ -103,6 +104,12 @@ impl Parts {
             config.seed,
             picked.text
         ));
+        let precision = config.precision;
+        match precision.remark(picked.device) {
+            Some(remark) => watch.line(&format!("precision {precision}: {remark}")),
+            None if precision == Precision::Float32 => {}
+            None => watch.line(&format!("the nets compute in {precision}")),
+        }
         Ok(Self {
             feed: Feed::new(&config, &train, picked.device)?,
             config,

@@ -4,6 +4,8 @@
 mod close;
 #[path = "../common/device.rs"]
 mod device;
+#[path = "../common/gpu.rs"]
+mod gpu;
 #[path = "../common/gradients.rs"]
 mod gradients;
 #[path = "../common/jacobian.rs"]
@@ -14,6 +16,8 @@ mod own_layer;
 mod random;
 #[path = "../common/shifted.rs"]
 mod shifted;
+#[path = "../common/skip.rs"]
+mod skip;
 #[path = "../common/variables.rs"]
 mod variables;
 
@@ -22,7 +26,7 @@ mod cases;
 
 mod common {
     pub use crate::{
-        assert::*, close::*, device::*, gradients::*, jacobian::*, random::*, variables::*,
+        assert::*, close::*, device::*, gpu::*, gradients::*, jacobian::*, random::*, variables::*,
     };
 }
 
@@ -37,6 +41,7 @@ mod laws;
 mod macow;
 mod mintnet;
 mod own;
+mod precision;
 mod preprocess;
 mod self_norm;
 mod spline;

@@ -21,6 +21,7 @@ mod help;
 mod models;
 mod orders;
 mod plot;
+mod precision;
 mod reproduce;
 mod reproduce_passes;
 mod reproduce_report;

@@ -8,6 +8,7 @@ use crate::data::{stream, uniform_noise, Purpose};
 use crate::ffi::peak::{self, Peak};
 use crate::flows::Cx;
 use crate::models::{Latents, MultiScale};
+use crate::nn::Precision;
 use crate::ops::eagerly;
 use crate::train::timing::{compare, compare_samples, Clock, Pace, Timing};
 use crate::train::{build_model, prior_latents, say, Learner, RunConfig};
@@ -33,6 +34,9 @@ pub struct ModelArgs {
     /// JSON file with settings that replace those of the presets, as for train
     #[arg(long, value_name = "F")]
     config: Option<std::path::PathBuf>,
+    /// Let the nets compute in float32, tf32 or bfloat16 [default: that of the preset]
+    #[arg(long, value_name = "X", value_parser = crate::cli::values::precision(), hide_possible_values = true)]
+    precision: Option<Precision>,
     /// Images of a training step and of the forward pass
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..))]
     batch: i64,
@@ -86,11 +90,17 @@ impl ModelArgs {
             ));
         }
         for name in names {
-            let config = RunConfig::resolve(Some(name), self.config.as_deref())?;
+            let mut config = RunConfig::resolve(Some(name), self.config.as_deref())?;
+            config.precision = self.precision.unwrap_or(config.precision);
+            if let Some(remark) = config.precision.remark(device) {
+                eprintln!("precision: {remark}");
+            }
             let report = self.measure(&config, device)?;
             say(&match self.json {
-                true => serde_json::to_string(&self.to_json(name, device, &report))?,
-                false => self.to_text(name, &report),
+                true => {
+                    serde_json::to_string(&self.to_json((name, config.precision), device, &report))?
+                }
+                false => self.to_text((name, config.precision), &report),
             });
         }
         Ok(())
@@ -230,7 +240,12 @@ impl ModelArgs {
         Ok(medians)
     }
 
-    fn to_json(&self, name: &str, device: Device, report: &ModelTimes) -> Value {
+    fn to_json(
+        &self,
+        (name, precision): (&str, Precision),
+        device: Device,
+        report: &ModelTimes,
+    ) -> Value {
         let time = |timing: &Timing, images: i64| {
             json!({
                 "median_ms": timing.median_ms,
@@ -258,6 +273,7 @@ impl ModelArgs {
             "threads": tch::get_num_threads(),
             "timer": Clock::name(device),
             "float32": float32(device),
+            "precision": precision,
             "batch": self.batch,
             "step": time(&report.step, self.batch),
             "forward": time(&report.forward, self.batch),
@@ -278,8 +294,11 @@ impl ModelArgs {
         })
     }
 
-    fn to_text(&self, name: &str, report: &ModelTimes) -> String {
+    fn to_text(&self, (name, precision): (&str, Precision), report: &ModelTimes) -> String {
         let mut text = name.to_owned();
+        if precision != Precision::Float32 {
+            text += &format!(", nets in {precision}");
+        }
         for (what, timing, images) in [
             ("training step", &report.step, self.batch),
             ("forward", &report.forward, self.batch),

@@ -4,6 +4,7 @@ use super::model::MultiScale;
 use super::stage::{Part, Stage};
 use crate::distributions::SplitPrior;
 use crate::flows::{Sequential, Transform};
+use crate::nn::Precision;
 use crate::torchscript::check_name;
 use crate::words::counted;
 use crate::{Error, Result};
@@ -74,6 +75,7 @@ impl MultiScaleBuilder {
             latents: Vec::new(),
             kind: vs.kind(),
             device: vs.device(),
+            precision: Precision::Float32,
             stages: Vec::new(),
         };
         Ok(Self { flow, chw: image })

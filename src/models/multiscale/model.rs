@@ -4,8 +4,9 @@ use super::stage::{Stage, Staged};
 use crate::distributions::{standard_normal, standard_normal_log_prob};
 use crate::flows::{zero_log_det, Cx, Mapped};
 use crate::models::latents::{Encoded, Latents};
+use crate::nn::Precision;
 use crate::torchscript::{self, Script, Stages};
-use crate::Result;
+use crate::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
 /// A density model over 8-bit images made of stages: layers, and splits that send the last channels out as a latent.
@@ -24,6 +25,8 @@ pub struct MultiScale {
     pub(super) latents: Vec<[i64; 3]>,
     pub(super) kind: Kind,
     pub(super) device: Device,
+    /// What the nets compute in.
+    pub(super) precision: Precision,
     /// From data to latent.
     pub(super) stages: Vec<Stage>,
 }
@@ -37,6 +40,28 @@ impl MultiScale {
     /// `[C, H, W]` of each latent, in the order of [`Latents`].
     pub fn latent_shapes(&self) -> Vec<[i64; 3]> {
         self.latents.clone()
+    }
+
+    /// What the nets inside the couplings compute in: float32 unless [`set_precision`](Self::set_precision) says otherwise.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Lets the nets inside the couplings compute in `precision` from now on. That is another density: parameters that were
+    /// fitted in one precision belong to it.
+    ///
+    /// # Errors
+    /// A layer that cannot compute in this precision; then nothing is changed.
+    pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        for index in 0..self.stages.len() {
+            if let Err(err) = self.stages[index].set_precision(precision) {
+                let mut changed = self.stages[..=index].iter_mut();
+                changed.try_for_each(|stage| stage.set_precision(self.precision))?;
+                return Err(err);
+            }
+        }
+        self.precision = precision;
+        Ok(())
     }
 
     /// The stages from data to latent, for whoever runs or measures them one by one.
@@ -145,8 +170,15 @@ impl MultiScale {
     /// The model in TorchScript, with the methods that [`archive`](crate::torchscript::archive()) describes.
     ///
     /// # Errors
-    /// A layer that has no TorchScript, with its kind and place.
+    /// A layer that has no TorchScript, with its kind and place; nets in another precision than float32.
     pub fn torchscript(&self) -> Result<Script> {
+        if self.precision != Precision::Float32 {
+            return Err(Error::config(format!(
+                "a TorchScript program computes in float32, and these nets are in {}: `convert --precision float32` writes the \
+                 density that the parameters have in float32, which is another one",
+                self.precision
+            )));
+        }
         let mut program = Stages::default();
         let mut latent = 0;
         for stage in &self.stages {

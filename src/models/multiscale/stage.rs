@@ -2,6 +2,7 @@
 
 use crate::distributions::SplitPrior;
 use crate::flows::{Cx, Mapped, Transform};
+use crate::nn::Precision;
 use crate::torchscript::{split_statements, Stages};
 use crate::{Error, Result};
 use tch::Tensor;
@@ -89,6 +90,15 @@ impl Stage {
     /// Whether a latent leaves here.
     pub(super) fn is_split(&self) -> bool {
         !matches!(self.part, Part::Layer(_))
+    }
+
+    /// What the nets of the stage compute in from now on.
+    pub(super) fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        match &mut self.part {
+            Part::Layer(layer) => layer.set_precision(precision),
+            Part::Split { .. } => Ok(()),
+            Part::SplitPrior(prior) => prior.set_precision(precision),
+        }
     }
 
     /// Initialises the stage from a first batch at its input and returns what goes on.

@@ -3,6 +3,7 @@
 use super::super::{RunConfig, TrainConfig};
 use crate::data::{DataConfig, DataName};
 use crate::models::{CouplingConfig, ModelConfig, Net, SplineConfig};
+use crate::nn::Precision;
 
 /// What `train` starts from when nothing else is said: needs no download.
 pub const DEFAULT: &str = "quick/inverse-flow";
@@ -40,6 +41,7 @@ pub(super) fn run(data: DataName, model: impl Into<ModelConfig>, train: TrainCon
         preset: None,
         seed: 0,
         model: model.into(),
+        precision: Precision::Float32,
         data: DataConfig::new(data),
         train,
     }
