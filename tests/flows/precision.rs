@@ -122,7 +122,7 @@ fn the_bias_and_the_scale_at_the_end_of_a_net_are_not_rounded() {
             continue;
         }
         // a last filter of zeros leaves bias and scale
-        let filters = trainable(&vs).into_iter();
+        let mut filters = trainable(&vs).into_iter();
         let (_, mut last) = filters.rfind(|(name, _)| name.ends_with("weight")).unwrap();
         let _ = tch::no_grad(|| last.zero_());
         let exact = net.forward(&x, None).unwrap();

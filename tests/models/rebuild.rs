@@ -85,7 +85,8 @@ fn nets_in_another_precision_have_the_same_gradients_either_way() {
     for (name, config) in families([1, 12, 8], 2, 2) {
         let (vs, mut flow) = shaken(&config, Kind::Double, &x, 0.02);
         flow.set_precision(Precision::BFloat16).unwrap();
-        let error = difference(&vs, &flow, &x, &noise, x.numel() / 2);
+        // all at once: a library may add in another order for another number of images, which bfloat16 shows
+        let error = difference(&vs, &flow, &x, &noise, PART_ELEMENTS);
         assert!(error < 1e-7, "{name}: {error:.1e}");
         // in float32 some do, and their gradients are off by a rounding of bfloat16
         let (x, noise) = (x.to_kind(Kind::Float), noise.to_kind(Kind::Float));

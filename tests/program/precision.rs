@@ -102,7 +102,7 @@ fn what_has_no_such_precision_says_so() {
     for precision in ["tf32", "bfloat16"] {
         let command =
             format!("train --model mintnet --limit 4 --device cpu --out m --precision {precision}");
-        let message = fails(at, &command, 1);
+        let message = fails(at, &command, 2);
         let reason = format!("log-det is of, which {precision} is too coarse for");
         assert!(message.contains(&reason), "{message}");
         assert!(!at.join("m").exists(), "nothing was begun");
@@ -124,7 +124,7 @@ fn what_has_no_such_precision_says_so() {
     assert_eq!(as_trained["precision"], "tf32");
     assert_eq!(as_trained["bpd"], float32["bpd"]);
 
-    let message = fails(at, "convert tf32 model.pt", 1);
+    let message = fails(at, "convert tf32 model.pt", 2);
     assert!(message.contains("convert --precision float32"), "{message}");
     let text = done(at, "convert tf32 model.pt --precision float32");
     assert!(text.contains("nets in float32 instead of tf32"), "{text}");
