@@ -106,7 +106,7 @@ struct InvConvWeightGradParams {
   int tile_columns;
   int slices;  // teams of threads that share the pairs, each with every slices-th row of the tile
   int lanes;   // threads that stage one row of a tile
-  int reserved;
+  int negative;  // 1 for minus the gradient, that of a solve
 };
 static_assert(sizeof(InvConvWeightGradParams) == 344, "twin: WeightGradParams in src/cuda/params.rs");
 static_assert(offsetof(InvConvWeightGradParams, shape) == 32, "twin: WeightGradParams in src/cuda/params.rs");

@@ -189,7 +189,7 @@ __device__ __forceinline__ void inv_conv_weight_grad(const InvConvWeightGradPara
   }
 }
 
-// grad[entry] = sum over chunks of partials[chunk][entry]: lane l of an entry adds chunks l, l + kSumLanes, .., then the
+// grad[entry] = ± sum over chunks of partials[chunk][entry]: lane l of an entry adds chunks l, l + kSumLanes, .., then the
 // first lane adds the lanes' sums in their order.
 template <typename T>
 __device__ __forceinline__ void inv_conv_weight_grad_sum(const InvConvWeightGradParams& params) {
@@ -216,7 +216,7 @@ __device__ __forceinline__ void inv_conv_weight_grad_sum(const InvConvWeightGrad
     const int q = entry / (k * k) % n, channel = entry / (k * k) / n;
     const InvConvGroup group(shape, channel / n, false);
     const bool above_diagonal = q > channel % n && static_cast<int>(entry) == group.anchor_entry(channel % n, q);
-    static_cast<T*>(params.grad)[entry] = above_diagonal ? T(0) : sum;
+    static_cast<T*>(params.grad)[entry] = above_diagonal ? T(0) : params.negative != 0 ? -sum : sum;
   }
 }
 

@@ -8,7 +8,11 @@ use tch::{Device, Kind};
 /// A number with what it counts, which is written in the singular: `1 thread`, `2 threads`.
 pub(crate) fn counted(number: impl Display, one: &str) -> String {
     let number = number.to_string();
-    let ending = if number == "1" { "" } else { "s" };
+    let ending = match number.as_str() {
+        "1" => "",
+        _ if ["ch", "sh", "s", "x"].iter().any(|end| one.ends_with(end)) => "es",
+        _ => "s",
+    };
     format!("{number} {one}{ending}")
 }
 
@@ -44,6 +48,7 @@ mod tests {
         assert_eq!(counted(0_usize, "thread"), "0 threads");
         assert_eq!(counted(-1, "corner"), "-1 corners");
         assert_eq!(counted("1,234", "parameter"), "1,234 parameters");
+        assert_eq!(counted(3, "launch"), "3 launches");
     }
 
     #[test]

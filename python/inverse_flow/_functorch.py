@@ -2,13 +2,14 @@
 
 The shared library records its operators by functions in C++, which torch does not allow inside of these transforms. There
 they are recorded by the Python function below instead, which knows the same derivatives (src/ffi/bridge.cpp). With A the
-masked convolution and G its weight gradient, all linear in each of their arguments::
+masked convolution, G its weight gradient and H = -G that of a solve, all linear in each of their arguments::
 
-    x = A(W)^-1 y     u = A(W)^-T dx     dy = u            dW = -G(x, u)
-    x = A(W)^-T y     u = A(W)^-1 dx     dy = u            dW = -G(u, x)
+    x = A(W)^-1 y     u = A(W)^-T dx     dy = u            dW =  H(x, u)
+    x = A(W)^-T y     u = A(W)^-1 dx     dy = u            dW =  H(u, x)
     y = A(W) x                           dx = A(W)^T dy    dW =  G(x, dy)
     y = A(W)^T x                         dx = A(W) dy      dW =  G(dy, x)
     g = G(x, u)                          dx = A(dg)^T u    du =  A(dg) x
+    h = H(x, u)                          dx = -A(dh)^T u   du = -A(dh) x
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ _library.load()
 
 SOLVE, SOLVE_ADJOINT = "inv_conv2d", "_inv_conv2d_adjoint"
 CONV, CONV_ADJOINT = "masked_conv2d", "_masked_conv2d_adjoint"
-WEIGHT_GRAD = "_conv2d_weight_grad"
+WEIGHT_GRAD, SOLVE_WEIGHT_GRAD = "_conv2d_weight_grad", "_inv_conv2d_weight_grad"
+_WEIGHT_GRADS = (WEIGHT_GRAD, SOLVE_WEIGHT_GRAD)
 _ADJOINT = {SOLVE: SOLVE_ADJOINT, SOLVE_ADJOINT: SOLVE, CONV: CONV_ADJOINT, CONV_ADJOINT: CONV}
 
 
 def call(op: str, corners: Sequence[str], *tensors: Tensor) -> Tensor:
-    """One of the five operators, under whatever transforms are active."""
+    """One of the operators, under whatever transforms are active."""
     if torch._C._are_functorch_transforms_active():
         return _Recorded.apply(op, tuple(corners), *tensors)
     return getattr(torch.ops.inverse_flow, op)(*tensors, list(corners))
@@ -53,20 +55,21 @@ class _Recorded(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         op, corners, (at, second, *shape) = ctx.op, ctx.corners, ctx.saved_tensors
-        if op == WEIGHT_GRAD:  # here `second` is u, and grad has the shape of the weight
+        if op in _WEIGHT_GRADS:  # here `second` is u, and grad has the shape of the weight
+            grad = grad if op == WEIGHT_GRAD else -grad
             return None, None, call(CONV_ADJOINT, corners, second, grad), call(CONV, corners, at, grad), None
         u = call(_ADJOINT[op], corners, grad, second)
         if op == SOLVE:
-            return None, None, u, -call(WEIGHT_GRAD, corners, at, u, second)
+            return None, None, u, call(SOLVE_WEIGHT_GRAD, corners, at, u, second)
         if op == SOLVE_ADJOINT:
-            return None, None, u, -call(WEIGHT_GRAD, corners, u, at, second)
+            return None, None, u, call(SOLVE_WEIGHT_GRAD, corners, u, at, second)
         pair = (at, grad) if op == CONV else (grad, at)
         return None, None, u, call(WEIGHT_GRAD, corners, *pair, second)
 
     @staticmethod
     def jvp(ctx, _op, _corners, first: Tensor | None, second: Tensor | None, *_shape):
         op, corners, (at, weight, *shape) = ctx.op, ctx.corners, ctx.saved_tensors
-        if op == WEIGHT_GRAD:
+        if op in _WEIGHT_GRADS:
             terms = [(first, weight), (at, second)]
             return sum(call(op, corners, a, b, *shape) for a, b in terms if a is not None and b is not None)
         conv = CONV if op in (SOLVE, CONV) else CONV_ADJOINT
@@ -82,7 +85,7 @@ class _Recorded(torch.autograd.Function):
         """V examples with one weight are one larger batch. V examples with V weights are V times as many groups of
         channels, which the operators have already: one call, with nothing repeated but the corners."""
         dims, size = in_dims[2:], info.batch_size
-        if op != WEIGHT_GRAD and dims[1] is None and tensors[0].dim() == 5:
+        if op not in _WEIGHT_GRADS and dims[1] is None and tensors[0].dim() == 5:
             images, weight = tensors[0].movedim(dims[0], 0), tensors[1]
             return call(op, corners, images.flatten(0, 1), weight).unflatten(0, images.shape[:2]), 0
         tensors = [t.expand(size, *t.shape) if d is None else t.movedim(d, 0) for t, d in zip(tensors, dims)]
@@ -92,7 +95,7 @@ class _Recorded(torch.autograd.Function):
         *images, weight = tensors
         grouped = [t.transpose(0, 1).flatten(1, 2) for t in images]  # [V, B, C, H, W] to [B, V C, H, W]
         out = call(op, corners * size, *grouped, weight.flatten(0, 1))
-        if op == WEIGHT_GRAD:
+        if op in _WEIGHT_GRADS:
             return out.unflatten(0, weight.shape[:2]), 0
         return out.unflatten(1, (size, -1)).transpose(0, 1), 0
 
@@ -100,7 +103,7 @@ class _Recorded(torch.autograd.Function):
 def _register_vmap() -> None:
     # for graphs that the library recorded and that are run backwards under vmap (is_grads_batched), and for those who
     # call torch.ops.inverse_flow themselves
-    for op in (SOLVE, SOLVE_ADJOINT, CONV, CONV_ADJOINT, WEIGHT_GRAD):
+    for op in (SOLVE, SOLVE_ADJOINT, CONV, CONV_ADJOINT, *_WEIGHT_GRADS):
 
         def rule(info, in_dims, *arguments, op=op):
             *tensors, corners = arguments

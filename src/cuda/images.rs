@@ -35,7 +35,7 @@ pub const ARCHS: &str = env!("INVERSE_FLOW_CUDA_ARCHS");
 mod tests {
     use super::*;
     use crate::cuda::kernels::{Element, Operation, Solver, REGISTER_SHAPES};
-    use crate::cuda::{actnorm, baseline, batch, coupling, spline, verdict};
+    use crate::cuda::{actnorm, baseline, batch, channels, coupling, spline, verdict};
     use crate::problem::{geometry, spline::SplineSizes, Corner, Direction};
     use std::collections::BTreeSet;
     use tch::Kind;
@@ -119,6 +119,8 @@ mod tests {
                 .chain(actnorm.forward.iter().chain(&actnorm.backward))
                 .chain(coupling.forward.iter().chain(&coupling.backward));
             names.extend(stages.map(|launch| (launch.image, launch.kernel)));
+            let (launch, _) = channels::channels_plan([2, 4, 2], kind).unwrap();
+            names.insert((launch.image, launch.kernel));
             let baseline =
                 baseline::launches(&geometry([1, 1, 2, 2], 1, 2), kind, &[Corner::TopLeft]);
             let baseline = baseline.unwrap();

@@ -9,9 +9,9 @@
 //! | [`kernels`] | the names of the kernels |
 //! | [`launch`] | launch plans: pure functions of the sizes |
 //! | [`params`] | the kernels' parameter structs |
-//! | `events` | time on the device |
+//! | `events`, `counts` | time on the device; what it was asked for, where the driver counts it |
 //! | `singular` | filters without an inverse, and how the host learns of them |
-//! | [`actnorm`], [`coupling`], [`spline`] | an element-wise operator each: parameters, plan, launches |
+//! | [`actnorm`], [`channels`], [`coupling`], [`spline`] | an element-wise operator each: parameters, plan, launches |
 //! | [`batch`] | images and noise of a training batch |
 //! | [`verdict`] | whether a training step is taken |
 //! | [`baseline`] | the published scheme, to be measured against |
@@ -28,7 +28,9 @@
 pub mod actnorm;
 pub mod baseline;
 pub mod batch;
+pub mod channels;
 mod context;
+pub(crate) mod counts;
 pub mod coupling;
 mod current;
 mod device;

@@ -177,8 +177,8 @@ pub struct WeightGradParams {
     pub slices: i32,
     /// Threads that stage one row of a tile.
     pub lanes: i32,
-    /// 0.
-    pub reserved: i32,
+    /// 1 for minus the gradient, that of a solve.
+    pub negative: i32,
 }
 
 const _: () = {

@@ -22,7 +22,7 @@ pub(crate) fn run(
     corners: &[Corner],
 ) -> Result<Tensor> {
     let b_size = match op {
-        Op::WeightGrad => geometry.image_size(),
+        Op::WeightGrad | Op::SolveWeightGrad => geometry.image_size(),
         _ => geometry.weight_size(),
     };
     let index = expect(&[(a, &geometry.image_size()), (b, &b_size)])?;
@@ -57,13 +57,14 @@ pub(crate) fn run(
             // SAFETY: as above.
             unsafe { current.launch(&plan.launch, &plan.params)? };
         }
-        Op::WeightGrad => {
+        Op::WeightGrad | Op::SolveWeightGrad => {
             let mut plan = weight_grad_plan(geometry, a.kind(), corners, device.shared_limit())?;
             let partials =
                 Tensor::f_empty([plan.workspace_elements as i64], (a.kind(), a.device()))?;
             let params = &mut plan.params;
             (params.x, params.u, params.partials, params.grad) =
                 (address(a), address(b), address(&partials), address(&out));
+            params.negative = i32::from(op == Op::SolveWeightGrad);
             // SAFETY: as above; the workspace is as large as the plan asks for, and its memory is handed on only after
             // both kernels in the order of the stream, though the tensor is dropped before they run.
             unsafe {

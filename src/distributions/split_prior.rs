@@ -2,6 +2,7 @@
 
 use crate::flows::{Coupling, Cx, Mapped, Transform};
 use crate::nn::{Conditioner, CouplingConfig, CouplingNet, Precision};
+use crate::ops::channels::split_channels;
 use crate::torchscript::{Script, Stages};
 use crate::{Error, Result};
 use tch::{nn, Tensor};
@@ -67,10 +68,10 @@ impl SplitPrior {
     /// A shape, kind or device that the parameters do not fit.
     pub fn split(&self, x: &Tensor, cx: Cx<'_>) -> Result<Split> {
         let Mapped { value, log_det } = self.coupling.forward(x, cx)?;
-        let half = self.kept();
+        let [kept, latent] = split_channels(&value, [self.kept(); 2])?;
         Ok(Split {
-            kept: value.f_narrow(1, 0, half)?,
-            latent: value.f_narrow(1, half, half)?,
+            kept,
+            latent,
             log_det,
         })
     }

@@ -127,9 +127,11 @@ std::vector<uint8_t> parse_corners(const char* op, const Corners& corners) {
 
 const char* name_of(int64_t op) {
   static const char* const names[] = {"inv_conv2d", "_inv_conv2d_adjoint", "masked_conv2d", "_masked_conv2d_adjoint",
-                                      "_conv2d_weight_grad"};
+                                      "_conv2d_weight_grad", "_inv_conv2d_weight_grad"};
   return names[op];
 }
+
+bool is_weight_grad(int64_t op) { return op == IVF_WEIGHT_GRAD || op == IVF_SOLVE_WEIGHT_GRAD; }
 
 template <typename Signature>
 c10::TypedOperatorHandle<Signature> find(int64_t op) {
@@ -144,9 +146,10 @@ Tensor call(int64_t op, at::TensorList tensors, const Corners& corners) {
   using Ternary = Tensor(const Tensor&, const Tensor&, const Tensor&, Corners);
   static const std::array<c10::TypedOperatorHandle<Binary>, 4> binary = {
       find<Binary>(IVF_SOLVE), find<Binary>(IVF_SOLVE_ADJOINT), find<Binary>(IVF_CONV), find<Binary>(IVF_CONV_ADJOINT)};
-  static const auto weight_grad = find<Ternary>(IVF_WEIGHT_GRAD);
-  TORCH_CHECK(op >= 0 && op <= IVF_WEIGHT_GRAD, "unknown operator number ", op);
-  if (op == IVF_WEIGHT_GRAD) return weight_grad.call(tensors[0], tensors[1], tensors[2], corners);
+  static const std::array<c10::TypedOperatorHandle<Ternary>, 2> ternary = {find<Ternary>(IVF_WEIGHT_GRAD),
+                                                                           find<Ternary>(IVF_SOLVE_WEIGHT_GRAD)};
+  TORCH_CHECK(op >= 0 && op <= IVF_SOLVE_WEIGHT_GRAD, "unknown operator number ", op);
+  if (is_weight_grad(op)) return ternary[op - IVF_WEIGHT_GRAD].call(tensors[0], tensors[1], tensors[2], corners);
   return binary[op].call(tensors[0], tensors[1], corners);
 }
 
@@ -186,18 +189,20 @@ Tensor meta(int64_t op, at::TensorList tensors, const Corners& corners) {
   parse_corners(name_of(op), corners);
   const Tensor& weight = tensors.back();
   for (const Tensor& image : tensors.slice(0, tensors.size() - 1)) check_meta(op, image, weight);
-  const Tensor& like = op == IVF_WEIGHT_GRAD ? weight : tensors[0];
+  const Tensor& like = is_weight_grad(op) ? weight : tensors[0];
   return at::empty_symint(like.sym_sizes(), like.options());
 }
 
-// Autograd: one call in the graph. Every operator is linear in each of its arguments, and the five close under
-// differentiation; A is the masked convolution, G(x, u) the weight gradient:
+// Autograd: one call in the graph. Every operator is linear in each of its arguments, and together they close under
+// differentiation; A is the masked convolution, G(x, u) the weight gradient, and H = -G that of a solve, an operator of its
+// own so that the sign costs no pass:
 //
-//   x = A^-1 y     u := A^-T dx     dy = u          dW = -G(x, u)
-//   x = A^-T y     u := A^-1 dx     dy = u          dW = -G(u, x)
-//   y = A x                         dx = A^T dy     dW =  G(x, dy)
-//   y = A^T x                       dx = A dy       dW =  G(dy, x)
+//   x = A^-1 y     u := A^-T dx     dy = u          dW = H(x, u)
+//   x = A^-T y     u := A^-1 dx     dy = u          dW = H(u, x)
+//   y = A x                         dx = A^T dy     dW = G(x, dy)
+//   y = A^T x                       dx = A dy       dW = G(dy, x)
 //   g = G(x, u)                     dx = A(dg)^T u  du = A(dg) x
+//   h = H(x, u)                     dx = -A(dh)^T u  du = -A(dh) x
 //
 // The first line is the implicit function theorem: A x = y gives A dx + dA x = dy. The backward calls the differentiable
 // operators themselves, so that under create_graph derivatives of any order are right. It is here and not in Rust so that
@@ -221,7 +226,7 @@ struct Recorded : torch::autograd::Function<Recorded> {
     const int64_t op = ctx->saved_data["op"].toInt();
     const auto corners = ctx->saved_data["corners"].to<Corners>();
     // one for each tensor, and none for the operator and the corners
-    variable_list input_grads((op == IVF_WEIGHT_GRAD ? 3 : 2) + 2);
+    variable_list input_grads((is_weight_grad(op) ? 3 : 2) + 2);
     const Tensor& grad = grads[0];
     if (!grad.defined()) return input_grads;
     const variable_list saved = ctx->get_saved_variables();
@@ -230,32 +235,34 @@ struct Recorded : torch::autograd::Function<Recorded> {
       const std::array<Tensor, 2> tensors = {a, b};
       return call(op, tensors, corners);
     };
-    auto weight_grad = [&](const Tensor& x, const Tensor& u) {
+    auto weight_grad = [&](int64_t op, const Tensor& x, const Tensor& u) {
       const std::array<Tensor, 3> tensors = {x, u, second};
-      return call(IVF_WEIGHT_GRAD, tensors, corners);
+      return call(op, tensors, corners);
     };
     Tensor &of_first = input_grads[0], &of_second = input_grads[1];
     const bool first_wanted = ctx->needs_input_grad(0), second_wanted = ctx->needs_input_grad(1);
     switch (op) {
       case IVF_SOLVE:
         of_first = run(IVF_SOLVE_ADJOINT, grad, second);
-        if (second_wanted) of_second = weight_grad(at, of_first).neg();
+        if (second_wanted) of_second = weight_grad(IVF_SOLVE_WEIGHT_GRAD, at, of_first);
         break;
       case IVF_SOLVE_ADJOINT:
         of_first = run(IVF_SOLVE, grad, second);
-        if (second_wanted) of_second = weight_grad(of_first, at).neg();
+        if (second_wanted) of_second = weight_grad(IVF_SOLVE_WEIGHT_GRAD, of_first, at);
         break;
       case IVF_CONV:
         if (first_wanted) of_first = run(IVF_CONV_ADJOINT, grad, second);
-        if (second_wanted) of_second = weight_grad(at, grad);
+        if (second_wanted) of_second = weight_grad(IVF_WEIGHT_GRAD, at, grad);
         break;
       case IVF_CONV_ADJOINT:
         if (first_wanted) of_first = run(IVF_CONV, grad, second);
-        if (second_wanted) of_second = weight_grad(grad, at);
+        if (second_wanted) of_second = weight_grad(IVF_WEIGHT_GRAD, grad, at);
         break;
-      default:  // the weight gradient: `second` is u, and the incoming gradient has the shape of the weight
-        if (first_wanted) of_first = run(IVF_CONV_ADJOINT, second, grad);
-        if (second_wanted) of_second = run(IVF_CONV, at, grad);
+      default: {  // a weight gradient: `second` is u, and the incoming gradient has the shape of the weight
+        const Tensor along = op == IVF_WEIGHT_GRAD ? grad : grad.neg();
+        if (first_wanted) of_first = run(IVF_CONV_ADJOINT, second, along);
+        if (second_wanted) of_second = run(IVF_CONV, at, along);
+      }
     }
     return input_grads;
   }
@@ -284,10 +291,10 @@ Tensor binary(const Tensor& input, const Tensor& weight, Corners corners) {
   return Do(Op, tensors, corners);
 }
 
-template <AtKey Do>
+template <int Op, AtKey Do>
 Tensor weight_grad(const Tensor& input, const Tensor& grad, const Tensor& weight, Corners corners) {
   const std::array<Tensor, 3> tensors = {input, grad, weight};
-  return Do(IVF_WEIGHT_GRAD, tensors, corners);
+  return Do(Op, tensors, corners);
 }
 
 template <AtKey Do>
@@ -301,7 +308,8 @@ void register_all(torch::Library& m) {
   register_public<Do>(m);
   m.impl("_inv_conv2d_adjoint", binary<IVF_SOLVE_ADJOINT, Do>);
   m.impl("_masked_conv2d_adjoint", binary<IVF_CONV_ADJOINT, Do>);
-  m.impl("_conv2d_weight_grad", weight_grad<Do>);
+  m.impl("_conv2d_weight_grad", weight_grad<IVF_WEIGHT_GRAD, Do>);
+  m.impl("_inv_conv2d_weight_grad", weight_grad<IVF_SOLVE_WEIGHT_GRAD, Do>);
 }
 
 }  // namespace
@@ -309,10 +317,11 @@ void register_all(torch::Library& m) {
 TORCH_LIBRARY(inverse_flow, m) {
   m.def("inv_conv2d(Tensor input, Tensor weight, str[] corners) -> Tensor");
   m.def("masked_conv2d(Tensor input, Tensor weight, str[] corners) -> Tensor");
-  // the transposed maps and the weight gradient: with them the set is closed under differentiation of any order
+  // the transposed maps and the weight gradients: with them the set is closed under differentiation of any order
   m.def("_inv_conv2d_adjoint(Tensor input, Tensor weight, str[] corners) -> Tensor");
   m.def("_masked_conv2d_adjoint(Tensor input, Tensor weight, str[] corners) -> Tensor");
   m.def("_conv2d_weight_grad(Tensor input, Tensor grad, Tensor weight, str[] corners) -> Tensor");
+  m.def("_inv_conv2d_weight_grad(Tensor input, Tensor grad, Tensor weight, str[] corners) -> Tensor");
   m.def("check(Device device) -> ()", check_device);
 }
 

@@ -44,6 +44,7 @@ enum ivf_op {
   IVF_CONV = 2,           // masked_conv2d
   IVF_CONV_ADJOINT = 3,   // _masked_conv2d_adjoint
   IVF_WEIGHT_GRAD = 4,    // _conv2d_weight_grad
+  IVF_SOLVE_WEIGHT_GRAD = 5,  // _inv_conv2d_weight_grad, minus the one above
 };
 
 // Calls an operator of two tensors through torch's dispatcher; autograd records it. `corners` are numbers below 4.
@@ -51,7 +52,7 @@ int ivf_call_op(int op, ivf_tensor a, ivf_tensor b, const uint8_t* corners, size
                 char** error);
 
 // Implemented in Rust (`operator_entry` in src/ffi/operator.rs): the CPU and CUDA kernels. `c` is NULL but for
-// IVF_WEIGHT_GRAD, whose third tensor gives the shape of the weight; `corners` are numbers below 4.
+// the weight gradients, whose third tensor gives the shape of the weight; `corners` are numbers below 4.
 int ivf_op_compute(int op, ivf_tensor a, ivf_tensor b, ivf_tensor c, const uint8_t* corners, size_t n_corners,
                    ivf_tensor* out, char** error);
 

@@ -3,6 +3,7 @@
 use super::check::{same_channels, Placement};
 use super::{Cx, Mapped, Transform};
 use crate::nn::{Conditioner, Precision};
+use crate::ops::channels::first_channels;
 use crate::ops::coupling::affine_coupling;
 use crate::ops::Direction;
 use crate::torchscript::Script;
@@ -56,19 +57,19 @@ impl Coupling {
     }
 
     fn map(&self, x: &Tensor, cx: Cx<'_>, direction: Direction) -> Result<Mapped> {
-        let x1 = self.first_half(x, cx)?;
+        let (x, x1) = self.with_first_half(x, cx)?;
         let net = self.net.forward(&x1, cx.condition)?;
-        let (value, log_det) = affine_coupling(x, &net, direction)?;
+        let (value, log_det) = affine_coupling(&x, &net, direction)?;
         Ok(Mapped { value, log_det })
     }
 
-    fn first_half(&self, x: &Tensor, cx: Cx<'_>) -> Result<Tensor> {
+    fn with_first_half(&self, x: &Tensor, cx: Cx<'_>) -> Result<(Tensor, Tensor)> {
         let [n, ..] = self
             .placement
             .check_channels("coupling", self.channels, x)?;
         self.placement
             .check_condition("coupling", n, cx.condition)?;
-        Ok(x.f_narrow(1, 0, self.channels / 2)?)
+        first_channels(x, self.channels / 2)
     }
 }
 
@@ -99,7 +100,7 @@ impl Transform for Coupling {
     }
 
     fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {
-        let x1 = self.first_half(x, cx)?;
+        let (_, x1) = self.with_first_half(x, cx)?;
         tch::no_grad(|| self.net.initialize(&x1, cx.condition))
     }
 }

@@ -1,7 +1,7 @@
 //! Transforms made of transforms.
 
 use super::check::image_size;
-use super::{zero_log_det, Cx, Mapped, Transform};
+use super::{Cx, LogDets, Mapped, Transform};
 use crate::nn::Precision;
 use crate::torchscript::{replaced, Script, Stages};
 use crate::{Error, Result};
@@ -126,26 +126,17 @@ fn compose<'a>(
     children: impl Iterator<Item = &'a (String, Box<dyn Transform>)>,
     map: impl Fn(&dyn Transform, &Tensor) -> Result<Mapped>,
 ) -> Result<Mapped> {
-    let mut so_far: Option<Mapped> = None;
+    let mut so_far = x.shallow_clone();
+    let mut log_dets = LogDets::default();
     for (_, child) in children {
-        so_far = Some(match so_far {
-            None => map(child.as_ref(), x)?,
-            Some(Mapped { value, log_det }) => {
-                let next = map(child.as_ref(), &value)?;
-                Mapped {
-                    value: next.value,
-                    log_det: log_det.f_add(&next.log_det)?,
-                }
-            }
-        });
+        let Mapped { value, log_det } = map(child.as_ref(), &so_far)?;
+        log_dets.push(log_det);
+        so_far = value;
     }
-    match so_far {
-        Some(mapped) => Ok(mapped),
-        None => Ok(Mapped {
-            value: x.shallow_clone(),
-            log_det: zero_log_det(x)?,
-        }),
-    }
+    Ok(Mapped {
+        log_det: log_dets.sum(x)?,
+        value: so_far,
+    })
 }
 
 /// A transform read backwards: its `forward` is the other's `inverse`.

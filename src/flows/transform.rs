@@ -106,21 +106,6 @@ pub trait Transform: std::fmt::Debug + Send {
     }
 }
 
-/// A log-det of zero for a batch like `x`: `[N]` in its kind and on its device.
-///
-/// # Errors
-/// A tensor without dimensions.
-pub fn zero_log_det(x: &Tensor) -> Result<Tensor> {
-    let Some(&n) = x.size().first() else {
-        return Err(Error::argument(
-            "zero_log_det",
-            "x",
-            "must have a batch in front",
-        ));
-    };
-    Ok(Tensor::f_zeros([n], (x.kind(), x.device()))?)
-}
-
 /// Sums everything but the batch dimension: `[N, ...]` → `[N]`.
 ///
 /// # Errors

@@ -20,7 +20,7 @@
 
 use super::{MultiScale, Stage, Staged};
 use crate::distributions::standard_normal_log_prob;
-use crate::flows::{AuxiliaryLosses, Cx};
+use crate::flows::{AuxiliaryLosses, Cx, LogDets};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -139,19 +139,18 @@ struct Exact {
 
 /// The first stage whose output depends on parameters, and what the stages before it make of the images.
 fn first_trainable(stages: &[Stage], x: &Tensor, cx: Cx<'_>) -> Result<(usize, Exact)> {
-    let mut exact = Exact {
-        value: x.shallow_clone(),
-        log_prob: crate::flows::zero_log_det(x)?,
-    };
+    let mut value = x.shallow_clone();
+    let mut log_dets = LogDets::default();
     for (index, stage) in stages.iter().enumerate() {
-        let staged = stage.forward(&exact.value, cx)?;
+        let staged = stage.forward(&value, cx)?;
         if staged.kept.requires_grad() || staged.latent.is_some() {
-            return Ok((index, exact));
+            let log_prob = log_dets.sum(x)?;
+            return Ok((index, Exact { value, log_prob }));
         }
-        if let Some(log_det) = &staged.log_det {
-            exact.log_prob = exact.log_prob.f_add(log_det)?;
+        if let Some(log_det) = staged.log_det {
+            log_dets.push(log_det);
         }
-        exact.value = staged.kept;
+        value = staged.kept;
     }
     Err(Error::config("the model has no trainable parameters"))
 }

@@ -6,6 +6,7 @@
 //! tensor operations with the same arguments, which is its specification; [`mod@reference`] is that of the first two.
 
 pub mod actnorm;
+pub mod channels;
 pub mod conv_relu_conv;
 pub mod coupling;
 mod fused;

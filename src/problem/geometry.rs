@@ -190,7 +190,7 @@ impl Geometry {
     /// Size of what `op` computes.
     pub(crate) const fn result_size(&self, op: Op) -> [i64; 4] {
         match op {
-            Op::WeightGrad => self.weight_size(),
+            Op::WeightGrad | Op::SolveWeightGrad => self.weight_size(),
             _ => self.image_size(),
         }
     }

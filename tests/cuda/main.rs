@@ -19,6 +19,7 @@ mod host_faults;
 
 mod actnorm_on_host;
 mod batch_on_host;
+mod channels_on_host;
 mod coupling_on_host;
 
 mod kernels_on_host;

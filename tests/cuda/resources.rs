@@ -8,6 +8,7 @@ use crate::skip::skip;
 use inverse_flow::cuda::actnorm::actnorm_plan;
 use inverse_flow::cuda::baseline;
 use inverse_flow::cuda::batch::{batch_plan, BatchOf};
+use inverse_flow::cuda::channels::channels_plan;
 use inverse_flow::cuda::coupling::coupling_plan;
 use inverse_flow::cuda::launch::{apply_plan, solve_plans, weight_grad_plan, Launch, SolveLimits};
 use inverse_flow::cuda::spline::spline_plan;
@@ -149,6 +150,7 @@ fn launches(shared: u32) -> BTreeSet<(&'static str, u32, u32)> {
             let both = actnorm.forward.iter().chain(&actnorm.backward);
             let all = both.chain(&coupling.forward).chain(&coupling.backward);
             all.for_each(&mut add);
+            add(&channels_plan([3, 100, 50], kind).unwrap().0);
         }
     }
     found

@@ -29,6 +29,7 @@ mod common {
 
 mod actnorm;
 mod alignment;
+mod channels;
 mod conv_relu_conv;
 mod coupling;
 mod custom_function;

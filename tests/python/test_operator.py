@@ -67,6 +67,7 @@ class Operator(unittest.TestCase):
         torch.library.opcheck(ops._inv_conv2d_adjoint.default, (x, weight, corners))
         torch.library.opcheck(ops._masked_conv2d_adjoint.default, (x, weight, corners))
         torch.library.opcheck(ops._conv2d_weight_grad.default, (x, u, weight, corners))
+        torch.library.opcheck(ops._inv_conv2d_weight_grad.default, (x, u, weight, corners))
 
     def test_frozen_weight_gets_no_gradient(self):
         x, weight, corners = make(CASES[0])

@@ -4,6 +4,7 @@ use super::head::head;
 use crate::cli::common::Compute;
 use crate::cli::doctor::float32;
 use crate::cuda::check;
+use crate::cuda::counts::Counts;
 use crate::data::{stream, uniform_noise, Purpose};
 use crate::ffi::peak::{self, Peak};
 use crate::flows::Cx;
@@ -68,6 +69,8 @@ struct ModelTimes {
     peak: Peak,
     /// A step that rebuilds its activations, and the peak memory of such steps.
     rebuild: Option<(Timing, Peak)>,
+    /// What a step, a forward pass and sampling of 100 ask of the device, where that is counted.
+    counts: Option<[Counts; 3]>,
     /// Milliseconds by layer kind: forward, backward; the optimiser has one number.
     kinds: BTreeMap<&'static str, [f64; 2]>,
 }
@@ -178,6 +181,13 @@ impl ModelArgs {
             Ok::<_, Error>((timing, peak::peak(device)?))
         });
         let rebuild = rebuild.transpose()?;
+        let counts = [
+            Counts::of(|| learner.step(&x, &noise, 1e-6).map(drop))?,
+            Counts::of(|| tch::no_grad(|| learner.model.log_prob(&x, cx)).map(drop))?,
+            Counts::of(|| {
+                tch::no_grad(|| learner.model.decode(&hundred, Cx::default())).map(drop)
+            })?,
+        ];
         let kinds = self.by_kind(&mut learner, &x, cx, device)?;
         check(device).map_err(|err| learner.model.locate(err, cx))?;
         Ok(ModelTimes {
@@ -188,6 +198,7 @@ impl ModelArgs {
             eager,
             peak,
             rebuild,
+            counts: all(counts),
             kinds,
         })
     }
@@ -279,6 +290,11 @@ impl ModelArgs {
             "forward": time(&report.forward, self.batch),
             "sample_1": time(&report.sample_1, 1),
             "sample_100": time(&report.sample_100, 100),
+            "counts": report.counts.map(|[step, forward, sample_100]| json!({
+                "step": step,
+                "forward": forward,
+                "sample_100": sample_100,
+            })),
             "peak_mib": report.peak.mib,
             "peak_is": report.peak.what,
             "rebuild": report.rebuild.map(|(step, peak)| json!({
@@ -312,6 +328,16 @@ impl ModelArgs {
                 images as f64 * 1e3 / timing.median_ms
             );
         }
+        if let Some(counts) = &report.counts {
+            for (what, counts) in ["training step", "forward", "sample 100"]
+                .iter()
+                .zip(counts)
+            {
+                let launches = words::counted(counts.launches, "launch");
+                let waits = words::counted(counts.waits, "wait");
+                text += &format!("\n  {what:<14} {launches}, {waits} for the device");
+            }
+        }
         let Peak { mib, what } = report.peak;
         text += &format!("\n  peak memory    {mib:>9.0} MiB ({what})");
         if let Some((step, peak)) = &report.rebuild {
@@ -340,6 +366,12 @@ impl ModelArgs {
         }
         text
     }
+}
+
+/// All of them, if every one is there.
+fn all<const N: usize, T: Copy>(values: [Option<T>; N]) -> Option<[T; N]> {
+    let all: Option<Vec<T>> = values.into_iter().collect();
+    all.and_then(|all| all.try_into().ok())
 }
 
 /// Forward and backward of every stage by itself, milliseconds, summed up by kind.

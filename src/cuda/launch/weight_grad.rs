@@ -124,7 +124,7 @@ pub fn weight_grad_plan(
             tile_columns: tile_columns as i32,
             slices: slices as i32,
             lanes: (tile_columns as u32).next_power_of_two().min(32) as i32,
-            reserved: 0,
+            negative: 0,
         },
     })
 }

@@ -2,7 +2,7 @@
 
 use super::stage::{Stage, Staged};
 use crate::distributions::{standard_normal, standard_normal_log_prob};
-use crate::flows::{zero_log_det, Cx, Mapped};
+use crate::flows::{Cx, LogDets, Mapped};
 use crate::models::latents::{Encoded, Latents};
 use crate::nn::Precision;
 use crate::torchscript::{self, Script, Stages};
@@ -97,16 +97,16 @@ impl MultiScale {
     /// # Errors
     /// A wrong shape, or not initialised.
     pub fn encode(&self, x: &Tensor, cx: Cx<'_>) -> Result<Encoded> {
-        let mut total = None;
+        let mut log_dets = LogDets::default();
         let latents = self.run(x, cx, |_, staged| {
             if let Some(log_det) = &staged.log_det {
-                total = Some(add(total.take(), log_det)?);
+                log_dets.push(log_det.shallow_clone());
             }
             Ok(true)
         })?;
         Ok(Encoded {
             latents: Latents(latents),
-            log_det: total.map_or_else(|| zero_log_det(x), Ok)?,
+            log_det: log_dets.sum(x)?,
         })
     }
 
@@ -120,7 +120,7 @@ impl MultiScale {
         let top = self.check_latents(latents, cx.condition)?;
         let mut waiting = latents.iter().rev().skip(1);
         let mut value = top.shallow_clone();
-        let mut total = None;
+        let mut log_dets = LogDets::default();
         for stage in self.stages.iter().rev() {
             let latent = if stage.is_split() {
                 waiting.next()
@@ -130,12 +130,12 @@ impl MultiScale {
             let log_det;
             (value, log_det) = stage.inverse(&value, latent, cx)?;
             if let Some(log_det) = log_det {
-                total = Some(add(total, &log_det)?);
+                log_dets.push(log_det);
             }
         }
         Ok(Mapped {
             value,
-            log_det: total.map_or_else(|| zero_log_det(top), Ok)?,
+            log_det: log_dets.sum(top)?,
         })
     }
 
@@ -234,11 +234,4 @@ impl MultiScale {
         latents.push(value);
         Ok(latents)
     }
-}
-
-fn add(total: Option<Tensor>, log_det: &Tensor) -> Result<Tensor> {
-    Ok(match total {
-        None => log_det.shallow_clone(),
-        Some(total) => total.f_add(log_det)?,
-    })
 }

@@ -3,6 +3,7 @@
 use crate::distributions::SplitPrior;
 use crate::flows::{Cx, Mapped, Transform};
 use crate::nn::Precision;
+use crate::ops::channels::split_channels;
 use crate::torchscript::{split_statements, Stages};
 use crate::{Error, Result};
 use tch::Tensor;
@@ -134,11 +135,14 @@ impl Part {
                     log_det: Some(log_det),
                 }
             }
-            Part::Split { kept, channels } => Staged {
-                kept: x.f_narrow(1, 0, *kept)?,
-                latent: Some(x.f_narrow(1, *kept, channels - kept)?),
-                log_det: None,
-            },
+            Part::Split { kept, channels } => {
+                let [kept, latent] = split_channels(x, [*kept, channels - kept])?;
+                Staged {
+                    kept,
+                    latent: Some(latent),
+                    log_det: None,
+                }
+            }
             Part::SplitPrior(prior) => {
                 let split = prior.split(x, cx)?;
                 Staged {

@@ -13,5 +13,6 @@ mod recorded;
 mod twin;
 
 pub use eager::eagerly;
+pub(super) use eager::is_eager;
 pub(super) use operator::{has_kernels, take, FusedOp};
 pub(super) use recorded::run;

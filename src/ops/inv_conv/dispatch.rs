@@ -22,12 +22,14 @@ fn compute(call: &KernelCall<'_>) -> Result<Tensor> {
         corners,
     } = call;
     let geometry = match (op, shape) {
-        (Op::WeightGrad, Some(weight)) => {
+        (Op::WeightGrad | Op::SolveWeightGrad, Some(weight)) => {
             Geometry::check(op.name(), a, weight, corners)?;
             let kernel = weight.size()[3];
             Geometry::check_weight_grad(op.name(), a, b, kernel, corners)?
         }
-        (Op::WeightGrad, None) => return Err(Error::argument(op.name(), "weight", "is missing")),
+        (Op::WeightGrad | Op::SolveWeightGrad, None) => {
+            return Err(Error::argument(op.name(), "weight", "is missing"));
+        }
         _ => Geometry::check(op.name(), a, b, corners)?,
     };
     if a.numel() == 0 {
@@ -63,6 +65,10 @@ fn on_cpu<T: Real>(call: &KernelCall<'_>, geometry: &Geometry) -> Result<Tensor>
         Op::Conv => cpu::conv(geometry, a, b, corners, false, out),
         Op::ConvAdjoint => cpu::conv(geometry, a, b, corners, true, out),
         Op::WeightGrad => cpu::weight_grad(geometry, a, b, corners, out),
+        Op::SolveWeightGrad => {
+            cpu::weight_grad(geometry, a, b, corners, out);
+            out.iter_mut().for_each(|entry| *entry = -*entry);
+        }
     }
     Ok(fresh.into_tensor())
 }

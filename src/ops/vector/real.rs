@@ -2,7 +2,7 @@
 
 use crate::ffi::memory::Float;
 use pulp::Simd;
-use std::ops::{Add, AddAssign, Div, Mul, Sub};
+use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// What the kernels do with their element types.
@@ -14,6 +14,7 @@ pub trait Real:
     + Sub<Output = Self>
     + Mul<Output = Self>
     + Div<Output = Self>
+    + Neg<Output = Self>
     + AddAssign
 {
     /// A vector of the instruction set `S`.

@@ -11,6 +11,7 @@
 #include "../../../kernels/batch.cu"
 #include "../../../kernels/coupling.cu"
 #include "../../../kernels/verdict.cu"
+#include "../../../kernels/channels.cu"
 #include "../../../kernels/baseline_per_diagonal.cu"
 #include "faults.cu"
 // clang-format on
@@ -29,5 +30,6 @@ LAUNCH(launch_actnorm, ActNormParams)
 LAUNCH(launch_batch, BatchParams)
 LAUNCH(launch_coupling, CouplingParams)
 LAUNCH(launch_verdict, VerdictParams)
+LAUNCH(launch_channels, ChannelsParams)
 LAUNCH(launch_baseline, BaselineParams)
 LAUNCH(launch_fault, FaultParams)

@@ -36,6 +36,7 @@ POINTERS_OF(BatchParams, POINTER(images), POINTER(picks), POINTER(x), POINTER(no
 POINTERS_OF(VerdictParams, POINTER(nll), POINTER(grad_norm), POINTER(totals), POINTER(skip), POINTER(scale))
 POINTERS_OF(CouplingParams, POINTER(x), POINTER(net), OPTIONAL(value), OPTIONAL(log_det), OPTIONAL(partials),
             OPTIONAL(value_grad), OPTIONAL(log_det_grad), OPTIONAL(x_grad), OPTIONAL(net_grad))
+POINTERS_OF(ChannelsParams, POINTER(all), POINTER(first), POINTER(sum))
 // a launch of the spline's has what its stage needs
 POINTERS_OF(SplineParams, OPTIONAL(x), OPTIONAL(widths), OPTIONAL(heights), OPTIONAL(derivatives), OPTIONAL(table),
             OPTIONAL(value), OPTIONAL(log_det), OPTIONAL(value_grad), OPTIONAL(log_det_grad), OPTIONAL(partials),
