@@ -38,7 +38,9 @@ pub fn first_channels(x: &Tensor, count: i64) -> Result<(Tensor, Tensor)> {
         let text = format!("must be a number from 0 to {}, got {count}", size[1]);
         return Err(Error::argument("first_channels", "count", text));
     }
-    if is_eager() || !x.requires_grad() || !grad_enabled() {
+    // a gradient of no channels is nothing to add
+    let recorded = count > 0 && x.requires_grad() && grad_enabled();
+    if is_eager() || !recorded {
         return Ok((x.shallow_clone(), x.f_narrow(1, 0, count)?));
     }
     let [value, first] = take(apply(

@@ -18,6 +18,7 @@ mod devices;
 mod doctor;
 mod files;
 mod help;
+mod launches;
 mod models;
 mod orders;
 mod plot;
