@@ -1,6 +1,7 @@
 //! `inverse-flow bench`: measurements with a reference in the same run.
 
 mod head;
+mod kinds;
 mod model;
 mod op;
 mod shape;

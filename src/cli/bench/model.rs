@@ -1,6 +1,7 @@
 //! `inverse-flow bench model`: where a training step's time goes, layer kind by layer kind.
 
 use super::head::head;
+use super::kinds::{by_kind, Kinds};
 use crate::cli::common::Compute;
 use crate::cli::doctor::float32;
 use crate::cuda::check;
@@ -8,7 +9,7 @@ use crate::cuda::counts::Counts;
 use crate::data::{stream, uniform_noise, Purpose};
 use crate::ffi::peak::{self, Peak};
 use crate::flows::Cx;
-use crate::models::{Latents, MultiScale};
+use crate::models::Latents;
 use crate::nn::Precision;
 use crate::ops::eagerly;
 use crate::train::timing::{compare, compare_samples, Clock, Pace, Timing};
@@ -17,8 +18,7 @@ use crate::words;
 use crate::{Error, Result};
 use clap::Args;
 use serde_json::{json, Map, Value};
-use std::collections::BTreeMap;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
 /// Time training step, forward pass and sampling of whole models
 #[derive(Debug, Args)]
@@ -72,7 +72,7 @@ struct ModelTimes {
     /// What a step, a forward pass and sampling of 100 ask of the device, where that is counted.
     counts: Option<[Counts; 3]>,
     /// Milliseconds by layer kind: forward, backward; the optimiser has one number.
-    kinds: BTreeMap<&'static str, [f64; 2]>,
+    kinds: Kinds,
 }
 
 impl ModelArgs {
@@ -188,7 +188,7 @@ impl ModelArgs {
                 tch::no_grad(|| learner.model.decode(&hundred, Cx::default())).map(drop)
             })?,
         ];
-        let kinds = self.by_kind(&mut learner, &x, cx, device)?;
+        let kinds = by_kind(&mut learner, &x, cx, device, self.samples)?;
         check(device).map_err(|err| learner.model.locate(err, cx))?;
         Ok(ModelTimes {
             step,
@@ -201,54 +201,6 @@ impl ModelArgs {
             counts: all(counts),
             kinds,
         })
-    }
-
-    /// Time of every layer kind, the median over the samples.
-    ///
-    /// Every stage runs by itself on a leaf, and its backward pass starts from a fixed gradient; so a stage is charged
-    /// with two small operations that a whole model does not have.
-    fn by_kind(
-        &self,
-        learner: &mut Learner,
-        x: &Tensor,
-        cx: Cx<'_>,
-        device: Device,
-    ) -> Result<BTreeMap<&'static str, [f64; 2]>> {
-        let mut runs: Vec<BTreeMap<&'static str, [f64; 2]>> = Vec::new();
-        let params: Vec<Tensor> = learner
-            .adam
-            .params()
-            .iter()
-            .map(Tensor::shallow_clone)
-            .collect();
-        let clock = Clock::of(device)?;
-        for run in 0..self.samples + 1 {
-            let times = stage_times(&learner.model, &params, x, cx, &clock)?;
-            let grads: Vec<Tensor> = params
-                .iter()
-                .map(Tensor::f_zeros_like)
-                .collect::<std::result::Result<_, _>>()?;
-            let (optimiser, ()) = clock.time(|| {
-                let norm = crate::ffi::optim::grad_norm(&grads)?;
-                let scale = norm.f_clamp_min(1.0)?;
-                learner.adam.step(&grads, 1e-6, Some(&scale), None)
-            })?;
-            let mut times = times;
-            times.insert("optimiser", [0.0, optimiser]);
-            if run > 0 {
-                runs.push(times); // the first one warms up
-            }
-        }
-        let mut medians = BTreeMap::new();
-        for kind in runs[0].keys() {
-            let median = |direction: usize| {
-                let mut values: Vec<f64> = runs.iter().map(|run| run[kind][direction]).collect();
-                values.sort_by(f64::total_cmp);
-                values[(values.len() - 1) / 2]
-            };
-            medians.insert(*kind, [median(0), median(1)]);
-        }
-        Ok(medians)
     }
 
     fn to_json(
@@ -372,45 +324,4 @@ impl ModelArgs {
 fn all<const N: usize, T: Copy>(values: [Option<T>; N]) -> Option<[T; N]> {
     let all: Option<Vec<T>> = values.into_iter().collect();
     all.and_then(|all| all.try_into().ok())
-}
-
-/// Forward and backward of every stage by itself, milliseconds, summed up by kind.
-fn stage_times(
-    model: &MultiScale,
-    params: &[Tensor],
-    x: &Tensor,
-    cx: Cx<'_>,
-    clock: &Clock,
-) -> Result<BTreeMap<&'static str, [f64; 2]>> {
-    let mut times: BTreeMap<&'static str, [f64; 2]> = BTreeMap::new();
-    let mut value = x.shallow_clone();
-    for stage in model.stages() {
-        let leaf = value.f_detach()?.f_set_requires_grad(true)?;
-        let (forward, staged) = clock.time(|| stage.forward(&leaf, cx))?;
-        let mut loss = staged.kept.f_sum(None::<Kind>)?;
-        for made in staged.latent.iter().chain(&staged.log_det) {
-            if made.requires_grad() {
-                loss = loss.f_add(&made.f_sum(None::<Kind>)?)?;
-            }
-        }
-        let mut inputs: Vec<&Tensor> = vec![&leaf];
-        inputs.extend(params);
-        let (backward, _) =
-            clock.time(|| Ok(Tensor::f_run_backward(&[loss], &inputs, false, false)?))?;
-        let entry = times.entry(kind_of(stage.kind())).or_default();
-        entry[0] += forward;
-        entry[1] += backward;
-        value = staged.kept;
-    }
-    Ok(times)
-}
-
-/// The kinds of a report; what has no name of its own there is `other`.
-fn kind_of(kind: &'static str) -> &'static str {
-    match kind {
-        "dequantize" | "scale" | "logit" | "center" => "preprocess",
-        "split_prior" => "split",
-        "squeeze" | "reverse_channels" => "other",
-        kind => kind,
-    }
 }
