@@ -1,4 +1,4 @@
-// An affine map per channel with its log-det; src/ops/actnorm has the equations.
+// An affine map per channel, and its log-det where there is one; src/ops/actnorm has the equations.
 //
 // forward:  actnorm_apply (a block owns a run of elements; the first one writes the log-det, which all samples share)
 // backward: actnorm_backward (a block owns a chunk of the elements of one channel: their gradient, and two sums), then,
@@ -11,22 +11,22 @@
 
 namespace {
 
-// What x is multiplied by: exp(log_scale) in the inverse direction, its reciprocal forward.
+// What x is multiplied by.
 template <typename T>
 __device__ __forceinline__ T actnorm_scale(const ActNormParams& params, long long channel) {
   const double log_scale = reinterpret_cast<const T*>(params.log_scale)[channel];
-  return static_cast<T>(exp(params.inverse != 0 ? log_scale : -log_scale));
+  return static_cast<T>(exp(params.log_factor * log_scale));
 }
 
 // d log-det / d log_scale, for each channel.
 __device__ __forceinline__ double actnorm_log_det_factor(const ActNormParams& params) {
-  return static_cast<double>(params.inverse != 0 ? params.pixels : -params.pixels);
+  return params.log_factor * static_cast<double>(params.pixels);
 }
 
 template <typename T>
 __device__ void actnorm_apply(const ActNormParams& params) {
   double* sums = reinterpret_cast<double*>(dynamic_shared());
-  if (blockIdx.x == 0) {
+  if (blockIdx.x == 0 && params.log_det != nullptr) {
     double sum[1] = {0};
     for (long long c = threadIdx.x; c < params.channels; c += blockDim.x) {
       sum[0] += reinterpret_cast<const T*>(params.log_scale)[c];
@@ -52,33 +52,32 @@ __device__ void actnorm_apply(const ActNormParams& params) {
   __syncthreads();
   const T* x = reinterpret_cast<const T*>(params.x) + first;
   T* value = reinterpret_cast<T*>(params.value) + first;
-  const bool inverse = params.inverse != 0;
   BlockWalk at(first % params.pixels + threadIdx.x, params.pixels);
   for (long long i = threadIdx.x; i < count; i += blockDim.x, at.step()) {
     const T loc = locs[at.row];
     const T scale = scales[at.row];
-    value[i] = inverse ? x[i] * scale + loc : (x[i] - loc) * scale;
+    value[i] = (x[i] + params.loc_before * loc) * scale + params.loc_after * loc;
   }
 }
 
-// The gradients of one channel's numbers from its two sums: of the incoming gradient g, and of g (x - loc), or g x in the
-// inverse direction. Called by thread 0; `log_dets` is the sum of the log-dets' gradients.
+// The gradients of one channel's numbers from its sums: of the incoming gradient g, of g times what is scaled, and of the
+// log-dets' gradients. Called by thread 0.
 template <typename T>
 __device__ void actnorm_finish(const ActNormParams& params, long long channel, const double (&sums)[3]) {
   const double scale = actnorm_scale<T>(params, channel);
-  const bool inverse = params.inverse != 0;
-  const double of_loc = inverse ? sums[0] : -scale * sums[0];
-  const double of_log_scale = inverse ? sums[1] * scale : -scale * sums[1];
+  const double of_loc = (params.loc_before * scale + params.loc_after) * sums[0];
+  const double of_log_scale = params.log_factor * scale * sums[1];
   reinterpret_cast<T*>(params.loc_grad)[channel] = static_cast<T>(of_loc);
   reinterpret_cast<T*>(params.log_scale_grad)[channel] =
       static_cast<T>(of_log_scale + actnorm_log_det_factor(params) * sums[2]);
 }
 
-// The thread's part of the sum of the log-dets' gradients.
+// The thread's part of the sum of the log-dets' gradients; 0 without a log-det.
 template <typename T>
 __device__ double actnorm_log_dets(const ActNormParams& params) {
   double sum = 0;
-  for (long long n = threadIdx.x; n < params.samples; n += blockDim.x) {
+  const long long samples = params.log_det_grad == nullptr ? 0 : params.samples;
+  for (long long n = threadIdx.x; n < samples; n += blockDim.x) {
     sum += reinterpret_cast<const T*>(params.log_det_grad)[n];
   }
   return sum;
@@ -91,7 +90,7 @@ __device__ void actnorm_backward(const ActNormParams& params) {
   const long long first = static_cast<long long>(blockIdx.y) * params.elements_per_chunk;
   const long long count = min(params.elements_per_chunk, params.samples * params.pixels - first);
   const T scale = actnorm_scale<T>(params, channel);
-  const T center = params.inverse != 0 ? T(0) : reinterpret_cast<const T*>(params.loc)[channel];
+  const T shift = params.loc_before * reinterpret_cast<const T*>(params.loc)[channel];
   double sums[3] = {0, 0, 0};
   BlockWalk at(first + threadIdx.x, params.pixels);  // through [samples][pixels] of the channel
   for (long long walked = threadIdx.x; walked < count; walked += blockDim.x, at.step()) {
@@ -100,7 +99,7 @@ __device__ void actnorm_backward(const ActNormParams& params) {
     const T x = reinterpret_cast<const T*>(params.x)[i];
     reinterpret_cast<T*>(params.x_grad)[i] = grad * scale;
     sums[0] += grad;
-    sums[1] += grad * (x - center);
+    sums[1] += grad * (x + shift);
   }
   if (params.chunks == 1) {
     sums[2] = actnorm_log_dets<T>(params);

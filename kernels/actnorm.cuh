@@ -1,4 +1,4 @@
-// Parameters of the kernels of ActNorm.
+// Parameters of the kernels of ActNorm and of scaled convolutions.
 #pragma once
 
 #include <cstddef>
@@ -15,9 +15,9 @@ struct ActNormParams {
   const void* loc;           // [channels]
   const void* log_scale;     // [channels]
   void* value;               // [samples, channels, pixels]
-  void* log_det;             // [samples]
+  void* log_det;             // [samples], or null where nobody asks for it
   const void* value_grad;    // [samples, channels, pixels]
-  const void* log_det_grad;  // [samples]
+  const void* log_det_grad;  // [samples], null without log-det
   void* x_grad;              // [samples, channels, pixels]
   void* partials;            // [channels, chunks, 2], double; none for one chunk
   void* loc_grad;            // [channels]
@@ -27,9 +27,12 @@ struct ActNormParams {
   long long pixels;
   long long elements_per_block;  // forward: elements of a block
   long long elements_per_chunk;  // backward: elements of a block, all of one channel
+  double log_factor;             // the scale is exp(log_factor log_scale)
   int chunks;                    // backward: blocks that share a channel
-  int inverse;
+  int loc_before;                // what loc is multiplied by where it is added before the scale is applied: -1, 0 or 1
+  int loc_after;                 // where it is added after it; one of the two is 0
+  int unused;
 };
-static_assert(sizeof(ActNormParams) == 136, "twin: ActNormParams in src/cuda/actnorm.rs");
+static_assert(sizeof(ActNormParams) == 152, "twin: ActNormParams in src/cuda/actnorm.rs");
 static_assert(offsetof(ActNormParams, samples) == 88, "twin: ActNormParams in src/cuda/actnorm.rs");
-static_assert(offsetof(ActNormParams, inverse) == 132, "twin: ActNormParams in src/cuda/actnorm.rs");
+static_assert(offsetof(ActNormParams, loc_after) == 144, "twin: ActNormParams in src/cuda/actnorm.rs");

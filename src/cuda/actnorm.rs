@@ -1,10 +1,10 @@
-//! ActNorm on the GPU: parameters, plan, launches. `kernels/actnorm.cu` explains the stages.
+//! An affine map per channel on the GPU: parameters, plan, launches. `kernels/actnorm.cu` explains the stages.
 
 use super::current::launch_all;
 use super::kernels::Element;
 use super::launch::{div_up, Launch, MAX_GRID_X};
 use super::tensors::{address, expect, workspace};
-use crate::problem::Direction;
+use crate::problem::ChannelForm;
 use crate::{Error, Result};
 use std::mem::{offset_of, size_of};
 use tch::{Kind, Tensor};
@@ -24,7 +24,7 @@ const MAX_CHUNKS: i64 = 65_535;
 ///
 /// Pointers are device addresses, 0 until they are filled in.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[allow(missing_docs)] // in actnorm.cuh
 pub struct ActNormParams {
     pub x: u64,
@@ -43,18 +43,21 @@ pub struct ActNormParams {
     pub pixels: i64,
     pub elements_per_block: i64,
     pub elements_per_chunk: i64,
+    pub log_factor: f64,
     pub chunks: i32,
-    pub inverse: i32,
+    pub loc_before: i32,
+    pub loc_after: i32,
+    pub unused: i32,
 }
 
 const _: () = {
-    assert!(size_of::<ActNormParams>() == 136);
+    assert!(size_of::<ActNormParams>() == 152);
     assert!(offset_of!(ActNormParams, samples) == 88);
-    assert!(offset_of!(ActNormParams, inverse) == 132);
+    assert!(offset_of!(ActNormParams, loc_after) == 144);
 };
 
 /// Launches of both passes, and how much memory they need.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ActNormPlan {
     /// Value and log-det.
     pub forward: [Launch; 1],
@@ -74,7 +77,7 @@ pub struct ActNormPlan {
 pub fn actnorm_plan(
     [samples, channels, pixels]: [i64; 3],
     kind: Kind,
-    direction: Direction,
+    form: ChannelForm,
 ) -> Result<ActNormPlan> {
     let element = Element::of("actnorm", kind)?;
     let elements = samples * channels * pixels;
@@ -106,6 +109,7 @@ pub fn actnorm_plan(
         let stage = ["actnorm_sum_f32", "actnorm_sum_f64"];
         backward.push(launch(stage, [channels, 1], 3 * sums));
     }
+    let [loc_before, loc_after] = form.loc();
     Ok(ActNormPlan {
         forward: [launch(
             ["actnorm_apply_f32", "actnorm_apply_f64"],
@@ -124,18 +128,20 @@ pub fn actnorm_plan(
             pixels,
             elements_per_block: BLOCK_ELEMENTS,
             elements_per_chunk,
+            log_factor: form.factor(),
             chunks: chunks as i32,
-            inverse: i32::from(direction == Direction::Inverse),
+            loc_before: loc_before as i32,
+            loc_after: loc_after as i32,
             ..ActNormParams::default()
         },
     })
 }
 
-/// One call on a GPU: `[samples, channels, pixels]` and the direction.
+/// One call on a GPU: `[samples, channels, pixels]`, and which map.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ActNormOnGpu {
     pub sizes: [i64; 3],
-    pub direction: Direction,
+    pub form: ChannelForm,
 }
 
 impl ActNormOnGpu {
@@ -148,44 +154,51 @@ impl ActNormOnGpu {
             let text = format!("expected a size of {:?}, got {image:?}", self.sizes);
             return Err(Error::Cuda(text));
         }
-        let mut plan = actnorm_plan(self.sizes, x.kind(), self.direction)?;
+        let mut plan = actnorm_plan(self.sizes, x.kind(), self.form)?;
         let params = &mut plan.params;
         [params.x, params.loc, params.log_scale] = inputs.map(address);
         Ok((index, plan))
     }
 
-    /// Value and log-det; nothing waits for the device.
+    /// Value, and log-det where the form has one; nothing waits for the device.
     ///
     /// # Errors
     /// The tensors are not of the call's sizes, or the launch fails.
-    pub(crate) fn forward(&self, inputs: [&Tensor; 3]) -> Result<[Tensor; 2]> {
+    pub(crate) fn forward(&self, inputs: [&Tensor; 3]) -> Result<Vec<Tensor>> {
         let x = inputs[0];
         let (index, mut plan) = self.plan(inputs, &x.size())?;
-        let value = x.f_empty_like()?;
-        let log_det = Tensor::f_empty([self.sizes[0]], (x.kind(), x.device()))?;
-        (plan.params.value, plan.params.log_det) = (address(&value), address(&log_det));
+        let mut made = vec![x.f_empty_like()?];
+        if self.form.has_log_det() {
+            made.push(Tensor::f_empty([self.sizes[0]], (x.kind(), x.device()))?);
+        }
+        plan.params.value = address(&made[0]);
+        plan.params.log_det = made.get(1).map_or(0, address);
         // SAFETY: the parameters of this kernel, with tensors of the plan's sizes, checked or made above; torch's allocator
         // hands their memory on in the order of this very stream.
         unsafe { launch_all(index, &plan.forward, &plan.params)? };
-        Ok([value, log_det])
+        Ok(made)
     }
 
-    /// The gradients of x, loc and log_scale from those of value and log-det.
+    /// The gradients of x, loc and log_scale from those of what [`forward`](Self::forward) has made.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
     pub(crate) fn backward(
         &self,
         inputs: [&Tensor; 3],
-        incoming: [&Tensor; 2],
+        incoming: &[Tensor],
     ) -> Result<[Tensor; 3]> {
         let x = inputs[0];
         let (index, mut plan) = self.plan(inputs, &x.size())?;
-        expect(&[
-            (x, &x.size()),
-            (incoming[0], &x.size()),
-            (incoming[1], &[self.sizes[0]]),
-        ])?;
+        let sizes = [x.size(), vec![self.sizes[0]]];
+        let mut tensors = vec![(x, sizes[0].as_slice())];
+        let outputs = 1 + usize::from(self.form.has_log_det());
+        tensors.extend(
+            incoming[..outputs]
+                .iter()
+                .zip(sizes.iter().map(Vec::as_slice)),
+        );
+        expect(&tensors)?;
         let partials = workspace(plan.partial_elements, Kind::Double, index)?;
         let made = [
             x.f_empty_like()?,
@@ -193,7 +206,8 @@ impl ActNormOnGpu {
             inputs[2].f_empty_like()?,
         ];
         let params = &mut plan.params;
-        [params.value_grad, params.log_det_grad] = incoming.map(address);
+        params.value_grad = address(&incoming[0]);
+        params.log_det_grad = incoming.get(1).map_or(0, address);
         [params.x_grad, params.loc_grad, params.log_scale_grad] = made.each_ref().map(address);
         params.partials = partials.as_ref().map_or(0, address);
         // SAFETY: as above; the workspace's memory is handed on only after both kernels in the order of the stream.
@@ -207,7 +221,7 @@ mod tests {
     use super::*;
 
     fn plan(sizes: [i64; 3], kind: Kind) -> ActNormPlan {
-        actnorm_plan(sizes, kind, Direction::Forward).unwrap()
+        actnorm_plan(sizes, kind, ChannelForm::Biased { factor: 3.0 }).unwrap()
     }
 
     #[test]
@@ -265,9 +279,13 @@ mod tests {
 
     #[test]
     fn what_no_launch_can_do_is_an_error() {
-        let text = actnorm_plan([1 << 22, 1 << 22, 1], Kind::Float, Direction::Forward);
+        let text = actnorm_plan(
+            [1 << 22, 1 << 22, 1],
+            Kind::Float,
+            ChannelForm::Biased { factor: 3.0 },
+        );
         assert!(text.unwrap_err().to_string().contains("too many elements"));
-        assert!(actnorm_plan([1, 1, 1], Kind::Half, Direction::Forward).is_err());
+        assert!(actnorm_plan([1, 1, 1], Kind::Half, ChannelForm::Biased { factor: 3.0 }).is_err());
         assert!(plan([0, 3, 4], Kind::Float).forward[0].is_empty());
     }
 }

@@ -4,7 +4,7 @@ use super::current::launch_all;
 use super::kernels::Element;
 use super::launch::{div_up, Launch, MAX_GRID_X};
 use super::tensors::{address, expect, workspace};
-use crate::problem::Direction;
+use crate::problem::{AffineForm, Direction, LogScale};
 use crate::{Error, Result};
 use std::mem::{offset_of, size_of};
 use tch::{Kind, Tensor};
@@ -31,17 +31,26 @@ pub struct CouplingParams {
     pub x_grad: u64,
     pub net_grad: u64,
     pub samples: i64,
-    pub half: i64,
+    pub kept: i64,
+    pub moved: i64,
     pub pixels: i64,
     pub elements_per_chunk: i64,
+    pub kept_per_chunk: i64,
+    pub scale_channel: i64,
+    pub shift_channel: i64,
+    pub channel_step: i64,
     pub chunks: i32,
     pub inverse: i32,
+    pub log_scale: i32,
+    pub shift_before: i32,
+    pub shift_after: i32,
+    pub unused: i32,
 }
 
 const _: () = {
-    assert!(size_of::<CouplingParams>() == 112);
+    assert!(size_of::<CouplingParams>() == 168);
     assert!(offset_of!(CouplingParams, samples) == 72);
-    assert!(offset_of!(CouplingParams, inverse) == 108);
+    assert!(offset_of!(CouplingParams, shift_after) == 160);
 };
 
 /// Launches of both passes, and how much memory they need.
@@ -57,24 +66,46 @@ pub struct CouplingPlan {
     pub params: CouplingParams,
 }
 
-/// Plans both passes over `[samples, 2 half, pixels]` of dtype `kind`. Pure: it depends on the sizes alone, and so do the
-/// results.
+/// Sizes of one call: of x `[samples, kept + moved, pixels]`, and of what the net says, `[samples, 2 moved, pixels]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // as in `CouplingParams`
+pub struct CouplingSizes {
+    pub samples: i64,
+    pub kept: i64,
+    pub moved: i64,
+    pub pixels: i64,
+}
+
+/// Twin: `CouplingLogScale`.
+fn log_scale_number(form: AffineForm) -> i32 {
+    match form.log_scale() {
+        LogScale::Bounded => 0,
+        LogScale::Sigmoid => 1,
+        LogScale::Negative => 2,
+    }
+}
+
+/// Plans both passes over a call of dtype `kind`. Pure: it depends on the sizes alone, and so do the results.
 ///
 /// # Errors
 /// [`Error::Argument`] for a dtype without kernels, or more samples than a grid reaches.
 pub fn coupling_plan(
-    [samples, half, pixels]: [i64; 3],
+    sizes: CouplingSizes,
     kind: Kind,
+    form: AffineForm,
     direction: Direction,
 ) -> Result<CouplingPlan> {
+    let CouplingSizes {
+        samples,
+        kept,
+        moved,
+        pixels,
+    } = sizes;
     let element = Element::of("affine_coupling", kind)?;
-    let chunks = div_up(half * pixels, CHUNK_ELEMENTS);
+    let chunks = div_up(moved * pixels, CHUNK_ELEMENTS);
     let blocks = samples * chunks;
     if blocks > MAX_GRID_X {
-        let text = format!(
-            "has too many elements for one launch: [{samples}, {half} of {}, {pixels}]",
-            2 * half
-        );
+        let text = format!("has too many elements for one launch: {sizes:?}");
         return Err(Error::argument("affine_coupling", "x", text));
     }
     let sums = THREADS * Element::F64.bytes() as i64;
@@ -97,6 +128,9 @@ pub fn coupling_plan(
             sums,
         ));
     }
+    let inverse = direction == Direction::Inverse;
+    let layout = form.layout(moved);
+    let [shift_before, shift_after] = form.shifts(inverse);
     Ok(CouplingPlan {
         forward,
         backward: [launch(
@@ -107,35 +141,49 @@ pub fn coupling_plan(
         partial_elements: if chunks > 1 { blocks as usize } else { 0 },
         params: CouplingParams {
             samples,
-            half,
+            kept,
+            moved,
             pixels,
             elements_per_chunk: CHUNK_ELEMENTS,
+            kept_per_chunk: div_up(kept * pixels, chunks.max(1)),
+            scale_channel: layout.scale,
+            shift_channel: layout.shift,
+            channel_step: layout.step,
             chunks: chunks as i32,
-            inverse: i32::from(direction == Direction::Inverse),
+            inverse: i32::from(inverse),
+            log_scale: log_scale_number(form),
+            shift_before: shift_before as i32,
+            shift_after: shift_after as i32,
             ..CouplingParams::default()
         },
     })
 }
 
-/// One call on a GPU: `[samples, half, pixels]` and the direction.
+/// One call on a GPU.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CouplingOnGpu {
-    pub sizes: [i64; 3],
+    pub sizes: CouplingSizes,
+    pub form: AffineForm,
     pub direction: Direction,
 }
 
 impl CouplingOnGpu {
     /// The plan with the addresses of x and of what the net said, and the GPU. All tensors are contiguous.
     fn plan(&self, [x, net]: [&Tensor; 2]) -> Result<(usize, CouplingPlan)> {
-        let [samples, half, pixels] = self.sizes;
-        let size = x.size();
-        let index = expect(&[(x, &size), (net, &size)])?;
-        if x.numel() as i64 != samples * 2 * half * pixels {
-            let text =
-                format!("expected a size of {samples} x 2 x {half} x {pixels}, got {size:?}");
+        let CouplingSizes {
+            samples,
+            kept,
+            moved,
+            pixels,
+        } = self.sizes;
+        let index = expect(&[(x, &x.size()), (net, &net.size())])?;
+        let elements = [kept + moved, 2 * moved].map(|channels| samples * channels * pixels);
+        if [x, net].map(|tensor| tensor.numel() as i64) != elements {
+            let (x, net) = (x.size(), net.size());
+            let text = format!("expected {:?}, got sizes of {x:?} and {net:?}", self.sizes);
             return Err(Error::Cuda(text));
         }
-        let mut plan = coupling_plan(self.sizes, x.kind(), self.direction)?;
+        let mut plan = coupling_plan(self.sizes, x.kind(), self.form, self.direction)?;
         (plan.params.x, plan.params.net) = (address(x), address(net));
         Ok((index, plan))
     }
@@ -148,7 +196,7 @@ impl CouplingOnGpu {
         let x = inputs[0];
         let (index, mut plan) = self.plan(inputs)?;
         let value = x.f_empty_like()?;
-        let log_det = Tensor::f_empty([self.sizes[0]], (x.kind(), x.device()))?;
+        let log_det = Tensor::f_empty([self.sizes.samples], (x.kind(), x.device()))?;
         let partials = workspace(plan.partial_elements, Kind::Double, index)?;
         let params = &mut plan.params;
         (params.value, params.log_det) = (address(&value), address(&log_det));
@@ -173,7 +221,7 @@ impl CouplingOnGpu {
         expect(&[
             (x, &x.size()),
             (incoming[0], &x.size()),
-            (incoming[1], &[self.sizes[0]]),
+            (incoming[1], &[self.sizes.samples]),
         ])?;
         let made = [x.f_empty_like()?, inputs[1].f_empty_like()?];
         let params = &mut plan.params;
@@ -189,15 +237,24 @@ impl CouplingOnGpu {
 mod tests {
     use super::*;
 
-    fn plan(sizes: [i64; 3], kind: Kind) -> CouplingPlan {
-        coupling_plan(sizes, kind, Direction::Inverse).unwrap()
+    fn sizes([samples, kept, moved, pixels]: [i64; 4]) -> CouplingSizes {
+        CouplingSizes {
+            samples,
+            kept,
+            moved,
+            pixels,
+        }
+    }
+
+    fn plan(of: [i64; 4], kind: Kind) -> CouplingPlan {
+        coupling_plan(sizes(of), kind, AffineForm::Bounded, Direction::Inverse).unwrap()
     }
 
     #[test]
     fn every_stage_names_a_kernel_of_its_source() {
         let source = include_str!("../../kernels/coupling.cu");
         for kind in [Kind::Float, Kind::Double] {
-            let plan = plan([2, 3, 10_000], kind);
+            let plan = plan([2, 0, 3, 10_000], kind);
             assert_eq!(plan.forward.len(), 2);
             for launch in plan.forward.iter().chain(&plan.backward) {
                 assert!(
@@ -209,17 +266,33 @@ mod tests {
         }
         let header = include_str!("../../kernels/coupling.cuh");
         assert!(header.contains(&format!("kCouplingThreads = {THREADS};")));
+        for (form, name) in [
+            (AffineForm::Bounded, "Bounded"),
+            (AffineForm::ShiftedSigmoid, "Sigmoid"),
+            (AffineForm::Gaussian, "Negative"),
+        ] {
+            let number = log_scale_number(form);
+            assert!(header.contains(&format!("kCoupling{name} = {number},")));
+        }
     }
 
     #[test]
     fn chunks_cover_every_element() {
-        for sizes in [[100, 6, 256], [1, 1, 1], [7, 5, 49], [100, 6, 65_536]] {
-            let [samples, half, pixels] = sizes;
-            let plan = plan(sizes, Kind::Float);
+        for of in [
+            [100, 6, 6, 256],
+            [1, 1, 1, 1],
+            [7, 3, 5, 49],
+            [100, 6, 6, 65_536],
+            [5, 70_000, 1, 9],
+            [5, 0, 70_000, 9],
+        ] {
+            let [samples, kept, moved, pixels] = of;
+            let plan = plan(of, Kind::Float);
             let params = &plan.params;
             let chunks = i64::from(params.chunks);
-            assert!(chunks * params.elements_per_chunk >= half * pixels);
-            assert!((chunks - 1) * params.elements_per_chunk < half * pixels);
+            assert!(chunks * params.elements_per_chunk >= moved * pixels);
+            assert!((chunks - 1) * params.elements_per_chunk < moved * pixels);
+            assert!(chunks * params.kept_per_chunk >= kept * pixels);
             for launch in [plan.forward[0], plan.backward[0]] {
                 assert_eq!(i64::from(launch.grid[0]), samples * chunks);
             }
@@ -229,10 +302,16 @@ mod tests {
 
     #[test]
     fn what_no_launch_can_do_is_an_error() {
-        let err = coupling_plan([1 << 31, 1, 1], Kind::Float, Direction::Forward).unwrap_err();
-        assert!(err.to_string().contains("too many elements"), "{err}");
-        assert!(coupling_plan([1, 1, 1], Kind::Half, Direction::Forward).is_err());
-        assert!(plan([0, 3, 4], Kind::Float).backward[0].is_empty());
-        assert!(plan([2, 3, 0], Kind::Float).backward[0].is_empty());
+        let large = sizes([1 << 31, 1, 1, 1]);
+        let refused = |sizes, kind| {
+            coupling_plan(sizes, kind, AffineForm::Bounded, Direction::Forward)
+                .unwrap_err()
+                .to_string()
+        };
+        let err = refused(large, Kind::Float);
+        assert!(err.contains("too many elements"), "{err}");
+        refused(sizes([1, 1, 1, 1]), Kind::Half);
+        assert!(plan([0, 3, 3, 4], Kind::Float).backward[0].is_empty());
+        assert!(plan([2, 3, 3, 0], Kind::Float).backward[0].is_empty());
     }
 }

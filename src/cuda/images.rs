@@ -35,8 +35,14 @@ pub const ARCHS: &str = env!("INVERSE_FLOW_CUDA_ARCHS");
 mod tests {
     use super::*;
     use crate::cuda::kernels::{Element, Operation, Solver, REGISTER_SHAPES};
-    use crate::cuda::{actnorm, baseline, batch, channels, coupling, spline, verdict};
-    use crate::problem::{geometry, spline::SplineSizes, Corner, Direction};
+    use crate::cuda::{
+        actnorm, baseline, batch, butterfly, channels, coupling, log_det, masked_residual, pad,
+        spline, verdict, weight_norm,
+    };
+    use crate::problem::{
+        geometry, log_det::MatrixSizes, spline::SplineSizes, AffineForm, ChannelForm, Corner,
+        Direction,
+    };
     use std::collections::BTreeSet;
     use tch::Kind;
 
@@ -111,10 +117,43 @@ mod tests {
                 shared: true,
             };
             let spline = spline::spline_plan(&sizes, kind, Direction::Forward, 3.0).unwrap();
+            let matrix = MatrixSizes {
+                order: 2,
+                length: None,
+                copies: 1.0,
+            };
             // large enough for every stage
             let sizes = [2, 2, 1_000_000];
-            let actnorm = actnorm::actnorm_plan(sizes, kind, Direction::Forward).unwrap();
-            let coupling = coupling::coupling_plan(sizes, kind, Direction::Forward).unwrap();
+            let form = ChannelForm::Standardise(Direction::Forward);
+            let actnorm = actnorm::actnorm_plan(sizes, kind, form).unwrap();
+            let sizes = coupling::CouplingSizes {
+                samples: 2,
+                kept: 2,
+                moved: 2,
+                pixels: 1_000_000,
+            };
+            let form = AffineForm::Bounded;
+            let coupling = coupling::coupling_plan(sizes, kind, form, Direction::Forward).unwrap();
+            let butterfly = butterfly::butterfly_plan([2, 3, 4], kind).unwrap();
+            let log_det = log_det::log_det_plan(&[matrix], 2, kind).unwrap();
+            let pad = pad::pad_plan([2, 3, 4], [1; 4], kind).unwrap();
+            let weight_norm = weight_norm::weight_norm_plan(&[[2, 3]], kind).unwrap();
+            let filters = masked_residual::filters_plan([2, 3, 4], true, kind).unwrap();
+            let elu = masked_residual::elu_plan([2, 3, 4, 5], kind).unwrap();
+            let small = [
+                butterfly.forward,
+                butterfly.backward,
+                log_det.forward,
+                log_det.backward,
+                pad.launch,
+                weight_norm.forward,
+                weight_norm.backward,
+                filters.forward,
+                filters.backward,
+                elu.forward,
+                elu.backward,
+            ];
+            names.extend(small.map(|[launch]| (launch.image, launch.kernel)));
             let stages = (spline.forward.iter().chain(&spline.backward))
                 .chain(actnorm.forward.iter().chain(&actnorm.backward))
                 .chain(coupling.forward.iter().chain(&coupling.backward));

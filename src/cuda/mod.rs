@@ -11,9 +11,9 @@
 //! | [`params`] | the kernels' parameter structs |
 //! | `events`, `counts` | time on the device; what it was asked for, where the driver counts it |
 //! | `singular` | filters without an inverse, and how the host learns of them |
-//! | [`actnorm`], [`channels`], [`coupling`], [`spline`] | an element-wise operator each: parameters, plan, launches |
 //! | [`batch`] | images and noise of a training batch |
 //! | [`verdict`] | whether a training step is taken |
+//! | [`actnorm`], [`butterfly`], [`channels`], [`coupling`], [`log_det`], [`masked_residual`], [`pad`], [`spline`], [`weight_norm`] | a small operator each: parameters, plan, launches |
 //! | [`baseline`] | the published scheme, to be measured against |
 //! | `probe` | what the driver and the GPUs are, for `doctor` |
 //!
@@ -28,6 +28,7 @@
 pub mod actnorm;
 pub mod baseline;
 pub mod batch;
+pub mod butterfly;
 pub mod channels;
 mod context;
 pub(crate) mod counts;
@@ -40,7 +41,10 @@ mod images;
 pub mod kernels;
 pub mod launch;
 pub mod libtorch;
+pub mod log_det;
+pub mod masked_residual;
 mod module;
+pub mod pad;
 pub mod params;
 pub mod precision;
 pub(crate) mod probe;
@@ -49,6 +53,7 @@ mod singular;
 pub mod spline;
 mod tensors;
 pub mod verdict;
+pub mod weight_norm;
 
 pub use libtorch::availability;
 pub(crate) use run::run;

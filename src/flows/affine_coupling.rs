@@ -1,22 +1,14 @@
 //! Affine couplings of other published flows.
 
 use super::check::{same_channels, Placement};
-use super::{sum_per_sample, Cx, Mapped, Transform};
+use super::{Cx, Mapped, Transform};
 use crate::nn::{Conditioner, Precision};
+use crate::ops::channels::first_channels;
+use crate::ops::coupling::{affine_coupling, AffineForm};
+use crate::ops::Direction;
 use crate::torchscript::Script;
 use crate::{Error, Result};
 use tch::{nn, Tensor};
-
-/// How an [`AffineCoupling`] reads a scale and a shift from the channels of its net's output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AffineForm {
-    /// `m, s` are the first and second half: `z2 = x2 sigmoid(s + 2) + m`.
-    Sigmoid,
-    /// `t, s` are the even and odd channels: `z2 = (x2 + t) sigmoid(s + 2)`.
-    ShiftedSigmoid,
-    /// `m, s` are the even and odd channels: `z2 = (x2 - m) exp(-s)`, which turns `N(m, exp(2s))` into `N(0, 1)`.
-    Gaussian,
-}
 
 /// Affine coupling between two parts of the channels that need not be halves.
 ///
@@ -25,7 +17,7 @@ pub enum AffineForm {
 /// ```
 ///
 /// Where `log_s` and `t` come from `net(x1)` in the way of an [`AffineForm`]; the net has two outputs for each channel
-/// of `x2`. The common backbone of all flows has [`Coupling`](super::Coupling) instead.
+/// of `x2`. The element-wise part is one operation, [`affine_coupling`]. The common backbone of all flows has [`Coupling`](super::Coupling) instead.
 ///
 /// Variables: those of the net, under `net`.
 ///
@@ -40,14 +32,6 @@ pub struct AffineCoupling {
     form: AffineForm,
     net: Box<dyn Conditioner>,
     placement: Placement,
-}
-
-/// What the net says about the second part.
-struct Affine {
-    log_scale: Tensor,
-    shift: Tensor,
-    /// The shift is added before the scale is applied.
-    shift_first: bool,
 }
 
 impl AffineCoupling {
@@ -79,67 +63,23 @@ impl AffineCoupling {
         self.parts[0] + self.parts[1]
     }
 
-    fn split(&self, x: &Tensor, cx: Cx<'_>) -> Result<(Tensor, Tensor)> {
+    fn with_first_part(&self, x: &Tensor, cx: Cx<'_>) -> Result<(Tensor, Tensor)> {
         let [n, ..] = self
             .placement
             .check_channels("coupling", self.channels(), x)?;
         self.placement
             .check_condition("coupling", n, cx.condition)?;
-        let [first, second] = self.parts;
-        Ok((x.f_narrow(1, 0, first)?, x.f_narrow(1, first, second)?))
+        first_channels(x, self.parts[0])
     }
 
-    fn affine(&self, x1: &Tensor, cx: Cx<'_>) -> Result<Affine> {
-        let out = self.net.forward(x1, cx.condition)?;
-        let (count, size) = (self.parts[1], x1.size());
-        let nchw = [size[0], 2 * count, size[2], size[3]];
-        let out = self.placement.check_net("coupling", out, nchw)?;
-        let (a, b) = match self.form {
-            AffineForm::Sigmoid => (out.f_narrow(1, 0, count)?, out.f_narrow(1, count, count)?),
-            _ => (
-                out.f_slice(1, 0, None::<i64>, 2)?,
-                out.f_slice(1, 1, None::<i64>, 2)?,
-            ),
-        };
-        // log(sigmoid) would underflow where log-sigmoid does not
-        let log_sigmoid = |s: &Tensor| s.f_add_scalar(2.0)?.f_log_sigmoid();
-        Ok(match self.form {
-            AffineForm::Sigmoid => Affine {
-                log_scale: log_sigmoid(&b)?,
-                shift: a,
-                shift_first: false,
-            },
-            AffineForm::ShiftedSigmoid => Affine {
-                log_scale: log_sigmoid(&b)?,
-                shift: a,
-                shift_first: true,
-            },
-            AffineForm::Gaussian => Affine {
-                log_scale: b.f_neg()?,
-                shift: a.f_neg()?,
-                shift_first: true,
-            },
-        })
-    }
-}
-
-impl Affine {
-    fn forward(&self, x2: &Tensor) -> Result<Tensor> {
-        let scale = self.log_scale.f_exp()?;
-        Ok(if self.shift_first {
-            x2.f_add(&self.shift)?.f_mul(&scale)?
-        } else {
-            self.shift.f_addcmul(x2, &scale)?
-        })
-    }
-
-    fn inverse(&self, z2: &Tensor) -> Result<Tensor> {
-        let scale = self.log_scale.f_neg()?.f_exp()?;
-        Ok(if self.shift_first {
-            z2.f_mul(&scale)?.f_sub(&self.shift)?
-        } else {
-            z2.f_sub(&self.shift)?.f_mul(&scale)?
-        })
+    fn map(&self, x: &Tensor, cx: Cx<'_>, direction: Direction) -> Result<Mapped> {
+        let (x, x1) = self.with_first_part(x, cx)?;
+        let net = self.net.forward(&x1, cx.condition)?;
+        let size = x.size();
+        let nchw = [size[0], 2 * self.parts[1], size[2], size[3]];
+        let net = self.placement.check_net("coupling", net, nchw)?;
+        let (value, log_det) = affine_coupling(&x, &net, self.form, direction)?;
+        Ok(Mapped { value, log_det })
     }
 }
 
@@ -149,21 +89,11 @@ impl Transform for AffineCoupling {
     }
 
     fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
-        let (x1, x2) = self.split(x, cx)?;
-        let affine = self.affine(&x1, cx)?;
-        Ok(Mapped {
-            value: Tensor::f_cat(&[&x1, &affine.forward(&x2)?], 1)?,
-            log_det: sum_per_sample(&affine.log_scale)?,
-        })
+        self.map(x, cx, Direction::Forward)
     }
 
     fn inverse(&self, z: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
-        let (z1, z2) = self.split(z, cx)?;
-        let affine = self.affine(&z1, cx)?;
-        Ok(Mapped {
-            value: Tensor::f_cat(&[&z1, &affine.inverse(&z2)?], 1)?,
-            log_det: sum_per_sample(&affine.log_scale)?.f_neg()?,
-        })
+        self.map(z, cx, Direction::Inverse)
     }
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
@@ -176,6 +106,7 @@ impl Transform for AffineCoupling {
 
     fn torchscript(&self) -> Result<Script> {
         let form = match self.form {
+            AffineForm::Bounded => "bounded",
             AffineForm::Sigmoid => "sigmoid",
             AffineForm::ShiftedSigmoid => "shifted_sigmoid",
             AffineForm::Gaussian => "gaussian",
@@ -190,7 +121,7 @@ impl Transform for AffineCoupling {
     }
 
     fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {
-        let (x1, _) = self.split(x, cx)?;
+        let (_, x1) = self.with_first_part(x, cx)?;
         tch::no_grad(|| self.net.initialize(&x1, cx.condition))
     }
 }

@@ -1,11 +1,12 @@
 //! Butterfly layer: a product of sparse matrices over all elements of an image.
 
 use super::check::{same_image, Placement};
-use super::{Cx, Mapped, Transform};
+use super::{zero_log_det, Cx, Mapped, Transform};
+use crate::ops::butterfly::{butterfly, reference::determinant};
 use crate::torchscript::Script;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use tch::{nn, Kind, Tensor};
+use tch::{nn, Tensor};
 
 /// Smallest `|a d - b c|` of a pair that the inverse accepts.
 pub const MIN_DETERMINANT: f64 = 1e-4;
@@ -99,17 +100,6 @@ impl Butterfly {
                 .f_double_value(&[])?)
         })
     }
-
-    /// `sign` times the log-det of all factors, for each of `n` samples.
-    fn log_det(&self, sign: f64, x: &Tensor) -> Result<Tensor> {
-        let n = x.size()[0];
-        let mut sum = Tensor::f_zeros([0i64; 0], (x.kind(), x.device()))?;
-        for factor in &self.factors {
-            let log = determinant(factor)?.f_abs()?.f_log()?;
-            sum = sum.f_add(&log.f_sum(None::<Kind>)?)?;
-        }
-        Ok(sum.f_mul_scalar(sign)?.f_expand([n], false)?)
-    }
 }
 
 impl ButterflyInit {
@@ -127,13 +117,6 @@ impl ButterflyInit {
     }
 }
 
-/// `a d - b c` of a factor `[blocks, 2, 2, pairs]`.
-fn determinant(factor: &Tensor) -> Result<Tensor> {
-    let entry = |input, output| factor.f_select(1, input)?.f_select(1, output);
-    let (a, c, b, d) = (entry(0, 0)?, entry(0, 1)?, entry(1, 0)?, entry(1, 1)?);
-    Ok(a.f_mul(&d)?.f_sub(&b.f_mul(&c)?)?)
-}
-
 /// The factor of the inverse map: every pair's 2x2 matrix inverted.
 fn inverted(factor: &Tensor) -> Result<Tensor> {
     // the adjugate swaps a and d, and negates b and c
@@ -147,14 +130,22 @@ fn inverted(factor: &Tensor) -> Result<Tensor> {
     Ok(swapped.f_mul(&signs)?.f_div(&determinant)?)
 }
 
-/// Applies one factor to every row of `x` `[N, D]`.
-fn apply(factor: &Tensor, x: &Tensor) -> Result<Tensor> {
-    let (blocks, pairs) = (factor.size()[0], factor.size()[3]);
-    let n = x.size()[0];
-    let halves = x.f_view([n, blocks, 2, 1, pairs])?;
-    let from_first = halves.f_select(2, 0)?.f_mul(&factor.f_select(1, 0)?)?;
-    let y = from_first.f_addcmul(&halves.f_select(2, 1)?, &factor.f_select(1, 1)?)?;
-    Ok(y.f_view(x.size().as_slice())?)
+/// Applies factors one after the other.
+fn apply(x: &Tensor, factors: impl Iterator<Item = Result<Tensor>>) -> Result<Mapped> {
+    let mut value = x.shallow_clone();
+    let mut total: Option<Tensor> = None;
+    for factor in factors {
+        let log_det;
+        (value, log_det) = butterfly(&value, &factor?)?;
+        total = Some(match total {
+            None => log_det,
+            Some(total) => total.f_add(&log_det)?,
+        });
+    }
+    Ok(Mapped {
+        value,
+        log_det: total.map_or_else(|| zero_log_det(x), Ok)?,
+    })
 }
 
 impl Transform for Butterfly {
@@ -163,19 +154,15 @@ impl Transform for Butterfly {
     }
 
     fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        let n = self.placement.check_image("butterfly", self.chw, x)?;
-        let mut value = x.f_reshape([n, self.chw.iter().product()])?;
-        for factor in &self.factors {
-            value = apply(factor, &value)?;
-        }
-        Ok(Mapped {
-            value: value.f_view(x.size().as_slice())?,
-            log_det: self.log_det(1.0, x)?,
-        })
+        self.placement.check_image("butterfly", self.chw, x)?;
+        apply(
+            x,
+            self.factors.iter().map(|factor| Ok(factor.shallow_clone())),
+        )
     }
 
     fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        let n = self.placement.check_image("butterfly", self.chw, z)?;
+        self.placement.check_image("butterfly", self.chw, z)?;
         let smallest = self.min_determinant()?;
         if smallest.is_nan() || smallest < MIN_DETERMINANT {
             return Err(Error::Singular {
@@ -186,14 +173,7 @@ impl Transform for Butterfly {
                 ),
             });
         }
-        let mut value = z.f_reshape([n, self.chw.iter().product()])?;
-        for factor in self.factors.iter().rev() {
-            value = apply(&inverted(factor)?, &value)?;
-        }
-        Ok(Mapped {
-            value: value.f_view(z.size().as_slice())?,
-            log_det: self.log_det(-1.0, z)?,
-        })
+        apply(z, self.factors.iter().rev().map(inverted))
     }
 
     fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {

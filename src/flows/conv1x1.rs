@@ -2,6 +2,7 @@
 
 use super::check::{same_channels, Placement};
 use super::{Cx, Mapped, Transform};
+use crate::ops::log_det::{log_det, Matrix};
 use crate::torchscript::Script;
 use crate::{Error, Result};
 use tch::{nn, nn::Init, Kind, Tensor};
@@ -46,6 +47,11 @@ impl Conv1x1 {
             placement: Placement::in_path(vs),
         })
     }
+
+    /// `copies log|det W|` for a batch like `x`.
+    fn log_det(&self, x: &Tensor, copies: i64) -> Result<Tensor> {
+        log_det(&[(Matrix::Full(&self.weight), copies as f64)], x.size()[0])
+    }
 }
 
 impl Transform for Conv1x1 {
@@ -55,19 +61,17 @@ impl Transform for Conv1x1 {
 
     fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
         let [_, _, h, w] = self.placement.check_channels("conv1x1", self.channels, x)?;
-        let log_det = log_abs_det(&self.weight)?.f_mul_scalar((h * w) as f64)?;
         Ok(Mapped {
             value: mix_channels(x, &self.weight)?,
-            log_det: for_each_sample(&log_det, x)?,
+            log_det: self.log_det(x, h * w)?,
         })
     }
 
     fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
         let [_, _, h, w] = self.placement.check_channels("conv1x1", self.channels, z)?;
-        let log_det = log_abs_det(&self.weight)?.f_mul_scalar(-(h * w) as f64)?;
         Ok(Mapped {
             value: mix_channels(z, &inverse_matrix(&self.weight)?)?,
-            log_det: for_each_sample(&log_det, z)?,
+            log_det: self.log_det(z, -h * w)?,
         })
     }
 

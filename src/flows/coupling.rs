@@ -4,7 +4,7 @@ use super::check::{same_channels, Placement};
 use super::{Cx, Mapped, Transform};
 use crate::nn::{Conditioner, Precision};
 use crate::ops::channels::first_channels;
-use crate::ops::coupling::affine_coupling;
+use crate::ops::coupling::{affine_coupling, AffineForm};
 use crate::ops::Direction;
 use crate::torchscript::Script;
 use crate::{Error, Result};
@@ -59,7 +59,7 @@ impl Coupling {
     fn map(&self, x: &Tensor, cx: Cx<'_>, direction: Direction) -> Result<Mapped> {
         let (x, x1) = self.with_first_half(x, cx)?;
         let net = self.net.forward(&x1, cx.condition)?;
-        let (value, log_det) = affine_coupling(&x, &net, direction)?;
+        let (value, log_det) = affine_coupling(&x, &net, AffineForm::Bounded, direction)?;
         Ok(Mapped { value, log_det })
     }
 

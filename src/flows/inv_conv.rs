@@ -152,10 +152,14 @@ impl InvConv {
     /// # Errors
     /// What libtorch reports.
     pub fn weight(&self) -> Result<Tensor> {
-        let diagonal = match self.diagonal {
-            Diagonal::Unit => self.identity.shallow_clone(),
+        self.weight_with(self.log_diagonal()?.as_ref())
+    }
+
+    fn weight_with(&self, log_diagonal: Option<&Tensor>) -> Result<Tensor> {
+        let diagonal = match log_diagonal {
+            None => self.identity.shallow_clone(),
             // exp only sees the diagonal: a large tap elsewhere must not become inf * 0
-            Diagonal::Learnable => self.log_diagonal()?.f_exp()?.f_mul(&self.identity)?,
+            Some(log_diagonal) => log_diagonal.f_exp()?.f_mul(&self.identity)?,
         };
         let Some(bound) = self.bound else {
             return Ok(diagonal.f_addcmul(&self.mask, &self.theta)?);
@@ -179,19 +183,28 @@ impl InvConv {
             .with("bound", self.bound.unwrap_or(0.0))
     }
 
-    /// log of the diagonal of W where it stands in `[C, C/g, k, k]`, 0 elsewhere.
-    fn log_diagonal(&self) -> Result<Tensor> {
-        Ok(self.theta.f_mul(&self.identity)?)
+    /// log of the diagonal of W where it stands in `[C, C/g, k, k]`, 0 elsewhere; none for a diagonal of ones.
+    fn log_diagonal(&self) -> Result<Option<Tensor>> {
+        Ok(match self.diagonal {
+            Diagonal::Unit => None,
+            Diagonal::Learnable => Some(self.theta.f_mul(&self.identity)?),
+        })
     }
 
-    /// `log|det ∂Az/∂z| * sign`, for a batch like `x`.
-    fn log_det(&self, x: &Tensor, sign: f64) -> Result<Tensor> {
-        match self.diagonal {
-            Diagonal::Unit => zero_log_det(x),
-            Diagonal::Learnable => {
+    /// W, and `log|det ∂Az/∂z| * sign` for a batch like `x`.
+    fn weight_and_log_det(&self, x: &Tensor, sign: f64) -> Result<(Tensor, Tensor)> {
+        let log_diagonal = self.log_diagonal()?;
+        let weight = self.weight_with(log_diagonal.as_ref())?;
+        Ok((weight, Self::log_det(log_diagonal.as_ref(), x, sign)?))
+    }
+
+    fn log_det(log_diagonal: Option<&Tensor>, x: &Tensor, sign: f64) -> Result<Tensor> {
+        match log_diagonal {
+            None => zero_log_det(x),
+            Some(log_diagonal) => {
                 let size = x.size();
                 let pixels = (size[2] * size[3]) as f64;
-                let sum = self.log_diagonal()?.f_sum(None::<Kind>)?;
+                let sum = log_diagonal.f_sum(None::<Kind>)?;
                 Ok(sum
                     .f_mul_scalar(sign * pixels)?
                     .f_expand([size[0]], false)?)
@@ -208,18 +221,20 @@ impl Transform for InvConv {
     fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
         self.placement
             .check_channels("inv_conv", self.channels, x)?;
+        let (weight, log_det) = self.weight_and_log_det(x, -1.0)?;
         Ok(Mapped {
-            value: inv_conv2d(x, &self.weight()?, &self.corners)?,
-            log_det: self.log_det(x, -1.0)?,
+            value: inv_conv2d(x, &weight, &self.corners)?,
+            log_det,
         })
     }
 
     fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
         self.placement
             .check_channels("inv_conv", self.channels, z)?;
+        let (weight, log_det) = self.weight_and_log_det(z, 1.0)?;
         Ok(Mapped {
-            value: masked_conv2d(z, &self.weight()?, &self.corners)?,
-            log_det: self.log_det(z, 1.0)?,
+            value: masked_conv2d(z, &weight, &self.corners)?,
+            log_det,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Images as lines that come one after the other, and the windows that an output sees of them.
 
+use crate::ops::pad::pad as pad_image;
 use crate::Result;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -51,8 +52,7 @@ impl Window {
             LineOrder::C => [depth, crop, side, side],
             LineOrder::D => [crop, depth, side, side],
         };
-        Ok(x.f_constant_pad_nd(pad)?
-            .f_conv2d(weight, Some(bias), [1], [0], [1], 1)?)
+        Ok(pad_image(x, pad)?.f_conv2d(weight, Some(bias), [1], [0], [1], 1)?)
     }
 
     /// The lines of `x` in the order of the recursion, `[N, L, C]` each, `L` the length of a line.

@@ -2,8 +2,10 @@
 
 use super::check::{same_channels, Placement};
 use super::lines::{LineOrder, Window};
-use super::{sum_per_sample, Cx, Mapped, ScaleThenShift, Sequential, Transform};
+use super::{Cx, Mapped, ScaleThenShift, Sequential, Transform};
 use crate::nn::WeightNorm;
+use crate::ops::coupling::{affine_coupling, AffineForm};
+use crate::ops::Direction;
 use crate::torchscript::Script;
 use crate::{Error, Result};
 use tch::{nn, Kind, Tensor};
@@ -79,7 +81,7 @@ impl MaskedConvFlow {
     /// The two convolutions as matrices for one line: rows are window entries in the order (line before, nearest last;
     /// channel; position), columns are outputs.
     fn line_net(&self) -> Result<LineNet> {
-        let weight = self.look.weight()?;
+        let [weight, project] = WeightNorm::weights([&self.look, &self.project])?;
         let rows_last = if self.window.order.is_rows() {
             weight.f_permute([2, 1, 3, 0])?
         } else {
@@ -97,11 +99,11 @@ impl MaskedConvFlow {
             .f_narrow(0, self.channels, self.channels)?
             .f_fill_(-1.0)?;
         let offset = sign.f_add_scalar(-1.0)?;
-        let weight = self.project.weight()?.f_view([2 * self.channels, hidden])?;
+        let project = project.f_view([2 * self.channels, hidden])?;
         Ok(LineNet {
             look: ordered.f_reshape([-1, hidden])?,
             look_bias: self.look.bias().shallow_clone(),
-            project: weight.f_transpose(0, 1)?.f_mul(&sign)?,
+            project: project.f_transpose(0, 1)?.f_mul(&sign)?,
             project_bias: self.project.bias().f_mul(&sign)?.f_add(&offset)?,
         })
     }
@@ -138,25 +140,14 @@ impl Transform for MaskedConvFlow {
     fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
         self.placement
             .check_channels("masked_conv_flow", self.channels, x)?;
-        let weight = self.look.weight()?;
-        let mut hidden = self.window.convolve(x, &weight, self.look.bias())?;
-        let out = hidden.f_elu_()?.f_conv2d(
-            &self.project.weight()?,
-            Some(self.project.bias()),
-            [1],
-            [0],
-            [1],
-            1,
-        )?;
-        let shift = out.f_narrow(1, 0, self.channels)?;
-        let log_scale = out
-            .f_narrow(1, self.channels, self.channels)?
-            .f_add_scalar(2.0)?
-            .f_log_sigmoid()?;
-        Ok(Mapped {
-            value: shift.f_addcmul(x, &log_scale.f_exp()?)?,
-            log_det: sum_per_sample(&log_scale)?,
-        })
+        let [look, project] = WeightNorm::weights([&self.look, &self.project])?;
+        let mut hidden = self.window.convolve(x, &look, self.look.bias())?;
+        let out =
+            hidden
+                .f_elu_()?
+                .f_conv2d(&project, Some(self.project.bias()), [1], [0], [1], 1)?;
+        let (value, log_det) = affine_coupling(x, &out, AffineForm::Sigmoid, Direction::Forward)?;
+        Ok(Mapped { value, log_det })
     }
 
     fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {

@@ -2,28 +2,18 @@
 
 use super::check::{same_image, Placement};
 use super::fixed_point::{largest, FixedPoint};
-use super::{sum_per_sample, Cx, Mapped, Transform};
+use super::{sum_per_sample, Cx, Mapped, Transform, Triangle};
 use crate::nn::Precision;
+use crate::ops::masked_residual::{
+    elu_with_slope, residual_filters, ResidualFilters, ResidualWeights,
+};
 use crate::torchscript::Script;
 use crate::words::counted;
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
-use tch::{nn, nn::Init, Device, Kind, Tensor};
+use tch::{nn, nn::Init, Kind, Tensor};
 
 /// Gain of the initial weights: small, so that a block starts near the identity.
 const INIT_GAIN: f64 = 0.005;
-/// Smallest slope of the direct path.
-const MIN_SLOPE: f64 = 1e-12;
-
-/// Which triangle of the Jacobian is filled. Elements are ordered by (channel, row, column).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Triangle {
-    /// Lower: an output sees earlier elements (type A).
-    Lower,
-    /// Upper: an output sees later elements (type B).
-    Upper,
-}
-
 /// Masked residual block.
 ///
 /// ```text
@@ -54,25 +44,12 @@ pub enum Triangle {
 #[derive(Debug)]
 pub struct MaskedResidual {
     chw: [i64; 3],
-    multiplicity: i64,
     triangle: Triangle,
     weights: [Tensor; 3],
     biases: [Tensor; 3],
-    /// The weights' masks, `[1, C, 1, C, 3, 3]`.
-    mask: Tensor,
     t: Tensor,
     solver: FixedPoint,
     placement: Placement,
-}
-
-/// The masked weights of one pass, and the paths from a colour to itself.
-struct Weights {
-    /// As they are convolved with.
-    conv: [Tensor; 3],
-    /// `|W3_ai W2_abi W1_bi|`, `[C, l, l]` with indices (i, a, b).
-    paths: Tensor,
-    /// `s`, `[1, C, H, W]`.
-    slope: Tensor,
 }
 
 /// `f(x)` and the diagonal of its Jacobian, both like `x`.
@@ -119,7 +96,6 @@ impl MaskedResidual {
         };
         Ok(Self {
             chw,
-            multiplicity,
             triangle,
             weights: [
                 weight("weight1", n, c)?,
@@ -131,115 +107,41 @@ impl MaskedResidual {
                 bias("bias2", n, n)?,
                 bias("bias3", c, n)?,
             ],
-            mask: mask(c, triangle, vs.kind(), vs.device())?,
             t: vs.f_var("t", &[1, c, h, w], Init::Const(1.0))?,
             solver,
             placement: Placement::in_path(vs),
         })
     }
 
-    /// `weight` `[aC, bC, 3, 3]` as `[a, C, b, C, 3, 3]`, masked.
-    fn masked(&self, weight: &Tensor) -> Result<Tensor> {
-        let size = weight.size();
-        let c = self.chw[0];
-        Ok(weight
-            .f_view([size[0] / c, c, size[1] / c, c, 3, 3])?
-            .f_mul(&self.mask)?)
-    }
-
-    fn weights(&self) -> Result<Weights> {
-        let [c, ..] = self.chw;
-        let n = self.multiplicity * c;
-        let [w1, w2, w3] = [
-            self.masked(&self.weights[0])?,
-            self.masked(&self.weights[1])?,
-            self.masked(&self.weights[2])?,
-        ];
-        // the centre taps between equal colours: [a, b, C]
-        let centre = |w: &Tensor| -> Result<Tensor> {
-            Ok(w.f_select(5, 1)?.f_select(4, 1)?.f_diagonal(0, 1, 3)?)
+    fn weights(&self) -> Result<ResidualFilters> {
+        let [w1, w2, w3] = &self.weights;
+        let weights = ResidualWeights {
+            filters: [w1, w2, w3],
+            t: &self.t,
         };
-        let (c1, c2, c3) = (centre(&w1)?, centre(&w2)?, centre(&w3)?);
-        // c1 is [b, 1, C] and c3 [1, a, C]: as they stand in the product over (a, b, C)
-        let (c1, c3) = (c1.f_transpose(0, 1)?, c3.f_transpose(0, 1)?);
-        let signs = c1.f_sign()?.f_mul(&c3.f_sign()?)?;
-        let positive = signs.f_mul(&c2.f_abs()?)?;
-        let paths = c1.f_mul(&positive)?.f_mul(&c3)?.f_permute([2, 0, 1])?;
-        // puts the new taps in the place of the old ones, outside of which their difference is zero
-        let change = positive.f_sub(&c2)?;
-        let spread = Tensor::f_diag_embed(&change, 0, 1, 3)?; // [a, C, b, C]
-        let spread = spread
-            .f_unsqueeze(-1)?
-            .f_unsqueeze(-1)?
-            .f_constant_pad_nd([1, 1, 1, 1])?;
-        let w2 = w2.f_add(&spread)?;
-        Ok(Weights {
-            conv: [
-                w1.f_reshape([n, c, 3, 3])?,
-                w2.f_reshape([n, n, 3, 3])?,
-                w3.f_reshape([c, n, 3, 3])?,
-            ],
-            paths,
-            slope: self.t.f_abs()?.f_clamp_min(MIN_SLOPE)?,
-        })
+        residual_filters(&weights, self.triangle)
     }
 
-    /// `[N, lC, H, W]` → `[C, l, N H W]`.
-    fn by_colour(&self, x: &Tensor) -> Result<Tensor> {
-        let [c, h, w] = self.chw;
-        let n = x.size()[0];
-        Ok(x.f_view([n, self.multiplicity, c, h * w])?
-            .f_permute([2, 1, 0, 3])?
-            .f_reshape([c, self.multiplicity, n * h * w])?)
-    }
-
-    fn pass(&self, weights: &Weights, x: &Tensor) -> Result<Pass> {
+    fn pass(&self, weights: &ResidualFilters, x: &Tensor) -> Result<Pass> {
         let [c, h, w] = self.chw;
         let n = x.size()[0];
         let conv = |x: &Tensor, index: usize| {
-            let (weight, bias) = (&weights.conv[index], &self.biases[index]);
+            let (weight, bias) = (&weights.filters[index], &self.biases[index]);
             x.f_conv2d(weight, Some(bias), [1], [1], [1], 1)
         };
-        // elu'(h) = exp(min(h, 0))
-        let slope = |h: &Tensor| h.f_clamp_max(0.0)?.f_exp();
-        let h1 = conv(x, 0)?;
-        let h2 = conv(&h1.f_elu()?, 1)?;
-        let value = conv(&h2.f_elu()?, 2)?.f_addcmul(&weights.slope, x)?;
+        let (elu1, slope1) = elu_with_slope(&conv(x, 0)?, c)?;
+        let (elu2, slope2) = elu_with_slope(&conv(&elu1, 1)?, c)?;
+        let value = conv(&elu2, 2)?.f_addcmul(&weights.slope, x)?;
         // one product per colour, not one number per path and pixel
-        let inner = weights.paths.f_bmm(&self.by_colour(&slope(&h1)?)?)?;
+        let inner = weights.paths.f_bmm(&slope1)?;
         let diagonal = inner
-            .f_mul(&self.by_colour(&slope(&h2)?)?)?
+            .f_mul(&slope2)?
             .f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?
             .f_view([c, n, h, w])?
             .f_transpose(0, 1)?
             .f_add(&weights.slope)?;
         Ok(Pass { value, diagonal })
     }
-}
-
-/// The mask of every C x C tile, `[1, C, 1, C, 3, 3]` with indices (output colour, input colour, row, column).
-fn mask(c: i64, triangle: Triangle, kind: Kind, device: Device) -> Result<Tensor> {
-    let tap = |output: i64, input: i64, row: i64, column: i64| {
-        // sources by (colour, row, column) relative to the output
-        let offset = (input - output, row - 1, column - 1);
-        let seen = match triangle {
-            Triangle::Lower => offset <= (0, 0, 0),
-            Triangle::Upper => offset >= (0, 0, 0),
-        };
-        f64::from(u8::from(seen))
-    };
-    let mut taps = Vec::with_capacity((9 * c * c) as usize);
-    for output in 0..c {
-        for input in 0..c {
-            for row in 0..3 {
-                taps.extend((0..3).map(|column| tap(output, input, row, column)));
-            }
-        }
-    }
-    Ok(Tensor::f_from_slice(&taps)?
-        .f_view([1, c, 1, c, 3, 3])?
-        .f_to_kind(kind)?
-        .f_to_device(device)?)
 }
 
 impl Transform for MaskedResidual {

@@ -1,8 +1,10 @@
 //! CInC Flow's coupling of four blocks.
 
 use super::check::{same_channels, Placement};
-use super::{sum_per_sample, Cx, Mapped, Transform};
+use super::{zero_log_det, Cx, Mapped, Transform};
 use crate::nn::{Conditioner, Precision};
+use crate::ops::coupling::{affine_coupling, AffineForm};
+use crate::ops::Direction;
 use crate::torchscript::Script;
 use crate::{Error, Result};
 use tch::{nn, Tensor};
@@ -18,7 +20,7 @@ const BLOCKS: i64 = 4;
 /// ```
 ///
 /// All nets see the data side, so the forward direction evaluates the three at once; the inverse recovers x2, x3 and
-/// x4 one after the other, starting from the first block.
+/// x4 one after the other, starting from the first block. The element-wise part is one operation, [`affine_coupling`].
 ///
 /// Variables: those of the nets, under `nets.0` to `nets.2`, from `jC/4` to `C/2` channels.
 ///
@@ -32,12 +34,6 @@ pub struct QuadCoupling {
     channels: i64,
     nets: Vec<Box<dyn Conditioner>>,
     placement: Placement,
-}
-
-/// What a net says about one block.
-struct Affine {
-    shift: Tensor,
-    log_scale: Tensor,
 }
 
 impl QuadCoupling {
@@ -68,27 +64,33 @@ impl QuadCoupling {
         })
     }
 
-    fn blocks(&self, x: &Tensor, cx: Cx<'_>) -> Result<Vec<Tensor>> {
+    fn check(&self, x: &Tensor, cx: Cx<'_>) -> Result<()> {
         let [n, ..] = self
             .placement
             .check_channels("quad_coupling", self.channels, x)?;
         self.placement
-            .check_condition("quad_coupling", n, cx.condition)?;
-        Ok(x.f_chunk(BLOCKS, 1)?)
+            .check_condition("quad_coupling", n, cx.condition)
     }
 
-    fn affine(&self, net: &dyn Conditioner, before: &Tensor, cx: Cx<'_>) -> Result<Affine> {
+    /// The nets, each with the number of channels before the block that it is about.
+    fn nets(&self) -> impl Iterator<Item = (i64, &dyn Conditioner)> {
+        let block = self.channels / BLOCKS;
+        (1..)
+            .zip(&self.nets)
+            .map(move |(before, net)| (before * block, net.as_ref()))
+    }
+
+    /// What a net says about one block: shifts and scales, channel by channel in turns.
+    fn said(&self, net: &dyn Conditioner, before: &Tensor, cx: Cx<'_>) -> Result<Tensor> {
         let out = net.forward(before, cx.condition)?;
         let size = before.size();
         let nchw = [size[0], 2 * self.channels / BLOCKS, size[2], size[3]];
-        let out = self.placement.check_net("quad_coupling", out, nchw)?;
-        let raw = out.f_slice(1, 1, None::<i64>, 2)?;
-        Ok(Affine {
-            shift: out.f_slice(1, 0, None::<i64>, 2)?,
-            log_scale: raw.f_add_scalar(2.0)?.f_log_sigmoid()?,
-        })
+        self.placement.check_net("quad_coupling", out, nchw)
     }
 }
+
+/// `z_j = (x_j + t) exp(log_s)` of the blocks that `said` is about, the last ones.
+const FORM: AffineForm = AffineForm::ShiftedSigmoid;
 
 impl Transform for QuadCoupling {
     fn name(&self) -> &'static str {
@@ -96,35 +98,34 @@ impl Transform for QuadCoupling {
     }
 
     fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
-        let blocks = self.blocks(x, cx)?;
-        let mut value = vec![blocks[0].shallow_clone()];
-        let mut log_scales = Vec::with_capacity(self.nets.len());
-        let block = self.channels / BLOCKS;
-        for ((before, net), part) in (1..).zip(&self.nets).zip(&blocks[1..]) {
-            let seen = x.f_narrow(1, 0, before * block)?;
-            let Affine { shift, log_scale } = self.affine(net.as_ref(), &seen, cx)?;
-            value.push(part.f_add(&shift)?.f_mul(&log_scale.f_exp()?)?);
-            log_scales.push(log_scale);
-        }
-        Ok(Mapped {
-            value: Tensor::f_cat(&value, 1)?,
-            log_det: sum_per_sample(&Tensor::f_cat(&log_scales, 1)?)?,
-        })
+        self.check(x, cx)?;
+        let said = self
+            .nets()
+            .map(|(before, net)| self.said(net, &x.f_narrow(1, 0, before)?, cx))
+            .collect::<Result<Vec<_>>>()?;
+        let said = Tensor::f_cat(&said, 1)?;
+        let (value, log_det) = affine_coupling(x, &said, FORM, Direction::Forward)?;
+        Ok(Mapped { value, log_det })
     }
 
     fn inverse(&self, z: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
-        let blocks = self.blocks(z, cx)?;
-        let mut value = blocks[0].shallow_clone();
-        let mut log_scales = Vec::with_capacity(self.nets.len());
-        for (net, part) in self.nets.iter().zip(&blocks[1..]) {
-            let Affine { shift, log_scale } = self.affine(net.as_ref(), &value, cx)?;
-            let found = part.f_mul(&log_scale.f_neg()?.f_exp()?)?.f_sub(&shift)?;
-            value = Tensor::f_cat(&[&value, &found], 1)?;
-            log_scales.push(log_scale);
+        self.check(z, cx)?;
+        let block = self.channels / BLOCKS;
+        let mut value = z.f_narrow(1, 0, block)?;
+        let mut total: Option<Tensor> = None;
+        for (before, net) in self.nets() {
+            let said = self.said(net, &value, cx)?;
+            let with_next = Tensor::f_cat(&[&value, &z.f_narrow(1, before, block)?], 1)?;
+            let (found, log_det) = affine_coupling(&with_next, &said, FORM, Direction::Inverse)?;
+            value = found;
+            total = Some(match total {
+                None => log_det,
+                Some(total) => total.f_add(&log_det)?,
+            });
         }
         Ok(Mapped {
             value,
-            log_det: sum_per_sample(&Tensor::f_cat(&log_scales, 1)?)?.f_neg()?,
+            log_det: total.map_or_else(|| zero_log_det(z), Ok)?,
         })
     }
 
@@ -147,7 +148,7 @@ impl Transform for QuadCoupling {
     }
 
     fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {
-        self.blocks(x, cx)?;
+        self.check(x, cx)?;
         let block = self.channels / BLOCKS;
         tch::no_grad(|| {
             (1..).zip(&mut self.nets).try_for_each(|(before, net)| {

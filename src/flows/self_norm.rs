@@ -140,20 +140,15 @@ impl SelfNorm {
     /// A shape, kind or device that the parameters do not fit.
     pub fn reconstruction_loss(&self, x: &Tensor) -> Result<Tensor> {
         self.check(x)?;
-        let x = x.f_detach()?;
-        let z = conv(&x, &self.weight)?;
-        let back = conv(&z, &self.inverse)?;
-        let squares = |a: &Tensor, b: &Tensor| -> Result<Tensor> {
-            Ok(a.f_sub(b)?.f_square()?.f_sum(None::<Kind>)?)
-        };
-        let mut error = squares(&x, &back)?;
-        if self.config.symmetric {
-            let again = conv(&back, &self.weight)?;
-            let other = squares(&z.f_detach()?, &again)?;
-            error = error.f_add(&other)?.f_mul_scalar(0.5)?;
+        self.normalised(x).loss(x, &self.weight, &self.inverse)
+    }
+
+    /// The training step's function for a batch like `x`.
+    fn normalised(&self, x: &Tensor) -> SelfNormalised {
+        SelfNormalised {
+            scale: self.config.lambda / x.size()[0].max(1) as f64,
+            symmetric: self.config.symmetric,
         }
-        let images = x.size()[0].max(1) as f64;
-        Ok(error.f_mul_scalar(self.config.lambda / images)?)
     }
 
     fn check(&self, x: &Tensor) -> Result<[i64; 4]> {
@@ -198,9 +193,10 @@ impl Transform for SelfNorm {
         let [_, _, h, w] = self.check(x)?;
         if let Some(losses) = cx.training {
             let inputs = [x, &self.weight, &self.inverse, &self.bias];
-            let [value, log_det] = <[Tensor; 2]>::try_from(apply(SelfNormalised, &inputs)?)
-                .map_err(|_| Error::Torch("a custom function lost an output".into()))?;
-            losses.add(self.reconstruction_loss(x)?);
+            let [value, log_det, loss] =
+                <[Tensor; 3]>::try_from(apply(self.normalised(x), &inputs)?)
+                    .map_err(|_| Error::Torch("a custom function lost an output".into()))?;
+            losses.add(loss);
             return Ok(Mapped { value, log_det });
         }
         let bias = self.bias.f_view([1, -1, 1, 1])?;

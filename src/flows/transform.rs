@@ -44,11 +44,11 @@ impl AuxiliaryLosses {
     /// # Errors
     /// What libtorch reports for losses that cannot be added.
     pub fn total(self) -> Result<Option<Tensor>> {
-        let mut losses = self.0.into_inner().into_iter();
-        let Some(first) = losses.next() else {
+        let losses = self.0.into_inner();
+        if losses.is_empty() {
             return Ok(None);
-        };
-        Ok(Some(losses.try_fold(first, |sum, loss| sum.f_add(&loss))?))
+        }
+        Ok(Some(Tensor::f_stack(&losses, 0)?.f_sum(None::<Kind>)?))
     }
 }
 

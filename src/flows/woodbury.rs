@@ -4,6 +4,7 @@ use super::check::{same_image, Placement};
 use super::conv1x1::for_each_sample;
 use super::derived::Derived;
 use super::{Cx, Mapped, Transform};
+use crate::ops::log_det::{log_det, Matrix};
 use crate::torchscript::{Script, Stages};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -232,10 +233,6 @@ impl LowRank {
         Ok(one.f_addmm(&v, &u)?)
     }
 
-    fn log_det(&self) -> Result<Tensor> {
-        Ok(self.core()?.f_slogdet()?.1)
-    }
-
     fn inverse(&self) -> Result<Inverse> {
         let core = self.core()?;
         let u = self.u.f_to_kind(Kind::Double)?;
@@ -255,15 +252,15 @@ impl Transform for Woodbury {
     fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
         self.placement.check_image("woodbury", self.chw, x)?;
         let mut value = x.shallow_clone();
-        let mut log_det = Tensor::f_zeros([0i64; 0], (Kind::Double, x.device()))?;
+        let mut cores = Vec::with_capacity(self.updates.len());
         for (axis, update) in &self.updates {
             value = axis.apply(&value, &update.u, &update.v)?;
-            let copies = axis.copies(self.chw);
-            log_det = log_det.f_add(&update.log_det()?.f_mul_scalar(copies)?)?;
+            let core = Matrix::Update(&update.u, &update.v);
+            cores.push((core, axis.copies(self.chw)));
         }
         Ok(Mapped {
             value,
-            log_det: for_each_sample(&log_det, x)?,
+            log_det: log_det(&cores, x.size()[0])?,
         })
     }
 

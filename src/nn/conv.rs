@@ -2,12 +2,16 @@
 
 use super::embedding::Embedding;
 use super::{Conditioner, Precision};
+use crate::ops::actnorm::scale_channels;
 use crate::ops::conv_relu_conv;
 use crate::ops::net_conv::{conv2d, widened};
 use crate::torchscript::Script;
 use crate::words::counted;
 use crate::{Error, Result};
 use tch::{nn, nn::Init, Tensor};
+
+/// What a convolution multiplies the logarithm of its scale by, so that the scale grows faster than the weights.
+pub(super) const LOGS_FACTOR: f64 = 3.0;
 
 /// Convolution with stride 1 and zero padding `(k-1)/2`, so that the image keeps its size; odd `k`.
 ///
@@ -218,7 +222,8 @@ impl Second for Conv2dZero {
     }
 
     fn finish(&self, y: Tensor) -> Result<Tensor> {
-        self.scale(&self.conv.finish(widened(y, &self.logs)?)?)
+        let y = widened(y, &self.logs)?;
+        scale_channels(&y, &self.bias, &self.logs, LOGS_FACTOR)
     }
 }
 
@@ -271,7 +276,9 @@ impl<S: Second> Conditioner for ConvPair<S> {
 /// Source: Kingma, Dhariwal, *Glow*, 2018, <https://arxiv.org/abs/1807.03039>.
 #[derive(Debug)]
 pub struct Conv2dZero {
+    /// Without its bias, which is part of the scale's operation.
     conv: Conv2d,
+    bias: Tensor,
     logs: Tensor,
 }
 
@@ -282,23 +289,16 @@ impl Conv2dZero {
     /// As [`Conv2d::new`].
     pub fn new(vs: &nn::Path, inputs: i64, outputs: i64) -> Result<Self> {
         Ok(Self {
-            conv: Conv2d::zeros(vs, inputs, outputs, 3, true)?,
+            conv: Conv2d::zeros(vs, inputs, outputs, 3, false)?,
+            bias: vs.f_var("bias", &[outputs], Init::Const(0.0))?,
             logs: vs.f_var("logs", &[outputs], Init::Const(0.0))?,
         })
     }
 }
 
-impl Conv2dZero {
-    /// `y exp(3 logs)`, in the kind of the parameters: as a rule it is what the net returns.
-    fn scale(&self, y: &Tensor) -> Result<Tensor> {
-        let factor = self.logs.f_mul_scalar(3.0)?.f_exp()?;
-        Ok(y.f_mul(&factor.f_view([1, -1, 1, 1])?)?)
-    }
-}
-
 impl Conditioner for Conv2dZero {
     fn forward(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Tensor> {
-        self.scale(&self.conv.convolve_to_the_end(x)?)
+        self.finish(self.conv.convolve(x)?)
     }
 
     fn set_precision(&mut self, precision: Precision) -> Result<()> {

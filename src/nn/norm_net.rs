@@ -1,9 +1,11 @@
 //! Convolutions followed by activation normalisation, and the coupling net of the original Glow made of them.
 
 use super::conditioner::check_width;
+use super::conv::LOGS_FACTOR;
 use super::first_batch::{FirstBatch, Moments};
 use super::stack::{Activation, Stack};
 use super::{Conditioner, Conv2d, Precision};
+use crate::ops::actnorm::scale_channels;
 use crate::ops::net_conv::widened;
 use crate::torchscript::Script;
 use crate::Result;
@@ -106,11 +108,8 @@ impl TwiceBiasedConv2dZero {
 
 impl Conditioner for TwiceBiasedConv2dZero {
     fn forward(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Tensor> {
-        let column = [1, -1, 1, 1];
-        let factor = self.logs.f_mul_scalar(3.0)?.f_exp()?;
         let y = self.conv.convolve_to_the_end(x)?;
-        Ok(y.f_add(&self.second_bias.f_view(column)?)?
-            .f_mul(&factor.f_view(column)?)?)
+        scale_channels(&y, &self.second_bias, &self.logs, LOGS_FACTOR)
     }
 
     fn set_precision(&mut self, precision: Precision) -> Result<()> {

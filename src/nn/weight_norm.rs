@@ -5,8 +5,9 @@ use super::first_batch::{FirstBatch, Moments};
 use super::stack::{Activation, Stack};
 use super::{Conditioner, Conv2d, Precision};
 use crate::ops::net_conv::widened;
+use crate::ops::weight_norm::weight_norm;
 use crate::torchscript::Script;
-use crate::Result;
+use crate::{Error, Result};
 use tch::{nn, nn::Init, Tensor};
 
 /// Deviation of the initial directions.
@@ -74,14 +75,21 @@ impl WeightNorm {
     /// # Errors
     /// [`NotInitialized`](crate::Error::NotInitialized) before the first batch.
     pub fn weight(&self) -> Result<Tensor> {
-        if let Some(first) = &self.first {
+        let [weight] = Self::weights([self])?;
+        Ok(weight)
+    }
+
+    /// The weights of several convolutions, in one operation.
+    ///
+    /// # Errors
+    /// As [`weight`](WeightNorm::weight).
+    pub fn weights<const N: usize>(of: [&Self; N]) -> Result<[Tensor; N]> {
+        for first in of.iter().filter_map(|norm| norm.first.as_ref()) {
             first.require()?;
         }
-        Ok(Tensor::f_internal_weight_norm(
-            &self.direction,
-            &self.gain,
-            0,
-        )?)
+        let weights = weight_norm(&of.map(|norm| (&norm.direction, &norm.gain)))?;
+        <[Tensor; N]>::try_from(weights)
+            .map_err(|_| Error::Torch("an operation lost an output".into()))
     }
 
     /// The parameters in TorchScript, with a method `weight`.
@@ -110,7 +118,8 @@ impl WeightNorm {
             return Ok(());
         }
         tch::no_grad(|| -> Result<()> {
-            let weight = Tensor::f_internal_weight_norm(&self.direction, &self.gain, 0)?;
+            let [weight] = <[Tensor; 1]>::try_from(weight_norm(&[(&self.direction, &self.gain)])?)
+                .map_err(|_| Error::Torch("an operation lost an output".into()))?;
             let Moments { mean, log_std } = first.moments(&convolve(&weight, &self.bias)?)?;
             let scale = log_std.f_neg()?.f_exp()?;
             let gain = self.gain.f_mul(&scale.f_view([-1, 1, 1, 1])?)?;

@@ -6,16 +6,21 @@
 //! tensor operations with the same arguments, which is its specification; [`mod@reference`] is that of the first two.
 
 pub mod actnorm;
+pub mod butterfly;
 pub mod channels;
 pub mod conv_relu_conv;
 pub mod coupling;
 mod fused;
 mod inv_conv;
+pub mod log_det;
+pub mod masked_residual;
 pub(crate) mod net_conv;
+pub mod pad;
 pub mod spline;
 mod vector;
+pub mod weight_norm;
 
-pub use crate::problem::{Corner, Direction, Geometry};
+pub use crate::problem::{ChannelForm, Corner, Direction, Geometry};
 pub use conv_relu_conv::conv_relu_conv;
 pub use fused::eagerly;
 pub use inv_conv::{inv_conv2d, masked_conv2d, reference};

@@ -2,12 +2,17 @@
 //!
 //! [`crate::ops`] offers the public ones again; nothing here computes.
 
+mod affine;
 mod corner;
 mod direction;
 mod geometry;
+pub mod log_det;
 mod operation;
+pub mod residual;
 pub mod spline;
 
+pub use affine::{AffineForm, ChannelForm};
+pub(crate) use affine::{Layout, LogScale};
 pub use corner::Corner;
 pub use direction::Direction;
 #[cfg(test)]

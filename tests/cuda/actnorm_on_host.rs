@@ -5,7 +5,7 @@ use crate::host_cuda::twin::{assert_close, by_the_twin, run_stages};
 use crate::ops_cases::random;
 use inverse_flow::cuda::actnorm::actnorm_plan;
 use inverse_flow::ops::actnorm::reference;
-use inverse_flow::ops::Direction;
+use inverse_flow::ops::{ChannelForm, Direction};
 use tch::{Kind, Tensor};
 
 /// `[N, C, H, W]`: fewer pixels than threads and more, blocks that begin inside a plane, images of one pixel, channels in
@@ -38,11 +38,11 @@ fn case(size: [i64; 4], kind: Kind) -> Case {
     }
 }
 
-/// Value, log-det, and the gradients of x, loc and log_scale.
-fn on_host(case: &Case, direction: Direction, order: u32) -> Vec<Tensor> {
+/// Value, log-det, and the gradients of x, loc and log_scale; a log-det of zeros where the form has none.
+fn on_host(case: &Case, form: ChannelForm, order: u32) -> Vec<Tensor> {
     let size = case.x.size();
     let sizes = [size[0], size[1], size[2] * size[3]];
-    let mut plan = actnorm_plan(sizes, case.x.kind(), direction).unwrap();
+    let mut plan = actnorm_plan(sizes, case.x.kind(), form).unwrap();
     let inputs = [
         &case.x,
         &case.loc,
@@ -66,29 +66,51 @@ fn on_host(case: &Case, direction: Direction, order: u32) -> Vec<Tensor> {
     [p.value, p.log_det, p.x_grad, p.loc_grad, p.log_scale_grad] =
         memories.each_ref().map(Memory::address);
     p.partials = partials.address();
+    let has_log_det = matches!(form, ChannelForm::Standardise(_));
+    if !has_log_det {
+        (p.log_det, p.log_det_grad) = (0, 0);
+    }
     for stages in [&plan.forward[..], &plan.backward] {
         // SAFETY: the parameters of these kernels; their memory has the sizes of the plan and outlives the call.
         unsafe { run_stages("launch_actnorm", stages, &plan.params, order) };
     }
     partials.check_frame();
     let read = |(memory, like): (&Memory, &Tensor)| memory.read(&like.size());
-    memories.iter().zip(outputs).map(read).collect()
+    let mut results: Vec<Tensor> = memories.iter().zip(outputs).map(read).collect();
+    if !has_log_det {
+        results[1] = results[1].zeros_like();
+    }
+    results
 }
+
+const FORMS: [ChannelForm; 3] = [
+    ChannelForm::Standardise(Direction::Forward),
+    ChannelForm::Standardise(Direction::Inverse),
+    ChannelForm::Biased { factor: 3.0 },
+];
 
 #[test]
 fn values_and_gradients_are_those_of_the_twin() {
     for (kind, tolerance) in [(Kind::Double, 1e-12), (Kind::Float, 1e-5)] {
         for size in CASES {
             let case = case(size, kind);
-            for direction in [Direction::Forward, Direction::Inverse] {
+            for form in FORMS {
                 let incoming = [&case.value_grad, &case.log_det_grad];
                 let expected = by_the_twin(
                     [&case.x, &case.loc, &case.log_scale],
                     incoming,
-                    |[x, loc, log_scale]| reference::actnorm(x, loc, log_scale, direction),
+                    |[x, loc, log_scale]| match form {
+                        ChannelForm::Standardise(direction) => {
+                            reference::actnorm(x, loc, log_scale, direction)
+                        }
+                        ChannelForm::Biased { factor } => {
+                            let value = reference::scale_channels(x, loc, log_scale, factor)?;
+                            Ok((value, case.log_det_grad.zeros_like()))
+                        }
+                    },
                 );
-                let got = on_host(&case, direction, 0);
-                let what = format!("{size:?} {kind:?} {direction:?}");
+                let got = on_host(&case, form, 0);
+                let what = format!("{size:?} {kind:?} {form:?}");
                 assert_close(&got, &expected, tolerance, &what);
             }
         }
@@ -99,9 +121,9 @@ fn values_and_gradients_are_those_of_the_twin() {
 fn results_do_not_depend_on_the_order_of_blocks_and_threads() {
     for size in CASES {
         let case = case(size, Kind::Float);
-        let first = on_host(&case, Direction::Forward, 0);
+        let first = on_host(&case, FORMS[0], 0);
         for order in [1, 5] {
-            let again = on_host(&case, Direction::Forward, order);
+            let again = on_host(&case, FORMS[0], order);
             assert_eq!(again, first, "{size:?} {order}");
         }
     }

@@ -3,19 +3,21 @@
 use crate::host_cuda::memory::Memory;
 use crate::host_cuda::twin::{assert_close, by_the_twin, run_stages};
 use crate::ops_cases::random;
-use inverse_flow::cuda::coupling::coupling_plan;
-use inverse_flow::ops::coupling::reference;
+use inverse_flow::cuda::coupling::{coupling_plan, CouplingSizes};
+use inverse_flow::ops::coupling::{reference, AffineForm};
 use inverse_flow::ops::Direction;
 use tch::{Kind, Tensor};
 
-/// `[N, C, H, W]`: fewer pixels than threads and more, images of one pixel, samples in several chunks that end inside a
-/// plane (one launch more).
-const CASES: [[i64; 4]; 5] = [
-    [2, 6, 4, 5],
-    [3, 2, 1, 1],
-    [1, 2, 50, 61],
-    [5, 4, 7, 31],
-    [2, 6, 91, 90],
+/// `[N, C, H, W]`, and how many of the channels are moved: fewer pixels than threads and more, images of one pixel, samples
+/// in several chunks that end inside a plane (one launch more), no channel kept, many kept.
+const CASES: [([i64; 4], i64); 7] = [
+    ([2, 6, 4, 5], 3),
+    ([3, 2, 1, 1], 1),
+    ([1, 2, 50, 61], 1),
+    ([5, 4, 7, 31], 4),
+    ([2, 6, 91, 90], 3),
+    ([2, 3, 91, 90], 3),
+    ([2, 9, 9, 90], 2),
 ];
 
 struct Case {
@@ -25,20 +27,27 @@ struct Case {
     log_det_grad: Tensor,
 }
 
-fn case(size: [i64; 4], kind: Kind) -> Case {
+fn case((size, moved): ([i64; 4], i64), kind: Kind) -> Case {
+    let [n, _, h, w] = size;
     Case {
         x: random(&size, kind, 1),
-        net: random(&size, kind, 2) * 3,
+        net: random(&[n, 2 * moved, h, w], kind, 2) * 3,
         value_grad: random(&size, kind, 3),
         log_det_grad: random(&size[..1], kind, 4),
     }
 }
 
 /// Value, log-det, and the gradients of x and of what the net said.
-fn on_host(case: &Case, direction: Direction, order: u32) -> Vec<Tensor> {
+fn on_host(case: &Case, form: AffineForm, direction: Direction, order: u32) -> Vec<Tensor> {
     let size = case.x.size();
-    let sizes = [size[0], size[1] / 2, size[2] * size[3]];
-    let mut plan = coupling_plan(sizes, case.x.kind(), direction).unwrap();
+    let moved = case.net.size()[1] / 2;
+    let sizes = CouplingSizes {
+        samples: size[0],
+        kept: size[1] - moved,
+        moved,
+        pixels: size[2] * size[3],
+    };
+    let mut plan = coupling_plan(sizes, case.x.kind(), form, direction).unwrap();
     let inputs = [&case.x, &case.net, &case.value_grad, &case.log_det_grad].map(Memory::of);
     let outputs = [&case.x, &case.log_det_grad, &case.x, &case.net];
     let memories = outputs.map(Memory::like);
@@ -59,15 +68,18 @@ fn on_host(case: &Case, direction: Direction, order: u32) -> Vec<Tensor> {
 #[test]
 fn values_and_gradients_are_those_of_the_twin() {
     for (kind, tolerance) in [(Kind::Double, 1e-12), (Kind::Float, 1e-5)] {
-        for size in CASES {
+        for (size, form) in CASES
+            .into_iter()
+            .flat_map(|size| AffineForm::ALL.map(|form| (size, form)))
+        {
             let case = case(size, kind);
             for direction in [Direction::Forward, Direction::Inverse] {
                 let incoming = [&case.value_grad, &case.log_det_grad];
                 let expected = by_the_twin([&case.x, &case.net], incoming, |[x, net]| {
-                    reference::affine_coupling(x, net, direction)
+                    reference::affine_coupling(x, net, form, direction)
                 });
-                let got = on_host(&case, direction, 0);
-                let what = format!("{size:?} {kind:?} {direction:?}");
+                let got = on_host(&case, form, direction, 0);
+                let what = format!("{size:?} {kind:?} {form:?} {direction:?}");
                 assert_close(&got, &expected, tolerance, &what);
             }
         }
@@ -78,10 +90,12 @@ fn values_and_gradients_are_those_of_the_twin() {
 fn results_do_not_depend_on_the_order_of_blocks_and_threads() {
     for size in CASES {
         let case = case(size, Kind::Float);
-        let first = on_host(&case, Direction::Forward, 0);
-        for order in [1, 5] {
-            let again = on_host(&case, Direction::Forward, order);
-            assert_eq!(again, first, "{size:?} {order}");
+        for form in [AffineForm::Bounded, AffineForm::Sigmoid] {
+            let first = on_host(&case, form, Direction::Forward, 0);
+            for order in [1, 5] {
+                let again = on_host(&case, form, Direction::Forward, order);
+                assert_eq!(again, first, "{size:?} {form:?} {order}");
+            }
         }
     }
 }

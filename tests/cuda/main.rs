@@ -12,6 +12,8 @@ mod process;
 mod random;
 #[path = "../common/skip.rs"]
 mod skip;
+#[path = "../common/small_operators.rs"]
+mod small_operators;
 
 mod guard;
 mod host_cuda;
@@ -26,6 +28,7 @@ mod kernels_on_host;
 mod parity;
 mod precision;
 mod resources;
+mod small_on_host;
 mod spline_on_host;
 mod verdict_on_host;
 mod zeros_on_host;

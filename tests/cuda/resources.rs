@@ -8,13 +8,20 @@ use crate::skip::skip;
 use inverse_flow::cuda::actnorm::actnorm_plan;
 use inverse_flow::cuda::baseline;
 use inverse_flow::cuda::batch::{batch_plan, BatchOf};
+use inverse_flow::cuda::butterfly::butterfly_plan;
 use inverse_flow::cuda::channels::channels_plan;
-use inverse_flow::cuda::coupling::coupling_plan;
+use inverse_flow::cuda::coupling::{coupling_plan, CouplingSizes};
 use inverse_flow::cuda::launch::{apply_plan, solve_plans, weight_grad_plan, Launch, SolveLimits};
+use inverse_flow::cuda::log_det::log_det_plan;
+use inverse_flow::cuda::masked_residual::{elu_plan, filters_plan};
+use inverse_flow::cuda::pad::pad_plan;
 use inverse_flow::cuda::spline::spline_plan;
 use inverse_flow::cuda::verdict;
+use inverse_flow::cuda::weight_norm::weight_norm_plan;
+use inverse_flow::ops::coupling::AffineForm;
+use inverse_flow::ops::log_det::MatrixSizes;
 use inverse_flow::ops::spline::SplineSizes;
-use inverse_flow::ops::{Corner, Direction, Geometry};
+use inverse_flow::ops::{ChannelForm, Corner, Direction, Geometry};
 use said::Resources;
 use std::collections::{BTreeMap, BTreeSet};
 use tch::Kind;
@@ -145,8 +152,42 @@ fn launches(shared: u32) -> BTreeSet<(&'static str, u32, u32)> {
         }
         // one chunk and several
         for sizes in [[2, 4, 9], [3, 2, 100_000]] {
-            let actnorm = actnorm_plan(sizes, kind, Direction::Forward).unwrap();
-            let coupling = coupling_plan(sizes, kind, Direction::Forward).unwrap();
+            let form = ChannelForm::Standardise(Direction::Forward);
+            let actnorm = actnorm_plan(sizes, kind, form).unwrap();
+            let [samples, moved, pixels] = sizes;
+            let sizes = CouplingSizes {
+                samples,
+                kept: 1,
+                moved,
+                pixels,
+            };
+            let form = AffineForm::Bounded;
+            let coupling = coupling_plan(sizes, kind, form, Direction::Forward).unwrap();
+            let butterfly = butterfly_plan([samples, 4, pixels], kind).unwrap();
+            let matrix = MatrixSizes {
+                order: 29,
+                length: None,
+                copies: 1.0,
+            };
+            let log_det = log_det_plan(&[matrix; 4], samples, kind).unwrap();
+            let pad = pad_plan([samples, pixels, 2], [1; 4], kind).unwrap();
+            let weight_norm = weight_norm_plan(&[[samples, pixels]], kind).unwrap();
+            let filters = filters_plan([3, 5, pixels], true, kind).unwrap();
+            let elu = elu_plan([samples, 3, 5, pixels], kind).unwrap();
+            let small = [
+                butterfly.forward,
+                butterfly.backward,
+                log_det.forward,
+                log_det.backward,
+                pad.launch,
+                weight_norm.forward,
+                weight_norm.backward,
+                filters.forward,
+                filters.backward,
+                elu.forward,
+                elu.backward,
+            ];
+            small.iter().flatten().for_each(&mut add);
             let both = actnorm.forward.iter().chain(&actnorm.backward);
             let all = both.chain(&coupling.forward).chain(&coupling.backward);
             all.for_each(&mut add);

@@ -211,6 +211,46 @@ fn the_reconstruction_loss_is_its_formula_and_has_its_gradient() {
 }
 
 #[test]
+fn a_training_step_differentiates_the_reconstruction_loss_by_its_own_formulas() {
+    for (kernel, symmetric) in [(1, false), (1, true), (3, false), (3, true)] {
+        let config = SelfNormConfig {
+            kernel,
+            lambda: 7.0,
+            symmetric,
+        };
+        let vs = store(Kind::Double);
+        let layer = SelfNorm::new(&vs.root(), 2, &config).unwrap();
+        shake(&vs, 9, 0.2);
+        let x = normal(10, &[3, 2, 4, 3]).set_requires_grad(true);
+        let variables = vs.variables();
+        let leaves = ["weight", "inverse", "bias"].map(|name| &variables[name]);
+        let leaves = [leaves[0], leaves[1], leaves[2], &x];
+        let trained = |factor: f64| {
+            let losses = AuxiliaryLosses::default();
+            let cx = Cx {
+                training: Some(&losses),
+                ..Cx::default()
+            };
+            let mapped = layer.forward(&x, cx).unwrap();
+            probe(&mapped, 11) + losses.total().unwrap().unwrap() * factor
+        };
+        let gradients = |loss: Tensor| Tensor::run_backward(&[loss], &leaves, true, false);
+        // of the likelihood alone, and what the recorded loss adds to it
+        let without = gradients(trained(0.0));
+        let loss = layer.reconstruction_loss(&x).unwrap() * 1.5;
+        let added = Tensor::run_backward(&[loss], &leaves[..2], false, false);
+        for (index, got) in gradients(trained(1.5)).iter().enumerate() {
+            let mut expected = without[index].shallow_clone();
+            if let Some(added) = added.get(index) {
+                expected = expected + added;
+            }
+            let what = format!("kernel {kernel}, symmetric {symmetric}, gradient {index}");
+            assert_close(&what, got, &expected, 1e-9);
+        }
+    }
+}
+
+#[test]
 fn training_raises_the_likelihood_and_keeps_the_inverse_good() {
     // data with strong correlations between the channels: the layer has something to find
     let config = SelfNormConfig {

@@ -1,7 +1,7 @@
-//! The fused affine map per channel against its twin in plain tensor operations, and against central differences.
+//! The fused affine maps per channel against their twins in plain tensor operations, and against central differences.
 
 use crate::common::*;
-use inverse_flow::ops::actnorm::{actnorm, reference};
+use inverse_flow::ops::actnorm::{actnorm, reference, scale_channels};
 use inverse_flow::ops::Direction;
 use tch::{Kind, Tensor};
 
@@ -67,6 +67,40 @@ fn gradients_are_central_differences_and_second_derivatives_those_of_the_twin() 
             assert_close("second derivative", got, expected, 1e-8);
         }
     }
+}
+
+#[test]
+fn a_convolutions_own_scale_is_that_of_the_twin() {
+    type Scale = fn(&Tensor, &Tensor, &Tensor, f64) -> inverse_flow::Result<Tensor>;
+    let loss = |f: Scale, [x, bias, logs]: &[Tensor; 3]| {
+        let value = f(x, bias, logs, 3.0).unwrap();
+        let kind = value.kind();
+        let weights = normal(5, &value.size()).to_kind(kind);
+        (value * weights).sum(kind)
+    };
+    for (kind, tolerance) in [(Kind::Double, 1e-11), (Kind::Float, 1e-2)] {
+        for size in [[3, 4, 5, 7], [1, 1, 1, 1], [2, 3, 3, 11], [0, 2, 3, 3]] {
+            let leaves = leaves(&size, kind);
+            let [x, bias, logs] = &leaves;
+            let value = scale_channels(x, bias, logs, 3.0).unwrap();
+            let expected = reference::scale_channels(x, bias, logs, 3.0).unwrap();
+            assert_close("value", &value, &expected, tolerance);
+            let gradients = |f| Tensor::run_backward(&[loss(f, &leaves)], &leaves, false, false);
+            let expected = gradients(reference::scale_channels);
+            for (got, expected) in gradients(scale_channels).iter().zip(&expected) {
+                assert_close("gradient", got, expected, 10.0 * tolerance);
+            }
+        }
+    }
+    let leaves = leaves(&[2, 3, 3, 4], Kind::Double);
+    let names = ["x", "bias", "logs"];
+    let variables: Vec<_> = (names.iter().zip(&leaves))
+        .map(|(name, t)| (name.to_string(), t.shallow_clone()))
+        .collect();
+    assert_gradients(&variables, 1e-5, || loss(scale_channels, &leaves));
+    let [x, bias, logs] = &leaves;
+    let err = scale_channels(x, &bias.narrow(0, 0, 2), logs, 3.0).unwrap_err();
+    assert!(err.to_string().contains("`bias` must be"), "{err}");
 }
 
 #[test]

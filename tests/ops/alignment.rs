@@ -5,7 +5,7 @@ use crate::cpu::cpu;
 use crate::ops_cases::Case;
 use crate::shifted::shifted;
 use inverse_flow::ops::actnorm::actnorm;
-use inverse_flow::ops::coupling::affine_coupling;
+use inverse_flow::ops::coupling::{affine_coupling, AffineForm};
 use inverse_flow::ops::spline::{spline, RawSpline};
 use inverse_flow::ops::{conv_relu_conv, inv_conv2d, masked_conv2d, Corner, Direction};
 use tch::{Kind, Tensor};
@@ -37,12 +37,15 @@ fn operators(kind: Kind) -> Vec<(String, Operator, Vec<Tensor>)> {
     }
     let image = [5, 6, 7, 9];
     for direction in [Direction::Forward, Direction::Inverse] {
-        let run: Operator = Box::new(move |t| {
-            let (value, log_det) = affine_coupling(&t[0], &t[1], direction).unwrap();
-            vec![value, log_det]
-        });
-        let arguments = vec![make(1, &image), make(2, &image)];
-        all.push((format!("affine coupling, {direction:?}"), run, arguments));
+        for form in AffineForm::ALL {
+            let run: Operator = Box::new(move |t| {
+                let (value, log_det) = affine_coupling(&t[0], &t[1], form, direction).unwrap();
+                vec![value, log_det]
+            });
+            let arguments = vec![make(1, &image), make(2, &image)];
+            let what = format!("affine coupling, {form:?}, {direction:?}");
+            all.push((what, run, arguments));
+        }
 
         let run: Operator = Box::new(move |t| {
             let (value, log_det) = actnorm(&t[0], &t[1], &t[2], direction).unwrap();

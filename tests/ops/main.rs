@@ -19,6 +19,8 @@ mod random;
 mod shifted;
 #[path = "../common/skip.rs"]
 mod skip;
+#[path = "../common/small_operators.rs"]
+mod small_operators;
 
 mod alone;
 mod cpu;
@@ -38,6 +40,7 @@ mod inv_conv;
 mod large_kernels;
 mod reference;
 mod singular;
+mod small;
 mod spline;
 mod test_device;
 mod threads;

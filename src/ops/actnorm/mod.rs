@@ -1,49 +1,17 @@
-//! An affine map per channel with its log-det, as one pass forward and one backward.
+//! Affine maps per channel, as one pass forward and one backward: ActNorm with its log-det, and scaled convolutions.
 
+mod arguments;
+pub mod reference;
+
+use self::arguments::check;
 use super::fused::{has_kernels, run, take, FusedOp};
 use crate::cuda::actnorm::ActNormOnGpu;
-use crate::ffi::threads::parallel_chunks2;
+use crate::ffi::threads::{parallel_chunks, parallel_chunks2};
 use crate::ops::vector::Real;
-use crate::problem::Direction;
-use crate::words::{device, dtype};
-use crate::{Error, Result};
+use crate::problem::{ChannelForm, Direction};
+use crate::Result;
 use pulp::Arch;
-use tch::{Kind, Tensor};
-
-/// The definition in plain tensor operations: the twin of the kernels.
-pub mod reference {
-    use super::check;
-    use crate::problem::Direction;
-    use crate::Result;
-    use tch::{Kind, Tensor};
-
-    /// As [`super::actnorm`].
-    ///
-    /// # Errors
-    /// As [`super::actnorm`].
-    pub fn actnorm(
-        x: &Tensor,
-        loc: &Tensor,
-        log_scale: &Tensor,
-        direction: Direction,
-    ) -> Result<(Tensor, Tensor)> {
-        let [n, c, h, w] = check(x, loc, log_scale)?;
-        let broadcast = |t: &Tensor| t.f_view([1, c, 1, 1]);
-        let sum = log_scale.f_sum(None::<Kind>)?;
-        let (value, factor) = match direction {
-            Direction::Forward => {
-                let scale = broadcast(&log_scale.f_neg()?.f_exp()?)?;
-                (x.f_sub(&broadcast(loc)?)?.f_mul(&scale)?, -h * w)
-            }
-            Direction::Inverse => {
-                let scale = broadcast(&log_scale.f_exp()?)?;
-                (broadcast(loc)?.f_addcmul(x, &scale)?, h * w)
-            }
-        };
-        let log_det = sum.f_mul_scalar(factor as f64)?.f_expand([n], false)?;
-        Ok((value, log_det))
-    }
-}
+use tch::Tensor;
 
 /// Standardises every channel, or undoes that; returns the value and `log|det|` of the map taken.
 ///
@@ -65,48 +33,40 @@ pub fn actnorm(
     log_scale: &Tensor,
     direction: Direction,
 ) -> Result<(Tensor, Tensor)> {
-    let [_, _, height, width] = check(x, loc, log_scale)?;
-    let actnorm = ActNormCall {
-        direction,
-        pixels: (height * width) as usize,
-    };
+    let nchw = check("actnorm", x, [("loc", loc), ("log_scale", log_scale)])?;
+    let actnorm = ActNormCall::new(ChannelForm::Standardise(direction), nchw);
     let [value, log_det] = take(run(actnorm, &[x, loc, log_scale])?);
     Ok((value, log_det))
 }
 
-fn check(x: &Tensor, loc: &Tensor, log_scale: &Tensor) -> Result<[i64; 4]> {
-    let wrong = |arg, text: String| Err(Error::argument("actnorm", arg, text));
-    let size = x.size();
-    let nchw = match <[i64; 4]>::try_from(size.as_slice()) {
-        Ok(nchw) if matches!(x.kind(), Kind::Float | Kind::Double) => nchw,
-        _ => {
-            let text = format!(
-                "must be [N, C, H, W], float32 or float64, got {size:?} {}",
-                dtype(x.kind())
-            );
-            return wrong("x", text);
-        }
-    };
-    for (arg, tensor) in [("loc", loc), ("log_scale", log_scale)] {
-        let expected = (vec![nchw[1]], x.kind(), x.device());
-        let got = (tensor.size(), tensor.kind(), tensor.device());
-        if got != expected {
-            let [expected, got] = [expected, got]
-                .map(|(size, kind, on)| format!("{size:?} {} on {}", dtype(kind), device(on)));
-            return wrong(arg, format!("must be {expected}, got {got}"));
-        }
-    }
-    Ok(nchw)
+/// What a convolution with an output scale of its own does after the sum over taps: `(x + bias[c]) exp(factor logs[c])`.
+///
+/// # Shapes
+/// `x` `[N, C, H, W]`, `bias` and `logs` `[C]` → `[N, C, H, W]`. float32 or float64; any strides.
+///
+/// # Gradients
+/// Exact; second derivatives are those of [`mod@reference`].
+///
+/// # Errors
+/// Shapes, dtypes or devices that do not fit together.
+pub fn scale_channels(x: &Tensor, bias: &Tensor, logs: &Tensor, factor: f64) -> Result<Tensor> {
+    let nchw = check("scale_channels", x, [("bias", bias), ("logs", logs)])?;
+    let scale = ActNormCall::new(ChannelForm::Biased { factor }, nchw);
+    let [value] = take(run(scale, &[x, bias, logs])?);
+    Ok(value)
 }
 
-/// One call. With the scale `s = exp(∓log_scale)`, the value y, and the incoming gradients g and l,
+/// One call. With the scale `s = exp(k log_scale)`, the factors b and a of loc before and after it, of which one is zero, and
+/// the incoming gradients g and l,
 ///
 /// ```text
-/// forward: dx = g s,  dloc = -s Σ g,  dlog_scale = -Σ g y - H W Σ l
-/// inverse: dx = g s,  dloc =    Σ g,  dlog_scale =  Σ g x s + H W Σ l
+/// value = (x + b loc) s + a loc,   log-det = k H W Σ log_scale
+/// dx = g s,   dloc = (b s + a) Σ g,   dlog_scale = k s Σ g (x + b loc) + k H W Σ l
 /// ```
+///
+/// ActNorm is `b, a, k = -1, 0, -1` forward and `0, 1, 1` in the inverse direction.
 struct ActNormCall {
-    direction: Direction,
+    form: ChannelForm,
     /// Elements of a plane.
     pixels: usize,
 }
@@ -114,32 +74,28 @@ struct ActNormCall {
 /// What the pass over one plane needs.
 #[derive(Clone, Copy)]
 struct Channel<T> {
-    loc: T,
+    /// What is added before the scale is applied.
+    before: T,
     scale: T,
-    inverse: bool,
+    after: T,
 }
 
 impl<T: Real> Channel<T> {
     #[inline(always)]
     fn map(self, x: &[T], value: &mut [T]) {
         for (value, &x) in value.iter_mut().zip(x) {
-            *value = if self.inverse {
-                x * self.scale + self.loc
-            } else {
-                (x - self.loc) * self.scale
-            };
+            *value = (x + self.before) * self.scale + self.after;
         }
     }
 
-    /// Writes the gradient of x; returns `Σ g` and `Σ g (x - loc)`, or `Σ g x` for the inverse.
+    /// Writes the gradient of x; returns `Σ g` and the sum of g times what is scaled.
     #[inline(always)]
     fn gradient(self, x: &[T], grad: &[T], x_grad: &mut [T]) -> [f64; 2] {
-        let center = if self.inverse { T::default() } else { self.loc };
         // eight sums of each kind, so that adding up is vectorised
         let mut sums = [[0.0; 8]; 2];
         let mut add = |lane: usize, x: T, grad: T| {
             sums[0][lane] += grad.to_f64();
-            sums[1][lane] += (grad * (x - center)).to_f64();
+            sums[1][lane] += (grad * (x + self.before)).to_f64();
         };
         let (xs, x_rest) = x.as_chunks::<8>();
         let (grads, grad_rest) = grad.as_chunks::<8>();
@@ -159,33 +115,32 @@ impl<T: Real> Channel<T> {
 }
 
 impl ActNormCall {
+    fn new(form: ChannelForm, [_, _, height, width]: [i64; 4]) -> Self {
+        Self {
+            form,
+            pixels: (height * width) as usize,
+        }
+    }
+
     fn on_gpu(&self, x: &Tensor) -> ActNormOnGpu {
         let size = x.size();
         ActNormOnGpu {
             sizes: [size[0], size[1], self.pixels as i64],
-            direction: self.direction,
+            form: self.form,
         }
     }
 
     fn channels<T: Real>(&self, loc: &[T], log_scale: &[T]) -> Vec<Channel<T>> {
-        let inverse = self.direction == Direction::Inverse;
-        let sign = if inverse { 1.0 } else { -1.0 };
+        let [before, after] = self.form.loc().map(T::from_f64);
+        let factor = self.form.factor();
         loc.iter()
             .zip(log_scale)
             .map(|(&loc, log_scale)| Channel {
-                loc,
-                scale: T::from_f64((sign * log_scale.to_f64()).exp()),
-                inverse,
+                before: before * loc,
+                scale: T::from_f64((factor * log_scale.to_f64()).exp()),
+                after: after * loc,
             })
             .collect()
-    }
-
-    /// `d log-det / d log_scale`.
-    fn log_det_factor(&self) -> f64 {
-        match self.direction {
-            Direction::Forward => -(self.pixels as f64),
-            Direction::Inverse => self.pixels as f64,
-        }
     }
 }
 
@@ -198,24 +153,39 @@ impl FusedOp for ActNormCall {
 
     fn output_sizes(&self, inputs: &[Tensor]) -> Vec<Vec<i64>> {
         let size = inputs[0].size();
-        vec![size.clone(), size[..1].to_vec()]
+        let mut sizes = vec![size.clone()];
+        if self.form.has_log_det() {
+            sizes.push(size[..1].to_vec());
+        }
+        sizes
     }
 
     fn twin(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-        let (value, log_det) = reference::actnorm(inputs[0], inputs[1], inputs[2], self.direction)?;
-        Ok(vec![value, log_det])
+        let [x, loc, log_scale] = take(inputs.iter().copied());
+        match self.form {
+            ChannelForm::Standardise(direction) => {
+                let (value, log_det) = reference::actnorm(x, loc, log_scale, direction)?;
+                Ok(vec![value, log_det])
+            }
+            ChannelForm::Biased { factor } => {
+                Ok(vec![reference::scale_channels(x, loc, log_scale, factor)?])
+            }
+        }
     }
 
     fn forward<T: Real>(&self, inputs: &[&[T]], outputs: Vec<&mut [T]>) {
         let [x, loc, log_scale] = take(inputs.iter().copied());
-        let [value, log_det] = take(outputs);
-        let (channels, pixels) = (self.channels(loc, log_scale), self.pixels);
-        let sum: f64 = log_scale.iter().map(|s| s.to_f64()).sum();
-        let sum = T::from_f64(self.log_det_factor() * sum);
+        let mut outputs = outputs.into_iter();
+        let [value] = take(outputs.by_ref().take(1));
+        let channels = self.channels(loc, log_scale);
+        let pixels = self.pixels;
+        if let Some(log_det) = outputs.next() {
+            let sum: f64 = log_scale.iter().map(|s| s.to_f64()).sum();
+            log_det.fill(T::from_f64(self.form.factor() * pixels as f64 * sum));
+        }
         let sample = channels.len() * pixels;
         let arch = Arch::new();
-        parallel_chunks2((value, sample), (log_det, 1), |n, value, log_det| {
-            log_det[0] = sum;
+        parallel_chunks(value, sample, |n, value| {
             let planes = x[n * sample..].chunks_exact(pixels);
             for ((channel, x), value) in channels
                 .iter()
@@ -229,11 +199,12 @@ impl FusedOp for ActNormCall {
 
     fn backward<T: Real>(&self, saved: &[&[T]], grads: &[&[T]], input_grads: Vec<&mut [T]>) {
         let [x, loc, log_scale] = take(saved.iter().copied());
-        let [grad, log_det_grad] = take(grads.iter().copied());
+        let grad = grads[0];
         let [x_grad, loc_grad, log_scale_grad] = take(input_grads);
-        let (channels, pixels) = (self.channels(loc, log_scale), self.pixels);
+        let channels = self.channels(loc, log_scale);
+        let pixels = self.pixels;
         let (count, sample) = (channels.len(), channels.len() * pixels);
-        let mut sums = vec![0.0; log_det_grad.len() * 2 * count];
+        let mut sums = vec![0.0; grad.len() / sample * 2 * count];
         let arch = Arch::new();
         parallel_chunks2(
             (x_grad, sample),
@@ -251,6 +222,8 @@ impl FusedOp for ActNormCall {
                 }
             },
         );
+        let ([before, after], factor) = (self.form.loc(), self.form.factor());
+        let log_det_grad = grads.get(1).copied().unwrap_or_default();
         let log_dets: f64 = log_det_grad.iter().map(|l| l.to_f64()).sum();
         for (c, channel) in channels.iter().enumerate() {
             let total = |at: usize| {
@@ -260,22 +233,18 @@ impl FusedOp for ActNormCall {
             };
             let (of_grad, of_product) = (total(c), total(count + c));
             let scale = channel.scale.to_f64();
-            let (of_loc, of_scale) = if channel.inverse {
-                (of_grad, of_product * scale)
-            } else {
-                (-scale * of_grad, -scale * of_product)
-            };
-            loc_grad[c] = T::from_f64(of_loc);
-            log_scale_grad[c] = T::from_f64(of_scale + self.log_det_factor() * log_dets);
+            loc_grad[c] = T::from_f64((before * scale + after) * of_grad);
+            let of_value = scale * of_product;
+            log_scale_grad[c] = T::from_f64(factor * (of_value + pixels as f64 * log_dets));
         }
     }
 
     fn forward_on_gpu(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        Ok(self.on_gpu(&inputs[0]).forward(take(inputs))?.into())
+        Ok(self.on_gpu(&inputs[0]).forward(take(inputs))?)
     }
 
     fn backward_on_gpu(&self, saved: &[Tensor], grads: &[Tensor]) -> Result<Vec<Tensor>> {
         let call = self.on_gpu(&saved[0]);
-        Ok(call.backward(take(saved), take(grads))?.into())
+        Ok(call.backward(take(saved), grads)?.into())
     }
 }

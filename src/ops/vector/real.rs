@@ -33,6 +33,8 @@ pub trait Real:
     fn root(self) -> Self;
     /// `e^self`.
     fn exp(self) -> Self;
+    /// `e^self - 1`, exact near 0 too.
+    fn exp_m1(self) -> Self;
     /// A small whole number as an index.
     fn to_index(self) -> usize;
     /// Widened.
@@ -65,7 +67,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ty, $exp:path, $vectors:ident, $lanes:ident, $full:literal, $factors:literal, $cell:ty, $mul_add:ident, $reduce:ident, $splat:ident,
+    ($t:ty, $exp:path, $exp_m1:path, $vectors:ident, $lanes:ident, $full:literal, $factors:literal, $cell:ty, $mul_add:ident, $reduce:ident, $splat:ident,
      $less_or_equal:ident, $select:ident, $as_simd:ident, $as_mut_simd:ident) => {
         impl Real for $t {
             type Vector<S: Simd> = S::$vectors;
@@ -84,6 +86,10 @@ macro_rules! real {
             #[inline(always)]
             fn exp(self) -> Self {
                 $exp(self)
+            }
+            #[inline(always)]
+            fn exp_m1(self) -> Self {
+                $exp_m1(self)
             }
             #[inline(always)]
             fn to_index(self) -> usize {
@@ -142,6 +148,7 @@ macro_rules! real {
 real!(
     f32,
     exp_f32,
+    exp_m1_f32,
     f32s,
     F32_LANES,
     16,
@@ -158,6 +165,7 @@ real!(
 real!(
     f64,
     f64::exp,
+    f64::exp_m1,
     f64s,
     F64_LANES,
     8,
@@ -218,5 +226,28 @@ mod tests {
         assert_eq!(Real::exp(0.0f32), 1.0);
         assert!(Real::exp(f32::NAN).is_nan());
         assert!(Real::exp(f32::INFINITY) > 1e38 && Real::exp(f32::NEG_INFINITY) < 1e-37);
+    }
+}
+
+/// `e^x - 1`: the Taylor polynomial where the difference would lose digits, plain arithmetic like [`exp_f32`].
+#[inline(always)]
+fn exp_m1_f32(x: f32) -> f32 {
+    let mut p = 1.0 / 40_320.0;
+    for coefficient in [
+        1.0 / 5040.0,
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+        1.0,
+    ] {
+        p = p * x + coefficient;
+    }
+    let far = exp_f32(x) - 1.0;
+    if x.abs() < 0.4 {
+        p * x
+    } else {
+        far
     }
 }

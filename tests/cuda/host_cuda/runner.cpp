@@ -12,6 +12,11 @@
 #include "../../../kernels/coupling.cu"
 #include "../../../kernels/verdict.cu"
 #include "../../../kernels/channels.cu"
+#include "../../../kernels/butterfly.cu"
+#include "../../../kernels/log_det.cu"
+#include "../../../kernels/masked_residual.cu"
+#include "../../../kernels/pad.cu"
+#include "../../../kernels/weight_norm.cu"
 #include "../../../kernels/baseline_per_diagonal.cu"
 #include "faults.cu"
 // clang-format on
@@ -31,5 +36,11 @@ LAUNCH(launch_batch, BatchParams)
 LAUNCH(launch_coupling, CouplingParams)
 LAUNCH(launch_verdict, VerdictParams)
 LAUNCH(launch_channels, ChannelsParams)
+LAUNCH(launch_butterfly, ButterflyParams)
+LAUNCH(launch_elu_slope, EluSlopeParams)
+LAUNCH(launch_log_det, LogDetParams)
+LAUNCH(launch_pad, PadParams)
+LAUNCH(launch_residual_filters, ResidualFilterParams)
+LAUNCH(launch_weight_norm, WeightNormParams)
 LAUNCH(launch_baseline, BaselineParams)
 LAUNCH(launch_fault, FaultParams)

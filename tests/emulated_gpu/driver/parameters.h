@@ -37,6 +37,26 @@ POINTERS_OF(VerdictParams, POINTER(nll), POINTER(grad_norm), POINTER(totals), PO
 POINTERS_OF(CouplingParams, POINTER(x), POINTER(net), OPTIONAL(value), OPTIONAL(log_det), OPTIONAL(partials),
             OPTIONAL(value_grad), OPTIONAL(log_det_grad), OPTIONAL(x_grad), OPTIONAL(net_grad))
 POINTERS_OF(ChannelsParams, POINTER(all), POINTER(first), POINTER(sum))
+POINTERS_OF(ButterflyParams, POINTER(x), POINTER(factor), OPTIONAL(value), OPTIONAL(log_det), OPTIONAL(value_grad),
+            OPTIONAL(log_det_grad), OPTIONAL(x_grad), OPTIONAL(factor_grad))
+POINTERS_OF(LogDetParams, POINTER(matrices[0].u), OPTIONAL(matrices[0].v), OPTIONAL(matrices[0].u_grad),
+            OPTIONAL(matrices[0].v_grad), OPTIONAL(matrices[1].u), OPTIONAL(matrices[1].v), OPTIONAL(matrices[1].u_grad),
+            OPTIONAL(matrices[1].v_grad), OPTIONAL(matrices[2].u), OPTIONAL(matrices[2].v), OPTIONAL(matrices[2].u_grad),
+            OPTIONAL(matrices[2].v_grad), OPTIONAL(matrices[3].u), OPTIONAL(matrices[3].v), OPTIONAL(matrices[3].u_grad),
+            OPTIONAL(matrices[3].v_grad), OPTIONAL(log_det), OPTIONAL(log_det_grad))
+POINTERS_OF(EluSlopeParams, POINTER(h), OPTIONAL(value), OPTIONAL(slope), OPTIONAL(value_grad), OPTIONAL(slope_grad),
+            OPTIONAL(h_grad))
+POINTERS_OF(ResidualFilterParams, POINTER(weights[0]), POINTER(weights[1]), POINTER(weights[2]), POINTER(t),
+            OPTIONAL(filters[0]), OPTIONAL(filters[1]), OPTIONAL(filters[2]), OPTIONAL(paths), OPTIONAL(slope),
+            OPTIONAL(filter_grads[0]), OPTIONAL(filter_grads[1]), OPTIONAL(filter_grads[2]), OPTIONAL(paths_grad),
+            OPTIONAL(slope_grad), OPTIONAL(weight_grads[0]), OPTIONAL(weight_grads[1]), OPTIONAL(weight_grads[2]),
+            OPTIONAL(t_grad))
+POINTERS_OF(PadParams, POINTER(x), POINTER(y))
+#define FILTER(i)                                                                                                \
+  OPTIONAL(filters[i].direction), OPTIONAL(filters[i].gain), OPTIONAL(filters[i].weight),                        \
+      OPTIONAL(filters[i].weight_grad), OPTIONAL(filters[i].direction_grad), OPTIONAL(filters[i].gain_grad)
+POINTERS_OF(WeightNormParams, FILTER(0), FILTER(1), FILTER(2), FILTER(3))
+#undef FILTER
 // a launch of the spline's has what its stage needs
 POINTERS_OF(SplineParams, OPTIONAL(x), OPTIONAL(widths), OPTIONAL(heights), OPTIONAL(derivatives), OPTIONAL(table),
             OPTIONAL(value), OPTIONAL(log_det), OPTIONAL(value_grad), OPTIONAL(log_det_grad), OPTIONAL(partials),
