@@ -22,7 +22,6 @@ use std::path::{Path, PathBuf};
     after_help = "Presets to start from (inspect --presets lists all of them):
   quick/inverse-flow   the default: a small Inverse-Flow on built-in digits, minutes on two CPU cores
   quick/mnist          a larger one on MNIST, a quarter of an hour on two CPU cores
-  quick/M              a small model of another family M on the built-in digits
   table3/inverse-flow  the paper's Inverse-Flow on MNIST
   table6/inverse-flow  the paper's Inverse-Flow on CIFAR-10
 Examples:
