@@ -1,72 +1,19 @@
 // Monotone rational-quadratic spline with identity tails, element by element; src/ops/spline explains the letters.
 //
-// forward:  spline_knots (one thread a set), then spline_apply (one block a sample: value, and the log-det as a tree sum)
-// backward: spline_knots, spline_backward (a thread owns a column of elements and that column's sums per bin, so that no
-//           two threads ever add to the same number), spline_sum (the columns and chunks of one sum, as a tree),
-//           spline_raw_grad (one thread a set)
+// forward:  spline_apply (one block a sample: value, and the log-det as a tree sum). Where all elements share one set, each
+//           block makes its table itself, in shared memory, and the first one keeps it for backward; sets of their own
+//           need a launch before it, spline_knots (one warp a set).
+// backward: spline_backward (a thread owns a column of elements and that column's sums per bin, so that no two threads ever
+//           add to the same number; where the set is shared, the block adds its columns up), spline_raw_grad (a block adds
+//           up the parts of a few sets, and makes the gradients of their raw numbers, an axis of a set by one warp)
 //
 // A sum's order depends on the sizes alone: results are bit-identical from run to run.
-#include "spline.cuh"
+#include "block_sum.cuh"
+#include "spline_knots.cuh"
 
 namespace {
 
-constexpr int kBinFields = 6;  // x0, width, y0, height, P, Q
-constexpr int kSums = 7;       // g, g rise, l, G_u, u G_u, G_P, G_Q
-constexpr double kMin = 1e-3;  // twin: MIN in src/ops/spline/mod.rs
-
-// Knots of one axis into every second pair of fields: starts to table[0], lengths to table[1].
-template <typename T>
-__device__ void knots_of_axis(const T* raw, int bins, double tail, T* table) {
-  double largest = raw[0];
-  for (int j = 1; j < bins; ++j) {
-    largest = max(largest, static_cast<double>(raw[j]));
-  }
-  double total = 0;
-  for (int j = 0; j < bins; ++j) {
-    total += exp(static_cast<double>(raw[j]) - largest);
-  }
-  double at = 0;
-  double start = -tail;
-  for (int j = 0; j < bins; ++j) {
-    at += kMin + (1 - kMin * bins) * (exp(static_cast<double>(raw[j]) - largest) / total);
-    // the last knot is set, not summed up, so that the spline meets its tail exactly
-    const double end = j + 1 < bins ? 2 * tail * at - tail : tail;
-    table[j * kBinFields] = static_cast<T>(start);
-    table[j * kBinFields + 1] = static_cast<T>(end - start);
-    start = end;
-  }
-}
-
-__device__ double softplus(double raw) { return max(raw, 0.0) + log1p(exp(-fabs(raw))); }
-
-__device__ double sigmoid(double raw) {
-  const double decay = exp(-fabs(raw));
-  return (raw >= 0 ? 1.0 : decay) / (1 + decay);
-}
-
-// The table [P][bins][6] of set `set`.
-template <typename T>
-__device__ void spline_knots(const SplineParams& params) {
-  const int bins = params.bins;
-  for (long long set = blockIdx.x * blockDim.x + threadIdx.x; set < params.sets; set += gridDim.x * blockDim.x) {
-    T* table = reinterpret_cast<T*>(params.table) + set * bins * kBinFields;
-#pragma unroll 1  // the two axes in one piece of code
-    for (int axis = 0; axis < 2; ++axis) {
-      const T* raw = reinterpret_cast<const T*>(axis == 0 ? params.widths : params.heights) + set * bins;
-      knots_of_axis(raw, bins, params.tail, table + 2 * axis);
-    }
-    const T* raw = reinterpret_cast<const T*>(params.derivatives) + set * (bins - 1);
-    double before = 1;
-    for (int j = 0; j < bins; ++j) {
-      const double after = j + 1 < bins ? kMin + softplus(static_cast<double>(raw[j]) + params.offset) : 1.0;
-      T* bin = table + j * kBinFields;
-      const double slope_inverse = static_cast<double>(bin[1]) / static_cast<double>(bin[3]);
-      bin[4] = static_cast<T>(before * slope_inverse);
-      bin[5] = static_cast<T>(after * slope_inverse);
-      before = after;
-    }
-  }
-}
+constexpr int kSums = 7;  // g, g rise, l, G_u, u G_u, G_P, G_Q
 
 // The last bin that begins at or before `at`; field 0 is the axis x, 2 the axis y. A NaN is in the first one.
 template <typename T>
@@ -119,44 +66,34 @@ __device__ __forceinline__ T apply_one(const SplineParams& params, const T* tabl
   return inverse ? x0 + width * u : y0 + height * (u * u + p * v) * over;
 }
 
-// The sum of every thread's `value`, on thread 0; all threads of the block call it.
-template <typename T>
-__device__ T block_sum(T value, T* shared) {
-  const int thread = threadIdx.x;
-  shared[thread] = value;
-  __syncthreads();
-  for (int half = blockDim.x / 2; half > 0; half /= 2) {  // blockDim.x is a power of two
-    if (thread < half) {
-      shared[thread] += shared[thread + half];
-    }
-    __syncthreads();
-  }
-  return shared[0];
-}
-
 template <typename T>
 __device__ void spline_apply(const SplineParams& params) {
-  T* shared = reinterpret_cast<T*>(dynamic_shared());
+  double* shared = reinterpret_cast<double*>(dynamic_shared());
+  T* table_here = reinterpret_cast<T*>(shared + blockDim.x);
+  const bool one_set = params.sets == 1;
+  if (one_set) {
+    shared_knots(params, table_here);
+  }
   const long long sample = blockIdx.x;
   const T* x = reinterpret_cast<const T*>(params.x) + sample * params.elements;
   T* value = reinterpret_cast<T*>(params.value) + sample * params.elements;
-  const T* tables = reinterpret_cast<const T*>(params.table);
-  const long long per_element = params.sets == 1 ? 0 : params.bins * kBinFields;
+  const T* tables = one_set ? table_here : reinterpret_cast<const T*>(params.table);
+  const long long per_element = one_set ? 0 : params.bins * kBinFields;
   T log_slope = 0;
   for (long long e = threadIdx.x; e < params.elements; e += blockDim.x) {
-    const T* table = tables + e * per_element;
-    value[e] = apply_one(params, table, x[e], &log_slope);
+    value[e] = apply_one(params, tables + e * per_element, x[e], &log_slope);
   }
-  const T total = block_sum(log_slope, shared);
+  double log_det[1] = {static_cast<double>(log_slope)};
+  sum_over_block(log_det, shared);
   if (threadIdx.x == 0) {
-    reinterpret_cast<T*>(params.log_det)[sample] = params.inverse != 0 ? -total : total;
+    reinterpret_cast<T*>(params.log_det)[sample] = static_cast<T>(params.inverse != 0 ? -log_det[0] : log_det[0]);
   }
 }
 
 // The gradient of one element; adds its terms to the sums of its bin, which are `stride` apart.
 template <typename T>
 __device__ __forceinline__ T gradient_of_one(const SplineParams& params, const T* table, T x, T grad, T log_det_grad,
-                                             T* sums, long long stride) {
+                                             T* sums, int stride) {
   if (in_a_tail(x, params.tail)) {
     return grad;
   }
@@ -194,144 +131,195 @@ __device__ __forceinline__ T gradient_of_one(const SplineParams& params, const T
   return inverse ? through : along;
 }
 
-// Partial sums [chunk][bins * 7][columns]; column c takes the elements c, c + columns, ... of the chunk's samples.
+constexpr int kRowsAtOnce = 8;  // that a warp sums over its lanes together
+
+// Sums `rows` rows of `columns` numbers, `stride` apart, by the warps of the block, and gives store(row, sum).
+template <typename T, typename Store>
+__device__ __forceinline__ void sum_rows(const T* from, int rows, long long columns, long long stride, Store store) {
+  const int lane = lane_of_warp();
+  for (int first = threadIdx.x / kWarp * kRowsAtOnce; first < rows; first += blockDim.x / kWarp * kRowsAtOnce) {
+    double sums[kRowsAtOnce] = {};
+    for (long long column = lane; column < columns; column += kWarp) {
+#pragma unroll
+      for (int i = 0; i < kRowsAtOnce; ++i) {
+        sums[i] += first + i < rows ? from[(first + i) * stride + column] : T(0);
+      }
+    }
+    const double sum = sum_over_lanes<kWarp, kRowsAtOnce>(sums, lane);
+    if (lane < kRowsAtOnce && first + lane < rows) {
+      store(first + lane, sum);
+    }
+  }
+}
+
+// Gradient of the elements, and partial sums [bins * 7][parts][sets]. Column c takes the elements c, c + columns, ... of its
+// chunk's samples; while it does, its sums are in shared memory, or in `scratch` where they do not fit.
 template <typename T>
 __device__ void spline_backward(const SplineParams& params) {
-  const long long column = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const int threads = blockDim.x;
+  const int rows = params.bins * kSums;
+  const int table_elements = params.bins * kBinFields;
+  const bool one_set = params.sets == 1;
   const long long columns = params.columns;
-  if (column >= columns) {
-    return;
-  }
-  const long long rows = static_cast<long long>(params.bins) * kSums;
-  T* sums = reinterpret_cast<T*>(params.partials) + blockIdx.y * rows * columns + column;
-  for (long long row = 0; row < rows; ++row) {
-    sums[row * columns] = 0;
-  }
+  const long long column = static_cast<long long>(blockIdx.x) * threads + threadIdx.x;
+  const long long block = static_cast<long long>(blockIdx.y) * gridDim.x + blockIdx.x;
+  T* memory = reinterpret_cast<T*>(dynamic_shared());
   const T* tables = reinterpret_cast<const T*>(params.table);
-  const long long per_element = params.sets == 1 ? 0 : params.bins * kBinFields;
+  if (one_set) {
+    for (int i = threadIdx.x; i < table_elements; i += threads) {
+      memory[i] = tables[i];
+    }
+    tables = memory;
+    memory += table_elements;
+  }
+  T* block_sums = params.scratch == nullptr ? memory : reinterpret_cast<T*>(params.scratch) + block * rows * threads;
+  T* sums = block_sums + threadIdx.x;
+  for (int row = 0; row < rows; ++row) {
+    sums[row * threads] = 0;
+  }
+  __syncthreads();  // the table is there
+  const long long per_element = one_set ? 0 : table_elements;
   const long long first = static_cast<long long>(blockIdx.y) * params.samples_per_chunk;
   const long long last = min(first + params.samples_per_chunk, static_cast<long long>(params.samples));
   for (long long sample = first; sample < last; ++sample) {
     const T log_det_grad = reinterpret_cast<const T*>(params.log_det_grad)[sample];
-    for (long long e = column; e < params.elements; e += columns) {
+    // of a block's last columns some may be too many: they have no element
+    for (long long e = column < columns ? column : params.elements; e < params.elements; e += columns) {
       const long long at = sample * params.elements + e;
       const T* table = tables + e * per_element;
       reinterpret_cast<T*>(params.x_grad)[at] =
           gradient_of_one(params, table, reinterpret_cast<const T*>(params.x)[at],
-                          reinterpret_cast<const T*>(params.value_grad)[at], log_det_grad, sums, columns);
+                          reinterpret_cast<const T*>(params.value_grad)[at], log_det_grad, sums, threads);
+    }
+  }
+  T* partials = reinterpret_cast<T*>(params.partials);
+  if (one_set) {
+    __syncthreads();  // the sums of all columns are complete
+    sum_rows(block_sums, rows, threads, threads,
+             [&](int row, double sum) { partials[row * params.parts + block] = static_cast<T>(sum); });
+  } else if (column < columns) {
+    for (int row = 0; row < rows; ++row) {
+      partials[(row * params.parts + blockIdx.y) * columns + column] = sums[row * threads];
     }
   }
 }
 
-// Sums [sets][bins * 7]: one block adds the columns and chunks of one of them up. Sets of their own have a column each,
-// and one thread each.
+// What the sums of a bin say about its lengths along the axes and the derivatives at its ends.
 template <typename T>
-__device__ void spline_sum(const SplineParams& params) {
-  double* shared = reinterpret_cast<double*>(dynamic_shared());
-  const T* partials = reinterpret_cast<const T*>(params.partials);
-  double* sums = reinterpret_cast<double*>(params.sums);
-  const long long rows = static_cast<long long>(params.bins) * kSums;
-  const long long row = blockIdx.x;
-  if (params.sets == 1) {
-    double sum = 0;
-    const long long parts = params.columns * params.chunks;
-    for (long long part = threadIdx.x; part < parts; part += blockDim.x) {
-      sum += partials[(part / params.columns * rows + row) * params.columns + part % params.columns];
-    }
-    const double total = block_sum(sum, shared);
-    if (threadIdx.x == 0) {
-      sums[row] = total;
-    }
-    return;
-  }
-  for (long long set = threadIdx.x; set < params.sets; set += blockDim.x) {
-    double sum = 0;
-    for (long long chunk = 0; chunk < params.chunks; ++chunk) {
-      sum += partials[(chunk * rows + row) * params.columns + set];
-    }
-    sums[set * rows + row] = sum;
-  }
-}
+struct BinGradient {
+  double start[2];   // of the bin, along x and y, its end being fixed ...
+  double length[2];  // ... and of its length
+  double before;     // of the derivative at its start, and at its end
+  double after;
 
-// The gradient of one axis' raw lengths from that of its knots: an inner knot is 2 tail times the fractions before it.
-// `knots` holds bins + 1 numbers and is used up.
+  __device__ __forceinline__ BinGradient(const SplineParams& params, long long set, int j) {
+    const T* bin = reinterpret_cast<const T*>(params.table) + (set * params.bins + j) * kBinFields;
+    const double* sum = reinterpret_cast<const double*>(params.sums) + (set * params.bins + j) * kSums;
+    const double width = bin[1], height = bin[3], p = bin[4], q = bin[5];
+    const double ends = p * sum[5] + q * sum[6] - sum[2];
+    start[0] = -sum[3] / width;
+    start[1] = sum[0];
+    length[0] = (ends - sum[4]) / width;
+    length[1] = sum[1] - ends / height;
+    before = sum[5] * width / height;
+    after = sum[6] * width / height;
+  }
+};
+
+// The gradient of a set's raw lengths along one axis, by a warp: an inner knot is 2 tail times the fractions before it.
 template <typename T>
-__device__ void axis_gradient(const T* raw, int bins, double tail, double* knots, T* grad) {
-  double largest = raw[0];
-  for (int j = 1; j < bins; ++j) {
-    largest = max(largest, static_cast<double>(raw[j]));
-  }
-  double total = 0;
-  for (int j = 0; j < bins; ++j) {
-    total += exp(static_cast<double>(raw[j]) - largest);
-  }
+__device__ void axis_gradient(const SplineParams& params, long long set, int axis) {
+  const int bins = params.bins;
+  const Softmax<T> softmax(raw_lengths<T>(params, axis, set), bins);
+  T* grad = reinterpret_cast<T*>(axis == 0 ? params.widths_grad : params.heights_grad) + set * bins;
+  double* fractions = reinterpret_cast<double*>(params.fractions) + (2 * set + axis) * bins;
   double mean = 0;
-  double fraction = 0;
-  for (int j = bins - 1; j >= 0; --j) {
-    // from the derivative of knot j + 1 to that of fraction j, in place
-    fraction += j + 1 < bins ? 2 * tail * knots[j + 1] : 0.0;
-    knots[j + 1] = fraction;
-    mean += fraction * (exp(static_cast<double>(raw[j]) - largest) / total);
+  double passed = 0;
+  for (int first = 0; first < bins; first += kWarp) {
+    const int j = bins - 1 - (first + lane_of_warp());  // from the last: a fraction moves the knots after it
+    double knot = 0;                                    // j + 1, which the bins j and j + 1 share; the last one is fixed
+    if (j >= 0 && j + 1 < bins) {
+      const BinGradient<T> here(params, set, j), next(params, set, j + 1);
+      knot = 2 * params.tail * (axis == 0 ? here.length[0] + (next.start[0] - next.length[0])
+                                          : here.length[1] + (next.start[1] - next.length[1]));
+    }
+    const WarpPrefix prefix(knot);
+    if (j >= 0) {
+      fractions[j] = passed + prefix.before + knot;
+      mean += fractions[j] * softmax[j];
+    }
+    passed += prefix.all;
   }
-  for (int j = 0; j < bins; ++j) {
-    const double softmax = exp(static_cast<double>(raw[j]) - largest) / total;
-    grad[j] = static_cast<T>((1 - kMin * bins) * softmax * (knots[j + 1] - mean));
+  mean = sum_over_warp(mean);
+  for (int first = 0; first < bins; first += kWarp) {
+    const int j = bins - 1 - (first + lane_of_warp());  // the ones that this lane has written
+    if (j >= 0) {
+      grad[j] = static_cast<T>((1 - kMin * bins) * softmax[j] * (fractions[j] - mean));
+    }
   }
 }
 
+// The gradient of a set's raw derivatives, by a warp that takes every second run of lanes.
+template <typename T>
+__device__ void derivative_gradient(const SplineParams& params, long long set, int half) {
+  const T* raw = raw_derivatives<T>(params, set);
+  T* grad = reinterpret_cast<T*>(params.derivatives_grad) + set * (params.bins - 1);
+  for (int j = half * kWarp + lane_of_warp(); j + 1 < params.bins; j += 2 * kWarp) {
+    const BinGradient<T> here(params, set, j), next(params, set, j + 1);
+    const double slope = sigmoid(static_cast<double>(raw[j]) + params.offset);
+    grad[j] = static_cast<T>((here.after + next.before) * slope);
+  }
+}
+
+// Sums [sets][bins * 7] of kSplineSets sets, and the gradients of their raw numbers.
 template <typename T>
 __device__ void spline_raw_grad(const SplineParams& params) {
-  const int bins = params.bins;
-  for (long long set = blockIdx.x * blockDim.x + threadIdx.x; set < params.sets; set += gridDim.x * blockDim.x) {
-    const T* table = reinterpret_cast<const T*>(params.table) + set * bins * kBinFields;
-    const double* sums = reinterpret_cast<const double*>(params.sums) + set * bins * kSums;
-    double* x = reinterpret_cast<double*>(params.knot_grads) + set * 2 * (bins + 1);
-    double* y = x + bins + 1;
-    const T* raw = reinterpret_cast<const T*>(params.derivatives) + set * (bins - 1);
-    T* grad = reinterpret_cast<T*>(params.derivatives_grad) + set * (bins - 1);
-    // what the bin before this one says about the knot and the derivative that they share; the last knot has no gradient
-    double x_before = 0, y_before = 0, before = 0;
-    for (int j = 0; j < bins; ++j) {
-      const T* bin = table + j * kBinFields;
-      const double* sum = sums + j * kSums;
-      const double width = bin[1], height = bin[3], p = bin[4], q = bin[5];
-      const double ends = p * sum[5] + q * sum[6] - sum[2];
-      const double x_length = (ends - sum[4]) / width;
-      const double y_length = sum[1] - ends / height;
-      x[j] = x_before + (-sum[3] / width - x_length);
-      y[j] = y_before + (sum[0] - y_length);
-      x_before = x_length;
-      y_before = y_length;
-      if (j > 0) {
-        const double slope = sigmoid(static_cast<double>(raw[j - 1]) + params.offset);
-        grad[j - 1] = static_cast<T>((before + sum[5] * width / height) * slope);
+  const T* partials = reinterpret_cast<const T*>(params.partials);
+  double* sums = reinterpret_cast<double*>(params.sums);
+  const int rows = params.bins * kSums;
+  const int warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp;
+  const long long first = static_cast<long long>(blockIdx.x) * kSplineSets;
+  if (params.sets == 1) {
+    sum_rows(partials, rows, params.parts, params.parts, [&](int row, double sum) { sums[row] = sum; });
+  } else {
+    // neighbouring lanes take neighbouring sets, and the lanes that have the same one share its parts
+    const long long set = first + lane_of_warp() % kSplineSets;
+    for (int row = warp; row < rows; row += warps) {
+      double sum = 0;
+      if (set < params.sets) {
+        for (long long part = lane_of_warp() / kSplineSets; part < params.parts; part += kWarp / kSplineSets) {
+          sum += partials[(row * params.parts + part) * params.sets + set];
+        }
       }
-      before = sum[6] * width / height;
+#pragma unroll
+      for (int step = kSplineSets; step < kWarp; step *= 2) {
+        sum += __shfl_xor_sync(0xffffffffu, sum, step);
+      }
+      if (lane_of_warp() < kSplineSets && set < params.sets) {
+        sums[set * rows + row] = sum;
+      }
     }
-#pragma unroll 1
-    for (int axis = 0; axis < 2; ++axis) {
-      const T* lengths = reinterpret_cast<const T*>(axis == 0 ? params.widths : params.heights) + set * bins;
-      T* lengths_grad = reinterpret_cast<T*>(axis == 0 ? params.widths_grad : params.heights_grad) + set * bins;
-      axis_gradient(lengths, bins, params.tail, axis == 0 ? x : y, lengths_grad);
-    }
+  }
+  __syncthreads();  // the sums of these sets are complete
+  const long long sets = min(static_cast<long long>(kSplineSets), params.sets - first);
+  for (int item = warp; item < 2 * sets; item += warps) {
+    axis_gradient<T>(params, first + item / 2, item % 2);
+    derivative_gradient<T>(params, first + item / 2, item % 2);
   }
 }
 
 }  // namespace
 
-#define SPLINE_KERNEL(stage, T, name)                                             \
-  extern "C" __global__ void __launch_bounds__(kSplineThreads, kSplineBlocks)     \
-      name(const __grid_constant__ SplineParams params) {                         \
-    stage<T>(params);                                                             \
+#define SPLINE_KERNEL(stage, T, name, threads, blocks)                                                            \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ SplineParams params) { \
+    stage<T>(params);                                                                                               \
   }
 
-SPLINE_KERNEL(spline_knots, float, spline_knots_f32)
-SPLINE_KERNEL(spline_knots, double, spline_knots_f64)
-SPLINE_KERNEL(spline_apply, float, spline_apply_f32)
-SPLINE_KERNEL(spline_apply, double, spline_apply_f64)
-SPLINE_KERNEL(spline_backward, float, spline_backward_f32)
-SPLINE_KERNEL(spline_backward, double, spline_backward_f64)
-SPLINE_KERNEL(spline_sum, float, spline_sum_f32)
-SPLINE_KERNEL(spline_sum, double, spline_sum_f64)
-SPLINE_KERNEL(spline_raw_grad, float, spline_raw_grad_f32)
-SPLINE_KERNEL(spline_raw_grad, double, spline_raw_grad_f64)
+SPLINE_KERNEL(spline_knots, float, spline_knots_f32, kSplineThreads, kSplineBlocks)
+SPLINE_KERNEL(spline_knots, double, spline_knots_f64, kSplineThreads, kSplineBlocks)
+SPLINE_KERNEL(spline_apply, float, spline_apply_f32, kSplineThreads, kSplineBlocks)
+SPLINE_KERNEL(spline_apply, double, spline_apply_f64, kSplineThreads, kSplineBlocks)
+SPLINE_KERNEL(spline_backward, float, spline_backward_f32, kSplineThreads, kSplineBlocks)
+SPLINE_KERNEL(spline_backward, double, spline_backward_f64, kSplineThreads, kSplineBlocks)
+SPLINE_KERNEL(spline_raw_grad, float, spline_raw_grad_f32, kSplineGradThreads, 1)
+SPLINE_KERNEL(spline_raw_grad, double, spline_raw_grad_f64, kSplineGradThreads, 1)

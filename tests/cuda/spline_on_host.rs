@@ -8,14 +8,18 @@ use inverse_flow::ops::Direction;
 use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
-/// Samples, elements of one, bins, shared: one bin and many, more elements than columns, more sets than a block has
-/// threads, chunks of one sample and of several, nothing at all.
-const CASES: [(i64, i64, i64, bool); 8] = [
+/// Samples, elements of one, bins, shared: one bin and many, more bins than a warp has lanes and than shared memory has room
+/// for, more elements than columns, more sets than a block has threads, chunks of one sample and of several, nothing at all.
+const CASES: [(i64, i64, i64, bool); 12] = [
     (3, 30, 5, true),
     (3, 30, 4, false),
     (5, 1100, 10, true),
     (2, 150, 3, false),
     (130, 600, 2, true),
+    (3, 40, 32, true),
+    (2, 50, 70, true),
+    (2, 33, 40, false),
+    (3, 12, 70, false),
     (2, 3, 1, true),
     (0, 4, 3, true),
     (2, 0, 3, false),
@@ -68,9 +72,10 @@ fn on_host(case: &Case, at: &Tensor, direction: Direction, order: u32) -> Vec<Te
     let (x, at) = (Memory::of(&case.x), Memory::of(at));
     let incoming = [&case.value_grad, &case.log_det_grad].map(Memory::of);
     let table = Memory::new(plan.table_elements, kind);
+    let scratch = Memory::new(plan.scratch_elements, kind);
     let partials = Memory::new(plan.partial_elements, kind);
     let sums = Memory::new(plan.sum_elements, Kind::Double);
-    let knots = Memory::new(plan.knot_elements, Kind::Double);
+    let fractions = Memory::new(plan.fraction_elements, Kind::Double);
     let outputs = [
         &case.x,
         &case.log_det_grad,
@@ -87,7 +92,10 @@ fn on_host(case: &Case, at: &Tensor, direction: Direction, order: u32) -> Vec<Te
         inputs[2].address(),
     );
     (p.x, p.table, p.partials) = (x.address(), table.address(), partials.address());
-    (p.sums, p.knot_grads) = (sums.address(), knots.address());
+    (p.sums, p.fractions) = (sums.address(), fractions.address());
+    if plan.scratch_elements > 0 {
+        p.scratch = scratch.address();
+    }
     [p.value_grad, p.log_det_grad] = incoming.each_ref().map(Memory::address);
     [
         p.value,
@@ -103,7 +111,7 @@ fn on_host(case: &Case, at: &Tensor, direction: Direction, order: u32) -> Vec<Te
         plan.params.x = at.address();
         run_stages("launch_spline", &plan.backward, &plan.params, order);
     }
-    for workspace in [&table, &partials, &sums, &knots] {
+    for workspace in [&table, &scratch, &partials, &sums, &fractions] {
         workspace.check_frame();
     }
     memories
@@ -155,7 +163,7 @@ fn values_and_gradients_are_those_of_the_twin() {
 
 #[test]
 fn results_do_not_depend_on_the_order_of_blocks_and_threads() {
-    for sizes in [CASES[0], CASES[1], CASES[3]] {
+    for sizes in [CASES[0], CASES[1], CASES[3], CASES[6], CASES[8]] {
         let case = case(sizes, Kind::Float);
         let first = on_host(&case, &case.x, Direction::Forward, 0);
         for order in [1, 5] {

@@ -8,14 +8,23 @@ use crate::{Error, Result};
 use std::mem::{offset_of, size_of};
 use tch::Kind;
 
-/// Threads of a block; twin: `kSplineThreads`.
+/// Threads of a block at most, but in the last stage; twin: `kSplineThreads`.
 const THREADS: usize = 128;
+/// Threads of a block of the last stage, and sets that it takes; twins: `kSplineGradThreads` and `kSplineSets`.
+const GRAD_THREADS: usize = 512;
+const GRAD_SETS: usize = 8;
 /// Threads with sums of their own at most where all elements share one set; a few blocks of them.
 const SHARED_COLUMNS: usize = 1024;
 /// Blocks that backward cuts the batch for: a few for each multiprocessor of the largest device.
 const BLOCKS: usize = 512;
 /// Blocks along x at most where the threads stride over the rest.
 const MAX_GRID: usize = 65_535;
+/// Threads of a warp, one after the other a set's bins.
+const WARP: usize = 32;
+/// Shared memory of a block that every card has without opt-in.
+const SHARED_BYTES: usize = 48 * 1024;
+/// Memory at most for sums that do not fit into it, unless every set needs more.
+const SCRATCH_BYTES: usize = 64 << 20;
 /// Numbers of a bin in the table; twin: `kBinFields`.
 const BIN_FIELDS: usize = 6;
 /// Sums of a bin; twin: `kSums`.
@@ -37,9 +46,10 @@ pub struct SplineParams {
     pub log_det: u64,
     pub value_grad: u64,
     pub log_det_grad: u64,
+    pub scratch: u64,
     pub partials: u64,
     pub sums: u64,
-    pub knot_grads: u64,
+    pub fractions: u64,
     pub x_grad: u64,
     pub widths_grad: u64,
     pub heights_grad: u64,
@@ -50,33 +60,35 @@ pub struct SplineParams {
     pub elements: i64,
     pub sets: i64,
     pub columns: i64,
-    pub chunks: i64,
     pub samples_per_chunk: i64,
+    pub parts: i64,
     pub bins: i32,
     pub inverse: i32,
 }
 
 const _: () = {
-    assert!(size_of::<SplineParams>() == 200);
-    assert!(offset_of!(SplineParams, tail) == 128);
-    assert!(offset_of!(SplineParams, bins) == 192);
+    assert!(size_of::<SplineParams>() == 208);
+    assert!(offset_of!(SplineParams, tail) == 136);
+    assert!(offset_of!(SplineParams, bins) == 200);
 };
 
 /// Launches of both passes, in order, and how much memory they need.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SplinePlan {
-    /// Knots, then values.
-    pub forward: [Launch; 2],
-    /// Knots, partial sums with the elements' gradient, sums, the raw numbers' gradient.
-    pub backward: [Launch; 4],
+    /// Knots, where each element has a set of its own; values.
+    pub forward: Vec<Launch>,
+    /// Partial sums with the elements' gradient, the raw numbers' gradient.
+    pub backward: [Launch; 2],
     /// Elements of `table`, of the images' dtype.
     pub table_elements: usize,
+    /// Elements of `scratch`, of the images' dtype; 0 where shared memory has room for them.
+    pub scratch_elements: usize,
     /// Elements of `partials`, of the images' dtype.
     pub partial_elements: usize,
     /// Elements of `sums`, float64.
     pub sum_elements: usize,
-    /// Elements of `knot_grads`, float64.
-    pub knot_elements: usize,
+    /// Elements of `fractions`, float64.
+    pub fraction_elements: usize,
     /// Parameters of all launches, with the pointers to be filled in.
     pub params: SplineParams,
 }
@@ -109,57 +121,55 @@ pub fn spline_plan(
         shared,
     } = *sizes;
     let (sets, rows) = (sizes.sets(), bins * SUMS);
-    let columns = if shared {
-        elements.min(SHARED_COLUMNS)
-    } else {
-        elements
-    };
-    let column_blocks = columns.div_ceil(THREADS);
-    let wanted = BLOCKS
-        .div_ceil(column_blocks.max(1))
-        .clamp(1, samples.max(1));
-    let samples_per_chunk = samples.div_ceil(wanted).max(1);
-    let chunks = samples.div_ceil(samples_per_chunk);
-    let launch = |stage: [&'static str; 2], [x, y]: [usize; 2], shared_bytes: usize| Launch {
+    let here = SumsOfColumns::plan(sizes, element);
+    let launch = |stage: [&'static str; 2], grid: [usize; 2], threads, shared_bytes| Launch {
         image: "spline",
         kernel: stage[usize::from(element == Element::F64)],
         grid: [
-            if samples * elements == 0 { 0 } else { x as u32 },
-            y as u32,
+            if samples * elements == 0 {
+                0
+            } else {
+                grid[0] as u32
+            },
+            grid[1] as u32,
             1,
         ],
-        block: [THREADS as u32, 1, 1],
+        block: [threads as u32, 1, 1],
         shared_bytes: shared_bytes as u32,
     };
-    let over_sets = [sets.div_ceil(THREADS).min(MAX_GRID), 1];
-    let knots = launch(["spline_knots_f32", "spline_knots_f64"], over_sets, 0);
+    let mut forward = Vec::with_capacity(2);
+    if !shared {
+        let blocks = (sets * WARP).div_ceil(THREADS).min(MAX_GRID);
+        let stage = ["spline_knots_f32", "spline_knots_f64"];
+        forward.push(launch(stage, [blocks, 1], THREADS, 0));
+    }
+    forward.push(launch(
+        ["spline_apply_f32", "spline_apply_f64"],
+        [samples, 1],
+        THREADS,
+        THREADS * Element::F64.bytes() + shared_table(sizes, element),
+    ));
     Ok(SplinePlan {
-        forward: [
-            knots,
-            launch(
-                ["spline_apply_f32", "spline_apply_f64"],
-                [samples, 1],
-                THREADS * element.bytes(),
-            ),
-        ],
+        forward,
         backward: [
-            knots,
             launch(
                 ["spline_backward_f32", "spline_backward_f64"],
-                [column_blocks, chunks],
-                0,
+                [here.column_blocks, here.chunks],
+                here.threads,
+                here.shared_bytes,
             ),
             launch(
-                ["spline_sum_f32", "spline_sum_f64"],
-                [rows, 1],
-                THREADS * Element::F64.bytes(),
+                ["spline_raw_grad_f32", "spline_raw_grad_f64"],
+                [sets.div_ceil(GRAD_SETS), 1],
+                GRAD_THREADS,
+                0,
             ),
-            launch(["spline_raw_grad_f32", "spline_raw_grad_f64"], over_sets, 0),
         ],
         table_elements: sets * bins * BIN_FIELDS,
-        partial_elements: chunks * rows * columns,
+        scratch_elements: here.scratch_elements,
+        partial_elements: rows * here.parts * sets,
         sum_elements: sets * rows,
-        knot_elements: sets * 2 * (bins + 1),
+        fraction_elements: sets * 2 * bins,
         params: SplineParams {
             x: 0,
             widths: 0,
@@ -170,9 +180,10 @@ pub fn spline_plan(
             log_det: 0,
             value_grad: 0,
             log_det_grad: 0,
+            scratch: 0,
             partials: 0,
             sums: 0,
-            knot_grads: 0,
+            fractions: 0,
             x_grad: 0,
             widths_grad: 0,
             heights_grad: 0,
@@ -182,13 +193,77 @@ pub fn spline_plan(
             samples: samples as i64,
             elements: elements as i64,
             sets: sets as i64,
-            columns: columns as i64,
-            chunks: chunks as i64,
-            samples_per_chunk: samples_per_chunk as i64,
+            columns: here.columns as i64,
+            samples_per_chunk: here.samples_per_chunk as i64,
+            parts: here.parts as i64,
             bins: bins as i32,
             inverse: i32::from(direction == Direction::Inverse),
         },
     })
+}
+
+/// Bytes of the table of a shared set, which every block has for itself.
+fn shared_table(sizes: &SplineSizes, element: Element) -> usize {
+    usize::from(sizes.shared) * sizes.bins * BIN_FIELDS * element.bytes()
+}
+
+/// How the blocks of the backward pass keep the sums of their columns, and cut the batch.
+struct SumsOfColumns {
+    threads: usize,
+    shared_bytes: usize,
+    scratch_elements: usize,
+    columns: usize,
+    column_blocks: usize,
+    samples_per_chunk: usize,
+    chunks: usize,
+    /// Of each sum, that the last stage adds up.
+    parts: usize,
+}
+
+impl SumsOfColumns {
+    fn plan(sizes: &SplineSizes, element: Element) -> Self {
+        let &SplineSizes {
+            samples,
+            elements,
+            shared,
+            ..
+        } = sizes;
+        let of_column = sizes.bins * SUMS;
+        let table = shared_table(sizes, element);
+        // as many threads as have room for their sums in shared memory
+        let in_shared = [THREADS, THREADS / 2, THREADS / 4]
+            .into_iter()
+            .map(|threads| (threads, table + threads * of_column * element.bytes()))
+            .find(|&(_, bytes)| bytes <= SHARED_BYTES);
+        let (threads, shared_bytes) = in_shared.unwrap_or((THREADS, table));
+        let columns = if shared {
+            elements.min(SHARED_COLUMNS)
+        } else {
+            elements
+        };
+        let column_blocks = columns.div_ceil(threads);
+        let most = match in_shared {
+            Some(_) => BLOCKS,
+            None => BLOCKS.min(SCRATCH_BYTES / (threads * of_column * element.bytes())),
+        };
+        let wanted = (most / column_blocks.max(1)).clamp(1, samples.max(1));
+        let samples_per_chunk = samples.div_ceil(wanted).max(1);
+        let chunks = samples.div_ceil(samples_per_chunk);
+        let blocks = column_blocks * chunks;
+        Self {
+            threads,
+            shared_bytes,
+            scratch_elements: match in_shared {
+                Some(_) => 0,
+                None => blocks * of_column * threads,
+            },
+            columns,
+            column_blocks,
+            samples_per_chunk,
+            chunks,
+            parts: if shared { blocks } else { chunks },
+        }
+    }
 }
 
 #[cfg(test)]
@@ -218,37 +293,67 @@ mod tests {
             let plan = spline_plan(&sizes, kind, Direction::Inverse, 3.0).unwrap();
             for launch in plan.forward.iter().chain(&plan.backward) {
                 let name = launch.kernel;
-                assert!(source.contains(&format!(" {name})")), "{name}");
+                assert!(source.contains(&format!(" {name},")), "{name}");
                 assert_eq!(name.ends_with("f64"), kind == Kind::Double);
             }
             assert_eq!(plan.params.inverse, 1);
         }
-        assert!(source.contains(&format!("kBinFields = {BIN_FIELDS};")));
+        let knots = include_str!("../../../kernels/spline_knots.cuh");
+        assert!(knots.contains(&format!("kBinFields = {BIN_FIELDS};")));
         assert!(source.contains(&format!("kSums = {SUMS};")));
+        let header = include_str!("../../../kernels/spline.cuh");
+        for (constant, number) in [
+            ("kSplineThreads", THREADS),
+            ("kSplineGradThreads", GRAD_THREADS),
+            ("kSplineSets", GRAD_SETS),
+        ] {
+            assert!(header.contains(&format!("{constant} = {number};")));
+        }
     }
 
     #[test]
     fn the_chunks_cover_the_batch_and_every_set_has_a_column() {
-        for (samples, elements, shared) in [
-            (100, 784, false),
-            (100, 3072, true),
-            (1, 5, true),
-            (7, 1, false),
-            (1000, 70_000, false),
+        for (samples, elements, bins, shared) in [
+            (100, 784, 4, false),
+            (100, 3072, 10, true),
+            (100, 784, 32, true),
+            (100, 3072, 500, true),
+            (2, 100_000, 500, false),
+            (1, 5, 4, true),
+            (7, 1, 1, false),
+            (1000, 70_000, 4, false),
         ] {
-            let plan = plan(samples, elements, 4, shared);
+            let plan = plan(samples, elements, bins, shared);
             let params = &plan.params;
-            assert!((params.chunks - 1) * params.samples_per_chunk < samples as i64);
-            assert!(params.chunks * params.samples_per_chunk >= samples as i64);
+            let [x, y, _] = plan.backward[0].grid.map(i64::from);
+            let [threads, ..] = plan.backward[0].block.map(i64::from);
+            assert!((y - 1) * params.samples_per_chunk < samples as i64);
+            assert!(y * params.samples_per_chunk >= samples as i64);
             assert!(params.sets == 1 || params.columns == params.sets);
-            let [x, y, _] = plan.backward[1].grid;
-            assert!(
-                i64::from(x) * THREADS as i64 >= params.columns && i64::from(y) == params.chunks
-            );
-            assert_eq!(
-                plan.partial_elements as i64,
-                params.chunks * 28 * params.columns
-            );
+            assert!(x * threads >= params.columns && (x - 1) * threads < params.columns);
+            assert_eq!(params.parts, if shared { x * y } else { y });
+            let rows = 7 * bins as i64;
+            let partials = rows * params.parts * params.sets;
+            assert_eq!(plan.partial_elements as i64, partials);
+            let scratch = plan.scratch_elements as i64;
+            assert!(scratch == 0 || scratch == x * y * rows * threads);
+            assert_eq!(scratch == 0, bins <= 54, "{bins}");
+            if shared {
+                assert!(scratch * 4 <= SCRATCH_BYTES as i64);
+            }
+        }
+    }
+
+    #[test]
+    fn a_shared_set_needs_one_launch_forward_and_two_backward() {
+        for (shared, forward) in [(true, 1), (false, 2)] {
+            let plan = plan(100, 784, 10, shared);
+            assert_eq!((plan.forward.len(), plan.backward.len()), (forward, 2));
+            // without opt-in on any card
+            let launches = plan.forward.iter().chain(&plan.backward);
+            assert!(launches
+                .into_iter()
+                .all(|launch| launch.shared_bytes as usize <= SHARED_BYTES));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::plan::{spline_plan, SplinePlan};
 use crate::cuda::current::launch_all;
-use crate::cuda::tensors::{address, expect};
+use crate::cuda::tensors::{address, expect, workspace};
 use crate::problem::spline::SplineSizes;
 use crate::problem::Direction;
 use crate::words::counted;
@@ -60,11 +60,11 @@ impl SplineOnGpu<'_> {
         Ok((index, plan))
     }
 
-    /// Value and log-det; nothing waits for the device.
+    /// Value, log-det, and the table of the bins, which [`backward`](Self::backward) reads; nothing waits for the device.
     ///
     /// # Errors
     /// `x` is not of the call's sizes, or a launch fails.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<[Tensor; 2]> {
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<[Tensor; 3]> {
         let (index, mut plan) = self.plan(x, None)?;
         let options = (x.kind(), x.device());
         let value = Tensor::f_empty(x.size(), options)?;
@@ -76,21 +76,26 @@ impl SplineOnGpu<'_> {
         // SAFETY: the parameters of these kernels, with tensors of the plan's sizes, checked or made above; torch's allocator
         // hands their memory on in the order of this very stream, so also the workspaces outlive the kernels.
         unsafe { launch_all(index, &plan.forward, &plan.params)? };
-        Ok([value, log_det])
+        Ok([value, log_det, table])
     }
 
-    /// The gradients of `x` and of the raw numbers, from the `incoming` ones of value and log-det.
+    /// The gradients of `x` and of the raw numbers, from the `incoming` ones of value and log-det and the forward pass'
+    /// `table`.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
-    pub(crate) fn backward(&self, x: &Tensor, incoming: [&Tensor; 2]) -> Result<[Tensor; 4]> {
+    pub(crate) fn backward(
+        &self,
+        x: &Tensor,
+        table: &Tensor,
+        incoming: [&Tensor; 2],
+    ) -> Result<[Tensor; 4]> {
         let (index, mut plan) = self.plan(x, Some(incoming))?;
-        let device = x.device();
-        let workspace = |elements: usize, kind| Tensor::f_empty([elements as i64], (kind, device));
-        let table = workspace(plan.table_elements, x.kind())?;
-        let partials = workspace(plan.partial_elements, x.kind())?;
-        let sums = workspace(plan.sum_elements, Kind::Double)?;
-        let knot_grads = workspace(plan.knot_elements, Kind::Double)?;
+        expect(&[(x, &x.size()), (table, &[plan.table_elements as i64])])?;
+        let scratch = workspace(plan.scratch_elements, x.kind(), index)?;
+        let partials = workspace(plan.partial_elements, x.kind(), index)?;
+        let sums = workspace(plan.sum_elements, Kind::Double, index)?;
+        let fractions = workspace(plan.fraction_elements, Kind::Double, index)?;
         let made = [
             x.f_empty_like()?,
             self.raw[0].f_empty_like()?,
@@ -99,8 +104,14 @@ impl SplineOnGpu<'_> {
         ];
         let params = &mut plan.params;
         [params.value_grad, params.log_det_grad] = incoming.map(address);
-        (params.table, params.partials) = (address(&table), address(&partials));
-        (params.sums, params.knot_grads) = (address(&sums), address(&knot_grads));
+        params.table = address(table);
+        [
+            params.scratch,
+            params.partials,
+            params.sums,
+            params.fractions,
+        ] = [&scratch, &partials, &sums, &fractions]
+            .map(|workspace| workspace.as_ref().map_or(0, address));
         [
             params.x_grad,
             params.widths_grad,

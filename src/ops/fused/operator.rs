@@ -39,7 +39,8 @@ pub trait FusedOp: Send + Sync + 'static {
     /// Writes every element of the inputs' gradients; `saved` are the inputs, then the kept outputs.
     fn backward<T: Real>(&self, saved: &[&[T]], grads: &[&[T]], input_grads: Vec<&mut [T]>);
 
-    /// [`forward`](FusedOp::forward) on a GPU, for operators that take such tensors.
+    /// [`forward`](FusedOp::forward) on a GPU, for operators that take such tensors. Tensors after the outputs are work
+    /// that the backward pass need not do again.
     ///
     /// # Errors
     /// There is no kernel, or it cannot be launched.
@@ -47,7 +48,7 @@ pub trait FusedOp: Send + Sync + 'static {
         Err(no_kernel(Self::NAME, &inputs[0]))
     }
 
-    /// [`backward`](FusedOp::backward) on a GPU.
+    /// [`backward`](FusedOp::backward) on a GPU; `saved` ends with what the forward pass made beside its outputs.
     ///
     /// # Errors
     /// As [`forward_on_gpu`](FusedOp::forward_on_gpu).

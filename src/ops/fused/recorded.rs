@@ -29,7 +29,7 @@ impl<O: FusedOp> CustomFn for Recorded<O> {
         let sizes = self.0.output_sizes(inputs);
         let inputs = contiguous(inputs)?;
         let x = &inputs[0];
-        let outputs = match (x.device(), x.kind()) {
+        let mut outputs = match (x.device(), x.kind()) {
             _ if x.numel() == 0 => zeros(x, &sizes)?,
             (Device::Cpu, Kind::Float) => self.forward_on_cpu::<f32>(&inputs, &sizes)?,
             (Device::Cpu, Kind::Double) => self.forward_on_cpu::<f64>(&inputs, &sizes)?,
@@ -39,6 +39,8 @@ impl<O: FusedOp> CustomFn for Recorded<O> {
         for &kept in self.0.kept_outputs() {
             saved.save(&outputs[kept]);
         }
+        let beside = outputs.split_off(sizes.len());
+        beside.iter().for_each(|tensor| saved.save(tensor));
         Ok(outputs)
     }
 

@@ -15,7 +15,7 @@ use super::fused::{run, take, FusedOp};
 use crate::cuda::spline as gpu;
 use crate::ops::vector::Real;
 use crate::problem::Direction;
-use crate::Result;
+use crate::{Error, Result};
 use tch::Tensor;
 
 pub use crate::problem::spline::{RawSpline, SplineSizes, MIN};
@@ -133,7 +133,12 @@ impl FusedOp for SplineCall {
 
     fn backward_on_gpu(&self, saved: &[Tensor], grads: &[Tensor]) -> Result<Vec<Tensor>> {
         let call = self.on_gpu(&saved[1..4]);
-        let at = saved.get(4).unwrap_or(&saved[0]);
-        Ok(call.backward(at, [&grads[0], &grads[1]])?.into())
+        // the inputs, the solution in the inverse direction, the table
+        let (at, table) = match saved {
+            [x, _, _, _, table] => (x, table),
+            [_, _, _, _, solution, table] => (solution, table),
+            _ => return Err(Error::Cuda("expected the table of the forward pass".into())),
+        };
+        Ok(call.backward(at, table, [&grads[0], &grads[1]])?.into())
     }
 }
