@@ -4,9 +4,10 @@
 // the band's first, and diagonal d = r + w holds pixels (r, d - r). A band needs the `halo` rows above it, which are
 // rows of the band before (none reaches further). So the bands of an image run one behind the other: each stores its
 // solution chunk by chunk and then publishes how many of its diagonals are complete, in global memory; the next one
-// polls that number before it loads the rows. A block takes its band by a ticket, in the order in which blocks start:
-// so the band that it waits for is always one that runs already, however few blocks fit onto the device, and nothing
-// can lock up.
+// polls that number before it loads the rows. A block takes its band by a ticket, in the order in which blocks start,
+// and the tickets go through the first bands of all images, then through the second ones, and so on: so the band that
+// it waits for is always one that runs already, however few blocks fit onto the device, and nothing can lock up; and
+// blocks that would only wait are the last to start.
 //
 // Ring. Diagonal d lies in slot (d + history) % slots. A slot holds halo + band_rows pixels; a pixel's channels are
 // innermost, in slices of `slice` channels that are padded to whole 16-byte vectors, so that a thread takes four
@@ -36,12 +37,11 @@ struct InvConvBand {
   int pixel_stride;
   int slot_stride;
   T* ring;
-  int* waits_for;  // progress of the band before, or null
-  int* publishes;  // progress of this one, or null where nobody waits for it
+  int* progress;  // of this band, where the image has several
 
   // `slices` slices of `slice` channels. Twin of the sizes: Ring in src/cuda/launch/solve.rs.
   __device__ __forceinline__ InvConvBand(const InvConvSolveParams& params, int ticket, int slices, int slice)
-      : group(params.shape, ticket / params.bands % params.shape.groups, params.adjoint != 0),
+      : group(params.shape, ticket % params.shape.groups, params.adjoint != 0),
         width(params.shape.width),
         halo(params.tap_rows - 1),
         history(max(params.tap_rows + params.tap_columns - 2, 2)),
@@ -50,7 +50,8 @@ struct InvConvBand {
         padded_slice(round_up(slice, kVector<T>)),
         pixel_stride(slices * padded_slice),
         ring(nullptr) {
-    const int image_group = ticket / params.bands, band = ticket % params.bands;
+    const int image_groups = params.shape.batch * params.shape.groups;
+    const int image_group = ticket % image_groups, band = ticket / image_groups;
     const int image = image_group / params.shape.groups, group_index = image_group % params.shape.groups;
     y = static_cast<const T*>(params.y) + group_offset(params.shape, image, group_index);
     x = static_cast<T*>(params.x) + group_offset(params.shape, image, group_index);
@@ -59,8 +60,13 @@ struct InvConvBand {
     constexpr int kLine = 128 / sizeof(T);
     const int pixels = (params.band_rows + halo) * pixel_stride;
     slot_stride = pixels + (kLine + kVector<T> - pixels % kLine) % kLine;
-    waits_for = band > 0 ? params.progress + ticket : nullptr;  // one word further is our own
-    publishes = band + 1 < params.bands ? params.progress + ticket + 1 : nullptr;
+    progress = params.bands > 1 ? params.progress + 1 + ticket : nullptr;  // behind the next ticket
+  }
+
+  // Whether this band waits for another, and another one for it.
+  __device__ __forceinline__ bool is_first() const { return first_row == 0; }
+  __device__ __forceinline__ bool is_last(const InvConvSolveParams& params) const {
+    return first_row + params.band_rows >= params.shape.height;
   }
 
   // Diagonals of the band.
@@ -130,10 +136,11 @@ struct InvConvBand {
   // Waits until the rows above are there for diagonals below `end`; called by all threads, ends with a barrier.
   //
   // The band before has band_rows rows, so the pixel in row -j of our diagonal d is on its diagonal band_rows + d.
-  __device__ __forceinline__ void wait_for_halo(int band_rows, int end) const {
+  __device__ __forceinline__ void wait_for_halo(const InvConvSolveParams& params, int end) const {
     if (threadIdx.x == 0) {
-      const int needed = min(band_rows + end, band_rows + width - 1);
-      while (*static_cast<volatile int*>(waits_for) < needed) {
+      const int needed = min(params.band_rows + end, params.band_rows + width - 1);
+      volatile int* above = progress - params.shape.batch * params.shape.groups;
+      while (*above < needed) {
         __nanosleep(100);
       }
       __threadfence();  // what was stored before the number is seen after it
@@ -141,14 +148,62 @@ struct InvConvBand {
     __syncthreads();
   }
 
-  // Tells the next band that the first `complete` diagonals are stored; called after a barrier that follows the stores.
-  __device__ __forceinline__ void publish(int complete) const {
-    if (publishes != nullptr && threadIdx.x == 0) {
+  // Tells the next band, if there is one, that the first `complete` diagonals are stored; called by all threads after
+  // their stores.
+  __device__ __forceinline__ void publish(const InvConvSolveParams& params, int complete) const {
+    if (is_last(params)) {
+      return;
+    }
+    __syncthreads();  // all stores are done
+    if (threadIdx.x == 0) {
       __threadfence();
-      *static_cast<volatile int*>(publishes) = complete;
+      *static_cast<volatile int*>(progress) = complete;
     }
   }
 };
+
+// Where in the ring the diagonals d + 1, d, d - 1, ... lie, N of them: bytes that move on from step to step.
+template <int N>
+struct RingPlaces {
+  int at[N];
+  int slot_bytes;
+  int end;
+
+  template <typename T>
+  __device__ __forceinline__ RingPlaces(const InvConvBand<T>& band, int d)
+      : slot_bytes(band.slot_stride * static_cast<int>(sizeof(T))), end(band.slots * slot_bytes) {
+#pragma unroll
+    for (int back = 0; back < N; ++back) {
+      at[back] = band.slot_of(d + 1 - back) * slot_bytes;
+    }
+  }
+
+  // To the next diagonal.
+  __device__ __forceinline__ void move_on() {
+#pragma unroll
+    for (int back = N - 1; back > 0; --back) {
+      at[back] = at[back - 1];
+    }
+    at[0] += slot_bytes;
+    at[0] = at[0] < end ? at[0] : 0;
+  }
+
+  // Of diagonal d + 1 - back, for a `back` that is known at run time alone.
+  __device__ __forceinline__ int back(int back) const {
+    const int place = at[0] - back * slot_bytes;
+    return place >= 0 ? place : place + end;
+  }
+};
+
+// `from` and so many bytes: a place is added to a pointer without being multiplied first.
+template <typename T>
+__device__ __forceinline__ T* beyond(T* from, int bytes) {
+  return reinterpret_cast<T*>(reinterpret_cast<unsigned char*>(from) + bytes);
+}
+template <typename T>
+__device__ __forceinline__ const T* beyond(const T* from, int bytes) {
+  return reinterpret_cast<const T*>(reinterpret_cast<const unsigned char*>(from) + bytes);
+}
 
 // The number of this block's band. Called by all threads once, ends with a barrier; `shared` is 4 bytes of theirs.
 __device__ __forceinline__ int take_ticket(const InvConvSolveParams& params, int* shared) {

@@ -10,29 +10,64 @@
 //   SharedProduct     entries come from shared memory, where a lane's 16-byte vectors lie 16 bytes from its neighbour's,
 //                     and each is used for J rows of pixels; taps that do not fit come from global memory. Where there
 //                     are many far taps, `tap_teams` sets of threads share them and leave a part of r each
+//   SideProduct       (inv_conv_side_product.cuh) the same for up to 16 channels and a side that is a template argument: places of taps and entries
+//                     are constants, and several taps are in flight
 #pragma once
 
 #include "inv_conv_band.cuh"
 
-// Solves D z = e_in, -W[:, in, 0, 1] and -W[:, in, 1, 0] for every channel `in`: the columns of the nearest matrices,
-// one column a thread. entry(m, out, in) is an entry of matrix m (0: D^-1, 1: left, 2: above), zero before. Needs a
-// barrier before and after it.
+// D^-1, -D^-1 W[0,1] and -D^-1 W[1,0], by all threads of the block: entry(m, out, in) is an entry of matrix m (0: D^-1,
+// 1: left, 2: above), zero before. Needs a barrier before and after it.
+//
+// The inverse of a lower triangular [A, 0; B, C] is [A^-1, 0; -C^-1 B A^-1, C^-1]. So blocks of one channel, of two, of
+// four, ... are inverted in place, in log2(n) rounds of two products of at most n/2 terms, where substitution would be a
+// chain of n^2 / 2. Matrix 1 holds -B A^-1 until its own entries are made.
 template <typename T, typename Entry>
 __device__ __forceinline__ void nearest_matrices(const InvConvGroup& group, const T* __restrict__ weight,
                                                  bool has_left, bool has_above, Entry entry) {
-  const int n = group.channels, columns = (has_above ? 3 : 2) * n;
-  for (int column = threadIdx.x; column < columns; column += blockDim.x) {
-    const int m = column / n, in = column % n;
-    if (m == 1 && !has_left) {
-      continue;
+  const int n = group.channels;
+  for (int i = threadIdx.x; i < n * n; i += blockDim.x) {
+    const int out = i / n, in = i % n;
+    if (in <= out) {
+      const T tap = weight[group.anchor_entry(out, in)];
+      entry(0, out, in) = in == out ? 1 / tap : tap;
     }
-    const int tap = m == 0 ? 0 : m == 1 ? group.tap_column_stride : group.tap_row_stride;
-    for (int out = m == 0 ? in : 0; out < n; ++out) {
-      T sum = m == 0 ? T(out == in) : -weight[group.anchor_entry(out, in) + tap];
-      for (int q = m == 0 ? in : 0; q < out; ++q) {
-        sum -= weight[group.anchor_entry(out, q)] * entry(m, q, in);
+  }
+  for (int side = 1; side < n; side *= 2) {
+    __syncthreads();  // the blocks of `side` channels are inverted
+    const int items = round_up(n, 2 * side) / 2 * side;  // of all B: row by row, `side` columns each
+    for (int i = threadIdx.x; i < items; i += blockDim.x) {
+      const int block = i / side / side * 2 * side, out = block + side + i / side % side, in = block + i % side;
+      if (out < n) {
+        T sum = 0;
+        for (int q = in; q < block + side; ++q) {
+          sum -= entry(0, out, q) * entry(0, q, in);
+        }
+        entry(1, out, in) = sum;
       }
-      entry(m, out, in) = sum / weight[group.anchor_entry(out, out)];
+    }
+    __syncthreads();  // -B A^-1 is complete
+    for (int i = threadIdx.x; i < items; i += blockDim.x) {
+      const int block = i / side / side * 2 * side, out = block + side + i / side % side, in = block + i % side;
+      if (out < n) {
+        T sum = 0;
+        for (int q = block + side; q <= out; ++q) {
+          sum += entry(0, out, q) * entry(1, q, in);
+        }
+        entry(0, out, in) = sum;
+      }
+    }
+  }
+  __syncthreads();  // D^-1 is complete
+  for (int i = threadIdx.x; i < 2 * n * n; i += blockDim.x) {
+    const int m = i < n * n ? 1 : 2, out = i / n % n, in = i % n;
+    if (m == 1 ? has_left : has_above) {
+      const T* tap = weight + group.anchor_entry(0, in) + (m == 1 ? group.tap_column_stride : group.tap_row_stride);
+      T sum = 0;
+      for (int q = 0; q <= out; ++q) {
+        sum -= entry(0, out, q) * tap[q * group.out_stride];
+      }
+      entry(m, out, in) = sum;
     }
   }
 }
@@ -40,7 +75,8 @@ __device__ __forceinline__ void nearest_matrices(const InvConvGroup& group, cons
 template <typename T, int K, int Q, int S, int P>
 struct RegisterProduct {
   static constexpr int kSlice = Q, kSlices = S, kOutputs = P, kRows = 1;
-  static constexpr int kChannels = Q * S, kPaddedSlice = round_up(Q, kVector<T>);
+  static constexpr int kPlaces = 2 * K - 1;  // of the diagonals that taps reach
+  static constexpr int kChannels = Q * S, kPaddedSlice = round_up(Q, kVector<T>), kPixelStride = S * kPaddedSlice;
   using Sums = T[1][P];
 
   static __device__ __forceinline__ int tap_teams(const InvConvSolveParams&) { return 1; }
@@ -104,22 +140,21 @@ struct RegisterProduct {
   }
 
   // D^-1 r - D^-1 W (the pixels to the left and above): `rest`, `left` and `above` point at slice s of this row.
-  __device__ __forceinline__ void add_near(Sums& sums, const T* rest, int, const T* left, const T* above) const {
+  __device__ __forceinline__ void add_near(Sums& sums, const T* rest, int, const T* left, const T*) const {
     add(sums, 0, rest);
     add(sums, 1, left);
-    add(sums, 2, above);
+    add(sums, 2, left - kPixelStride);
   }
 
-  // - W (the pixels of taps a + b >= 2): source(a, b) points at slice s of the pixel.
-  template <typename Source>
-  __device__ __forceinline__ void add_far(Sums& sums, int, Source source) const {
+  // - W (the pixels of taps a + b >= 2): `row` points at slice s of this row in the ring's first slot.
+  __device__ __forceinline__ void add_far(Sums& sums, int, const T* row, const RingPlaces<kPlaces>& places) const {
     int m = 3;
 #pragma unroll
     for (int a = 0; a < K; ++a) {
 #pragma unroll
       for (int b = 0; b < K; ++b) {
         if (a + b >= 2) {
-          add(sums, m++, source(a, b));
+          add(sums, m++, beyond(row, places.at[a + b]) - a * kPixelStride);
         }
       }
     }
@@ -129,7 +164,8 @@ struct RegisterProduct {
 template <typename T, int S, int J>
 struct SharedProduct {
   static constexpr int kSlices = S, kOutputs = S, kRows = J;
-  static constexpr int kSlice = 0;  // taken at run time
+  static constexpr int kSlice = 0;   // taken at run time
+  static constexpr int kPlaces = 3;  // of the diagonals d + 1, d and d - 1
   using Sums = T[J][S];
 
   static __device__ __forceinline__ int tap_teams(const InvConvSolveParams& params) { return params.tap_teams; }
@@ -269,22 +305,21 @@ struct SharedProduct {
   }
 
   // The far taps of team `team`: every teams-th.
-  template <typename Source>
-  __device__ __forceinline__ void add_far(Sums& sums, int team, Source source) const {
-    int turn = 0;
+  __device__ __forceinline__ void add_far(Sums& sums, int team, const T* row, const RingPlaces<kPlaces>& places) const {
+    int skipped = team;  // taps that the other teams take before this one's next
 #pragma unroll 1  // a tap is work enough; several at once would spill
     for (int a = 0; a < rows; ++a) {
+      int b = max(0, 2 - a) + skipped;
 #pragma unroll 1
-      for (int b = max(0, 2 - a); b < columns; ++b) {
-        if (turn == team) {
-          if (far_in_shared) {
-            add(sums, a * columns + b, source(a, b));
-          } else {
-            add_from_global(sums, a, b, source(a, b));
-          }
+      for (; b < columns; b += teams) {
+        const T* channels = beyond(row, places.back(a + b)) - a * pixel_stride;
+        if (far_in_shared) {
+          add(sums, a * columns + b, channels);
+        } else {
+          add_from_global(sums, a, b, channels);
         }
-        turn = turn + 1 < teams ? turn + 1 : 0;
       }
+      skipped = b - columns;
     }
   }
 };

@@ -29,7 +29,7 @@
 // https://arxiv.org/abs/2410.14634. The adjoint is the same sweep from the opposite corner, because A^T is triangular
 // in the opposite order.
 
-#include "inv_conv_product.cuh"
+#include "inv_conv_side_product.cuh"
 
 // Threads of a block at most, which leaves 168 registers to each, or 255; twin: solve_threads in
 // src/cuda/launch/solve.rs.
@@ -37,75 +37,91 @@ template <typename T>
 constexpr int kSolveThreads = sizeof(T) == 4 ? 384 : 256;
 
 // What one thread does at each step.
+//
+// Everything that a step needs is prepared: a thread keeps a pointer to its first row in slot 0 of the ring, and compares
+// one number to know whether a row is inside the image. Row r has a pixel on diagonal d where 0 <= d - r < width, which
+// unsigned numbers say in one comparison. Where the band has more rows than the block takes at once, all of it moves on
+// by as many in each round.
 template <typename T, typename Product>
 struct InvConvSweep {
   static constexpr int S = Product::kSlices, P = Product::kOutputs, J = Product::kRows;
+  using Places = RingPlaces<Product::kPlaces>;
 
-  const InvConvBand<T>& band;
   const Product& product;
-  T* rest;               // r of two diagonals, in a part of each tap team
-  int part_stride;       // from one part to the next
-  int teams;             // of threads that share the far taps
-  int team;              // this thread's
-  int groups;            // of J rows, in the band
-  int groups_at_once;    // that the block works on
-  int group;             // that this thread works on first
-  int warp_first, warp_last;  // those of its warp
-  bool warp_near;        // some lane of its warp is in the first tap team, which computes x
-  int out, out_place;    // the channel that it ends with
-  int slice_place;       // where its slice lies in a pixel
+  T* mine;           // this lane's slice of its first row of the first round, in slot 0
+  T* last;           // the same of the band's last rows: further rounds stay there, and write nothing
+  int to_rest;       // bytes from there to r: of one diagonal, in a part of each tap team ...
+  int rest_bytes;    // ... and then of the other
+  int part_stride;   // from one part to the next
+  int pixel_stride;
+  int width;
+  int to_out;        // from the slice to the channel that this thread ends with
+  int team;          // of those that share the far taps
   int s;
-  bool writes;
+  int row;           // its first
+  int rows;          // that it writes, from there on: none or less where it ends with no channel
+  int band_rows;
+  int round_rows;    // that the block takes at once
+  int warp_row;      // first of its warp
+  unsigned int warp_near, warp_far;  // diagonals from there on, on which the warp has work: the same in all of its lanes
 
-  // The rows of diagonal d that are inside the image; none if first > last.
-  struct Rows {
-    int first, last;
-  };
-  __device__ __forceinline__ Rows rows_on(int d) const {
-    return {max(0, d - (band.width - 1)), min(d, band.rows - 1)};
+  // Whether this thread writes row j of its J, the first of which is `from_row` diagonals ago.
+  __device__ __forceinline__ bool has_pixel(int from_row, int inside, int j) const {
+    return j < inside && static_cast<unsigned int>(from_row - j) < static_cast<unsigned int>(width);
   }
 
-  // x on diagonal d, in slot `slot` of the ring, and r on diagonal d + 1.
-  __device__ __forceinline__ void step(int d, int slot) const {
-    const Rows now = rows_on(d), next = rows_on(d + 1);
-    const T* rest_now = rest + (d & 1) * teams * part_stride;
-    T* rest_next = rest + (((d + 1) & 1) * teams + team) * part_stride;
-    const int before = slot >= 1 ? slot - 1 : slot - 1 + band.slots;
-    const int after = slot + 1 < band.slots ? slot + 1 : 0;
-    for (int base = 0; base < groups; base += groups_at_once) {
-      // the same decision in all lanes of a warp, because they sum together
-      const int warp_first_row = (base + warp_first) * J, warp_last_row = (base + warp_last) * J + J - 1;
-      const int row = min(base + group, groups - 1) * J;
-      const bool owner = writes && base + group < groups;
-      if (warp_near && now.first <= min(now.last, warp_last_row) && now.last >= warp_first_row) {
-        typename Product::Sums sums = {};
-        product.add_near(sums, rest_now + row * band.pixel_stride + slice_place, part_stride,
-                         band.pixel(before, row) + slice_place,
-                         // without taps above there is no row above either, and nothing reads it
-                         band.pixel(before, band.halo > 0 ? row - 1 : row) + slice_place);
+  // x on diagonal d and r on diagonal d + 1 of one round: `here` is this thread's place in it, `seen` is d less the rows
+  // of the rounds before, `inside` the rows that the thread writes. `rest_at` bytes of r are before r of d.
+  __device__ __forceinline__ void round(T* here, int seen, int inside, const Places& places, int rest_at) const {
+    const int from_warp = seen - warp_row, from_row = seen - row;
+    // a decision of the whole warp, whose lanes sum together
+    if (static_cast<unsigned int>(from_warp) < warp_near) {
+      typename Product::Sums sums = {};
+      const T* left = beyond(here, places.at[2]);
+      product.add_near(sums, beyond(here, to_rest + rest_at), part_stride, left, left - pixel_stride);
+      T* x = beyond(here + to_out, places.at[1]);
 #pragma unroll
-        for (int j = 0; j < J; ++j) {
-          const T value = sum_over_lanes<S, P>(sums[j], s);
-          if (owner && team == 0 && row + j >= now.first && row + j <= now.last) {
-            band.pixel(slot, row + j)[out_place] = value;
-          }
+      for (int j = 0; j < J; ++j) {
+        const T value = sum_over_lanes<S, P>(sums[j], s);
+        if (team == 0 && has_pixel(from_row, inside, j)) {
+          x[j * pixel_stride] = value;
         }
       }
-      if (next.first <= min(next.last, warp_last_row) && next.last >= warp_first_row) {
-        typename Product::Sums sums = {};
-        product.add_far(sums, team, [&](int a, int b) {
-          const int source = after - (a + b);
-          return band.pixel(source >= 0 ? source : source + band.slots, row - a) + slice_place;
-        });
+    }
+    if (static_cast<unsigned int>(from_warp + 1) < warp_far) {
+      typename Product::Sums sums = {};
+      product.add_far(sums, team, here, places);
+      const T* y = beyond(here + to_out, places.at[0]);
+      T* r = beyond(here + to_out, to_rest + rest_bytes - rest_at) + team * part_stride;
 #pragma unroll
-        for (int j = 0; j < J; ++j) {
-          const T value = sum_over_lanes<S, P>(sums[j], s);
-          if (owner && row + j >= next.first && row + j <= next.last) {
-            const T here = team == 0 ? band.pixel(after, row + j)[out_place] : T(0);
-            rest_next[(row + j) * band.pixel_stride + out_place] = here + value;
-          }
+      for (int j = 0; j < J; ++j) {
+        const T value = sum_over_lanes<S, P>(sums[j], s);
+        if (has_pixel(from_row + 1, inside, j)) {
+          r[j * pixel_stride] = (team == 0 ? y[j * pixel_stride] : T(0)) + value;
         }
       }
+    }
+  }
+
+  // The steps first_d .. end_d-1; kOneRound where the block takes all rows of the band at once.
+  template <bool kOneRound>
+  __device__ __forceinline__ void steps(int first_d, int end_d, Places& places, int& rest_at) const {
+#pragma unroll 1
+    for (int d = first_d; d < end_d; ++d) {
+      if (kOneRound) {
+        round(mine, d, rows, places, rest_at);
+      } else {
+        T* here = mine;
+#pragma unroll 1
+        for (int base = 0; base < band_rows; base += round_rows) {
+          round(here, d - base, rows - base, places, rest_at);
+          here += round_rows * pixel_stride;
+          here = here < last ? here : last;
+        }
+      }
+      places.move_on();
+      rest_at = rest_bytes - rest_at;
+      __syncthreads();  // x of d and r of d + 1 are complete
     }
   }
 };
@@ -137,13 +153,13 @@ __device__ __forceinline__ void inv_conv_solve(const InvConvSolveParams& params)
   const int in_row = threadIdx.x % row_threads, s = in_row % S, lane_team = in_row / S;
   const T* __restrict__ weight = static_cast<const T*>(params.weight);
   const Product product(params, band, weight, matrices, lane_team * P, s);
-  if (ticket < params.shape.groups * params.bands && band.first_row == 0) {
+  if (ticket < params.shape.groups) {
     report_zeros(band.group, weight, params.singular);  // the first image's first band speaks for all of the group
   }
 
-  const bool above = band.waits_for != nullptr;
+  const bool above = !band.is_first();
   if (above) {
-    band.wait_for_halo(params.band_rows, chunk);
+    band.wait_for_halo(params, chunk);
     band.load_halo(-band.history, chunk);
   } else {
     band.load_halo(-band.history, band.slots - band.history);  // zeros, in every slot, for good
@@ -156,45 +172,54 @@ __device__ __forceinline__ void inv_conv_solve(const InvConvSolveParams& params)
   const int group = threadIdx.x / row_threads % groups_at_once, tap_team = threadIdx.x / team_threads;
   const int first = threadIdx.x / 32 * 32, last = first + 31;  // of the warp
   const bool one_team = first / team_threads == last / team_threads;
+  const int warp_first = one_team ? first % team_threads / row_threads : 0;
+  const int warp_last = one_team ? last % team_threads / row_threads : groups_at_once - 1;
+  const unsigned int warp_far =
+      warp_first * J < band.rows ? band.width + (warp_last - warp_first + 1) * J - 1 : 0;
   const int out = lane_team * P + s % P;
+  const bool writes = s < P && tap_team < tap_teams && out < band.group.channels;
+  const int slice_place = s * band.padded_slice;
+  T* const first_row = band.pixel(0, 0) + slice_place;
   const InvConvSweep<T, Product> sweep{
-      band,
       product,
-      rest,
+      first_row + group * J * band.pixel_stride,
+      first_row + (params.band_rows - J) * band.pixel_stride,
+      static_cast<int>(sizeof(T)) * -(2 * tap_teams * part_stride + band.halo * band.pixel_stride),
+      static_cast<int>(sizeof(T)) * tap_teams * part_stride,
       part_stride,
-      tap_teams,
-      min(tap_team, tap_teams - 1),
-      params.band_rows / J,
-      groups_at_once,
-      group,
-      one_team ? first % team_threads / row_threads : 0,
-      one_team ? last % team_threads / row_threads : groups_at_once - 1,
-      first < team_threads,
-      out,
-      band.place(out),
-      s * band.padded_slice,
+      band.pixel_stride,
+      band.width,
+      band.place(out) - slice_place,
+      tap_teams == 1 ? 0 : min(tap_team, tap_teams - 1),
       s,
-      s < P && tap_team < tap_teams && out < band.group.channels,
+      group * J,
+      writes ? band.rows - group * J : 0,
+      band.rows,
+      groups_at_once * J,
+      warp_first * J,
+      tap_teams == 1 || first < team_threads ? warp_far : 0,
+      warp_far,
   };
 
   // the steps of a chunk are d = start - 1 .. start + chunk - 2: those that read its y
+  typename InvConvSweep<T, Product>::Places places(band, -1);
+  int rest_at = 0;
   for (int start = 0; start <= diagonals; start += chunk) {
     const int next = start + chunk, end = min(next, diagonals + 1);
     band.load_rows(params.band_rows, next, min(next + chunk, diagonals));
-    int slot = band.slot_of(start - 1);
-    for (int d = start - 1; d < end - 1; ++d) {
-      sweep.step(d, slot);
-      slot = slot + 1 < band.slots ? slot + 1 : 0;
-      __syncthreads();  // x of d and r of d + 1 are complete
+    if (sweep.band_rows <= sweep.round_rows) {
+      sweep.template steps<true>(start - 1, end - 1, places, rest_at);
+    } else {
+      sweep.template steps<false>(start - 1, end - 1, places, rest_at);
     }
     band.store_rows(max(start - 1, 0), end - 1);
+    band.publish(params, end - 1);  // before this band waits for the one above, so that waits do not add up
     if (above && next < diagonals) {
-      band.wait_for_halo(params.band_rows, next + chunk);
+      band.wait_for_halo(params, next + chunk);
       band.load_halo(next, next + chunk);
     }
     wait_for_copies();
     __syncthreads();  // the next chunk is there, and this one is stored
-    band.publish(end - 1);
   }
 }
 
@@ -234,3 +259,16 @@ INV_CONV_SOLVE_IN_SHARED(inv_conv_solve_f64_s1, double, 1, 1)
 INV_CONV_SOLVE_IN_SHARED(inv_conv_solve_f64_s4_j1, double, 4, 1)
 INV_CONV_SOLVE_IN_SHARED(inv_conv_solve_f64_s4_j2, double, 4, 2)
 INV_CONV_SOLVE_IN_SHARED(inv_conv_solve_f64_s4_j4, double, 4, 4)
+
+// filters of one side, up to 16 channels: rows of a thread
+#define INV_CONV_SOLVE_OF_SIDE(K, J, name) INV_CONV_SOLVE(name, kSolveThreads<float>, float, SideProduct<float, J, K>)
+
+INV_CONV_SOLVE_OF_SIDE(5, 1, inv_conv_solve_f32_k5_j1)
+INV_CONV_SOLVE_OF_SIDE(5, 2, inv_conv_solve_f32_k5_j2)
+INV_CONV_SOLVE_OF_SIDE(5, 4, inv_conv_solve_f32_k5_j4)
+INV_CONV_SOLVE_OF_SIDE(7, 1, inv_conv_solve_f32_k7_j1)
+INV_CONV_SOLVE_OF_SIDE(7, 2, inv_conv_solve_f32_k7_j2)
+INV_CONV_SOLVE_OF_SIDE(7, 4, inv_conv_solve_f32_k7_j4)
+INV_CONV_SOLVE_OF_SIDE(11, 1, inv_conv_solve_f32_k11_j1)
+INV_CONV_SOLVE_OF_SIDE(11, 2, inv_conv_solve_f32_k11_j2)
+INV_CONV_SOLVE_OF_SIDE(11, 4, inv_conv_solve_f32_k11_j4)

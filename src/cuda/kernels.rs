@@ -63,6 +63,14 @@ pub enum Solver {
         /// Filter side.
         kernel: i64,
     },
+    /// In shared memory, for float32, filters of side 5, 7 and 11, and 5 to 16 channels; `rows` rows of pixels a thread.
+    /// `inv_conv_solve.cu`.
+    Side {
+        /// Filter side: one of [`SIDES`].
+        kernel: i64,
+        /// 1, 2 or 4.
+        rows: i64,
+    },
     /// In shared memory, for any filter: `slices` slices, `rows` rows of pixels a thread. `inv_conv_solve.cu`.
     Shared {
         /// 1 or 4.
@@ -73,6 +81,27 @@ pub enum Solver {
     /// Nowhere: from global memory, for any size. `inv_conv_solve_wide.cu`.
     Wide,
 }
+
+/// Filter sides of [`Solver::Side`].
+pub const SIDES: [i64; 3] = [5, 7, 11];
+/// Its kernels: 1, 2 and 4 rows for each side; twin: the list in `inv_conv_solve.cu`.
+const SIDE_KERNELS: [[&str; 3]; 3] = [
+    [
+        "inv_conv_solve_f32_k5_j1",
+        "inv_conv_solve_f32_k5_j2",
+        "inv_conv_solve_f32_k5_j4",
+    ],
+    [
+        "inv_conv_solve_f32_k7_j1",
+        "inv_conv_solve_f32_k7_j2",
+        "inv_conv_solve_f32_k7_j4",
+    ],
+    [
+        "inv_conv_solve_f32_k11_j1",
+        "inv_conv_solve_f32_k11_j2",
+        "inv_conv_solve_f32_k11_j4",
+    ],
+];
 
 /// The template arguments of a solve with its matrices in registers, beside the filter side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +171,11 @@ impl Solver {
         let name = match (self, element) {
             (Solver::Registers { shape, kernel: 2 }, Element::F32) => shape.names[0],
             (Solver::Registers { shape, kernel: 3 }, Element::F32) => shape.names[1],
+            (Solver::Side { kernel, rows }, Element::F32) => {
+                let side = SIDES.iter().position(|&side| side == kernel)?;
+                let rows = [1, 2, 4].iter().position(|&known| known == rows)?;
+                SIDE_KERNELS[side][rows]
+            }
             (Solver::Shared { slices: 1, rows: 1 }, Element::F32) => "inv_conv_solve_f32_s1",
             (Solver::Shared { slices: 4, rows: 1 }, Element::F32) => "inv_conv_solve_f32_s4_j1",
             (Solver::Shared { slices: 4, rows: 2 }, Element::F32) => "inv_conv_solve_f32_s4_j2",
@@ -271,6 +305,14 @@ mod tests {
                     name.ends_with(&format!("_k{kernel}_n{}", shape.channels())),
                     "{name}"
                 );
+            }
+        }
+        for kernel in SIDES {
+            for rows in [1, 2, 4] {
+                let (_, name) = Solver::Side { kernel, rows }.kernel(Element::F32).unwrap();
+                let line = format!("({kernel}, {rows}, {name})");
+                assert_eq!(solve.matches(&line).count(), 1, "{line}");
+                assert!(name.ends_with(&format!("_k{kernel}_j{rows}")), "{name}");
             }
         }
         for (element, cuda) in [(Element::F32, "float"), (Element::F64, "double")] {

@@ -1,6 +1,6 @@
 //! Where a block of a solve keeps matrices and channels, and how much shared memory that takes.
 
-use crate::cuda::kernels::{Element, Solver, REGISTER_SHAPES};
+use crate::cuda::kernels::{Element, Solver, REGISTER_SHAPES, SIDES};
 use crate::cuda::launch::grid::div_up;
 use crate::problem::Geometry;
 
@@ -9,6 +9,8 @@ const ROW_SHARING_THREADS: i64 = 96;
 /// Far taps that a team has at least, and teams at most.
 const TEAM_TAPS: i64 = 8;
 const MAX_TEAMS: i64 = 4;
+/// Channels at most of the kernels for one side: four slices of a vector.
+const SIDE_CHANNELS: i64 = 16;
 
 /// How a block keeps matrices and channels; twin: the products of `inv_conv_product.cuh`.
 pub(super) struct SolveLayout {
@@ -71,6 +73,27 @@ pub(super) fn layouts(geometry: &Geometry, element: Element) -> Vec<SolveLayout>
         .into_iter()
         .find(|rows| slices == 4 && geometry.height * row_threads / rows >= least)
         .unwrap_or(1);
+    let side = element == Element::F32
+        && slices == 4
+        && n <= SIDE_CHANNELS
+        && SIDES.contains(&k)
+        && (tap_rows, tap_columns, tap_teams) == (k, k, side_teams(k));
+    if side {
+        layouts.push(SolveLayout {
+            solver: Solver::Side { kernel: k, rows },
+            element,
+            slice,
+            slices,
+            tap_teams,
+            row_threads,
+            rows,
+            max_threads,
+            tap_rows,
+            tap_columns,
+            matrix_elements: k * k * (slices * SIDE_CHANNELS + 1) * vector,
+            far_in_shared: true,
+        });
+    }
     for far_in_shared in [true, false] {
         let matrices = if far_in_shared {
             (tap_rows * tap_columns).max(3)
@@ -95,6 +118,15 @@ pub(super) fn layouts(geometry: &Geometry, element: Element) -> Vec<SolveLayout>
     }
     layouts.retain(|layout| layout.row_threads <= layout.max_threads);
     layouts
+}
+
+/// Teams that share the far taps in the kernels for one side; twin: `side_teams` in `inv_conv_side_product.cuh`.
+const fn side_teams(kernel: i64) -> i64 {
+    if kernel < 7 {
+        2
+    } else {
+        4
+    }
 }
 
 /// Threads of a block at most where no shape says otherwise; twin: `kSolveThreads`.

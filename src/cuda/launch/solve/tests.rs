@@ -50,19 +50,19 @@ fn the_shapes_of_the_bench_run_as_planned() {
         (
             [100, 12, 16, 16],
             5,
-            "inv_conv_solve_f32_s4_j2",
+            "inv_conv_solve_f32_k5_j2",
             [1, 16, 16, 192],
         ),
         (
             [100, 12, 16, 16],
             7,
-            "inv_conv_solve_f32_s4_j2",
+            "inv_conv_solve_f32_k7_j2",
             [1, 16, 16, 384],
         ),
         (
             [100, 12, 16, 16],
             11,
-            "inv_conv_solve_f32_s4_j2",
+            "inv_conv_solve_f32_k11_j2",
             [1, 16, 16, 384],
         ),
         (
@@ -121,7 +121,7 @@ fn the_shapes_of_the_bench_run_as_planned() {
         assert_eq!(cut(&plan), expected, "{image:?} {kernel}");
         let matrices = match plan.solver {
             Solver::Registers { shape, .. } => format!("registers, n {}", shape.channels()),
-            Solver::Shared { rows, .. } => {
+            Solver::Side { rows, .. } | Solver::Shared { rows, .. } => {
                 format!("shared, J {rows}, {} teams", plan.params.tap_teams)
             }
             Solver::Wide => unreachable!(),
@@ -185,7 +185,7 @@ fn check(plan: &SolvePlan, [batch, _, height, _]: [i64; 4], shared: usize) {
     );
     let words = if bands > 1 { 1 + batch * bands } else { 0 };
     assert_eq!(plan.progress_words as i64, words, "{plan:?}");
-    if let Solver::Shared { rows, .. } = plan.solver {
+    if let Solver::Side { rows, .. } | Solver::Shared { rows, .. } = plan.solver {
         assert_eq!(band_rows % rows, 0, "{plan:?}");
     }
 }
