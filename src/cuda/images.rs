@@ -34,7 +34,8 @@ pub const ARCHS: &str = env!("INVERSE_FLOW_CUDA_ARCHS");
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cuda::kernels::{Element, Operation, Solver, REGISTER_SHAPES};
+    use crate::cuda::filter::{filter_plans, FilterSizes, Pass};
+    use crate::cuda::kernels::{Element, Operation, Solver, REGISTER_SHAPES, SIDES};
     use crate::cuda::{
         actnorm, baseline, batch, butterfly, channels, coupling, log_det, masked_residual, pad,
         spline, verdict, weight_norm,
@@ -108,15 +109,26 @@ mod tests {
                 .flat_map(|shape| [2, 3].map(|kernel| Solver::Registers { shape, kernel }));
             let in_shared = [(1, 1), (4, 1), (4, 2), (4, 4)]
                 .map(|(slices, rows)| Solver::Shared { slices, rows });
-            let solvers = in_registers.chain(in_shared).chain([Solver::Wide]);
+            let of_side = SIDES
+                .into_iter()
+                .flat_map(|kernel| [1, 2, 4].map(|rows| Solver::Side { kernel, rows }));
+            let solvers = in_registers
+                .chain(of_side)
+                .chain(in_shared)
+                .chain([Solver::Wide]);
             names.extend(solvers.filter_map(|solver| solver.kernel(element)));
-            let sizes = SplineSizes {
-                samples: 2,
-                elements: 3,
-                bins: 4,
-                shared: true,
-            };
-            let spline = spline::spline_plan(&sizes, kind, Direction::Forward, 3.0).unwrap();
+            let splines = [true, false].map(|shared| {
+                let sizes = SplineSizes {
+                    samples: 2,
+                    elements: 3,
+                    bins: 4,
+                    shared,
+                };
+                spline::spline_plan(&sizes, kind, Direction::Forward, 3.0).unwrap()
+            });
+            let spline = splines
+                .iter()
+                .flat_map(|plan| plan.forward.iter().chain(&plan.backward));
             let matrix = MatrixSizes {
                 order: 2,
                 length: None,
@@ -154,12 +166,25 @@ mod tests {
                 elu.backward,
             ];
             names.extend(small.map(|[launch]| (launch.image, launch.kernel)));
-            let stages = (spline.forward.iter().chain(&spline.backward))
+            let stages = spline
                 .chain(actnorm.forward.iter().chain(&actnorm.backward))
                 .chain(coupling.forward.iter().chain(&coupling.backward));
             names.extend(stages.map(|launch| (launch.image, launch.kernel)));
             let (launch, _) = channels::channels_plan([2, 4, 2], kind).unwrap();
             names.insert((launch.image, launch.kernel));
+            let filter = FilterSizes {
+                sizes: [2, 2, 3],
+                learnable: true,
+                bound: None,
+            };
+            for pass in [Pass::Forward, Pass::Backward] {
+                let plans = filter_plans(&[filter], kind, pass).unwrap();
+                names.extend(
+                    plans
+                        .iter()
+                        .map(|plan| (plan.launch.image, plan.launch.kernel)),
+                );
+            }
             let baseline =
                 baseline::launches(&geometry([1, 1, 2, 2], 1, 2), kind, &[Corner::TopLeft]);
             let baseline = baseline.unwrap();

@@ -10,6 +10,7 @@
 //! | [`launch`] | launch plans: pure functions of the sizes |
 //! | [`params`] | the kernels' parameter structs |
 //! | `events`, `counts` | time on the device; what it was asked for, where the driver counts it |
+//! | [`filter`] | the effective filters of all layers at once: parameters, plan, launches |
 //! | `singular` | filters without an inverse, and how the host learns of them |
 //! | [`batch`] | images and noise of a training batch |
 //! | [`verdict`] | whether a training step is taken |
@@ -37,6 +38,7 @@ mod current;
 mod device;
 mod driver_error;
 pub(crate) mod events;
+pub mod filter;
 mod images;
 pub mod kernels;
 pub mod launch;

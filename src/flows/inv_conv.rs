@@ -2,11 +2,12 @@
 
 use super::check::{same_channels, Placement};
 use super::{zero_log_det, Cx, Mapped, Transform};
+use crate::ops::filter::{effective_filters, EffectiveFilter, RawFilter};
 use crate::ops::{inv_conv2d, masked_conv2d, Corner};
 use crate::torchscript::Script;
 use crate::words::counted;
 use crate::{Error, Result};
-use tch::{nn, nn::Init, Kind, Tensor};
+use tch::{nn, nn::Init, Tensor};
 
 /// What stands on the diagonal of the anchor, the tap that multiplies the current pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +101,8 @@ pub struct InvConv {
     mask: Tensor,
     /// 1 on the diagonal of every anchor, constant.
     identity: Tensor,
+    /// Where in each output's taps that is.
+    diagonal_places: Tensor,
     placement: Placement,
 }
 
@@ -124,6 +127,7 @@ impl InvConv {
         )?;
         let mask = theta.f_ones_like()?;
         let identity = theta.f_zeros_like()?;
+        let mut places = Vec::with_capacity(channels as usize);
         for (index, corner) in (0..).zip(&config.corners) {
             let (row, column) = corner.anchor_index(kernel);
             let anchor = |of: &Tensor| {
@@ -134,6 +138,8 @@ impl InvConv {
             // views of tensors that nobody else has seen yet: in place is safe
             let _ = anchor(&mask)?.f_tril_(-1)?;
             anchor(&identity)?.f_copy_(&Tensor::f_eye(group, (theta.kind(), theta.device()))?)?;
+            let place = |channel| (channel * kernel + row) * kernel + column;
+            places.extend((0..group).map(|channel| place(channel) as i32));
         }
         Ok(Self {
             channels,
@@ -141,6 +147,7 @@ impl InvConv {
             diagonal: config.diagonal,
             bound: config.bound,
             placement: Placement::in_path(vs),
+            diagonal_places: Tensor::f_from_slice(&places)?.f_to_device(theta.device())?,
             theta,
             mask,
             identity,
@@ -152,26 +159,35 @@ impl InvConv {
     /// # Errors
     /// What libtorch reports.
     pub fn weight(&self) -> Result<Tensor> {
-        self.weight_with(self.log_diagonal()?.as_ref())
+        Ok(self.own_filter()?.weight)
     }
 
-    fn weight_with(&self, log_diagonal: Option<&Tensor>) -> Result<Tensor> {
-        let diagonal = match log_diagonal {
-            None => self.identity.shallow_clone(),
-            // exp only sees the diagonal: a large tap elsewhere must not become inf * 0
-            Some(log_diagonal) => log_diagonal.f_exp()?.f_mul(&self.identity)?,
-        };
-        let Some(bound) = self.bound else {
-            return Ok(diagonal.f_addcmul(&self.mask, &self.theta)?);
-        };
-        let taps = self.theta.f_mul(&self.mask)?;
-        let of_output =
-            |terms: &Tensor| terms.f_sum_dim_intlist(&[1_i64, 2, 3][..], true, None::<Kind>);
-        let limit = of_output(&diagonal)?.f_mul_scalar(bound)?;
-        let ratio = of_output(&taps.f_abs()?)?.f_div(&limit)?;
-        // hypot does not overflow where a square would
-        let scale = ratio.f_ones_like()?.f_hypot(&ratio)?;
-        Ok(diagonal.f_add(&taps.f_div(&scale)?)?)
+    /// What the filter is made of.
+    fn raw(&self) -> RawFilter<'_> {
+        RawFilter {
+            theta: &self.theta,
+            mask: &self.mask,
+            identity: &self.identity,
+            diagonal: &self.diagonal_places,
+            learnable: self.diagonal == Diagonal::Learnable,
+            bound: self.bound,
+        }
+    }
+
+    fn own_filter(&self) -> Result<EffectiveFilter> {
+        let made = effective_filters(&[self.raw()])?.pop();
+        made.ok_or_else(|| Error::Torch("the filter of an inverse convolution is missing".into()))
+    }
+
+    /// The filter that the model has made, else a new one.
+    fn filter(&self, cx: Cx<'_>) -> Result<EffectiveFilter> {
+        match cx.filters.and_then(|filters| filters.get(&self.theta)) {
+            None => self.own_filter(),
+            Some(filter) => Ok(EffectiveFilter {
+                weight: filter.weight.shallow_clone(),
+                log_diagonal: filter.log_diagonal.as_ref().map(Tensor::shallow_clone),
+            }),
+        }
     }
 
     /// `script` with what it needs to know about the filter.
@@ -183,33 +199,16 @@ impl InvConv {
             .with("bound", self.bound.unwrap_or(0.0))
     }
 
-    /// log of the diagonal of W where it stands in `[C, C/g, k, k]`, 0 elsewhere; none for a diagonal of ones.
-    fn log_diagonal(&self) -> Result<Option<Tensor>> {
-        Ok(match self.diagonal {
-            Diagonal::Unit => None,
-            Diagonal::Learnable => Some(self.theta.f_mul(&self.identity)?),
-        })
-    }
-
-    /// W, and `log|det ∂Az/∂z| * sign` for a batch like `x`.
-    fn weight_and_log_det(&self, x: &Tensor, sign: f64) -> Result<(Tensor, Tensor)> {
-        let log_diagonal = self.log_diagonal()?;
-        let weight = self.weight_with(log_diagonal.as_ref())?;
-        Ok((weight, Self::log_det(log_diagonal.as_ref(), x, sign)?))
-    }
-
-    fn log_det(log_diagonal: Option<&Tensor>, x: &Tensor, sign: f64) -> Result<Tensor> {
-        match log_diagonal {
-            None => zero_log_det(x),
-            Some(log_diagonal) => {
-                let size = x.size();
-                let pixels = (size[2] * size[3]) as f64;
-                let sum = log_diagonal.f_sum(None::<Kind>)?;
-                Ok(sum
-                    .f_mul_scalar(sign * pixels)?
-                    .f_expand([size[0]], false)?)
-            }
-        }
+    /// `log|det ∂Az/∂z| * sign`, for a batch like `x`, from the log-determinant of the diagonal.
+    fn log_det(x: &Tensor, log_diagonal: Option<&Tensor>, sign: f64) -> Result<Tensor> {
+        let Some(log_diagonal) = log_diagonal else {
+            return zero_log_det(x);
+        };
+        let size = x.size();
+        let pixels = (size[2] * size[3]) as f64;
+        Ok(log_diagonal
+            .f_mul_scalar(sign * pixels)?
+            .f_expand([size[0]], false)?)
     }
 }
 
@@ -218,23 +217,23 @@ impl Transform for InvConv {
         "inv_conv"
     }
 
-    fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+    fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
         self.placement
             .check_channels("inv_conv", self.channels, x)?;
-        let (weight, log_det) = self.weight_and_log_det(x, -1.0)?;
+        let filter = self.filter(cx)?;
         Ok(Mapped {
-            value: inv_conv2d(x, &weight, &self.corners)?,
-            log_det,
+            value: inv_conv2d(x, &filter.weight, &self.corners)?,
+            log_det: Self::log_det(x, filter.log_diagonal.as_ref(), -1.0)?,
         })
     }
 
-    fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+    fn inverse(&self, z: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
         self.placement
             .check_channels("inv_conv", self.channels, z)?;
-        let (weight, log_det) = self.weight_and_log_det(z, 1.0)?;
+        let filter = self.filter(cx)?;
         Ok(Mapped {
-            value: masked_conv2d(z, &weight, &self.corners)?,
-            log_det,
+            value: masked_conv2d(z, &filter.weight, &self.corners)?,
+            log_det: Self::log_det(z, filter.log_diagonal.as_ref(), 1.0)?,
         })
     }
 
@@ -247,6 +246,10 @@ impl Transform for InvConv {
             "InvConv",
             include_str!("inv_conv.torchscript.py"),
         )))
+    }
+
+    fn raw_filters(&self) -> Vec<RawFilter<'_>> {
+        vec![self.raw()]
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::check::{same_channels, Placement};
 use super::{Cx, InvConv, InvConvConfig, Inverted, Mapped, Transform};
+use crate::ops::filter::RawFilter;
 use crate::torchscript::Script;
 use crate::Result;
 use tch::{nn, nn::Init, Tensor};
@@ -102,5 +103,9 @@ impl Transform for MaskedConv {
             None => Script::new("MaskedConv", include_str!("masked_conv.torchscript.py")),
         };
         Ok(self.conv.0.with_constants(script))
+    }
+
+    fn raw_filters(&self) -> Vec<RawFilter<'_>> {
+        self.conv.raw_filters()
     }
 }

@@ -3,6 +3,7 @@
 use super::check::image_size;
 use super::{Cx, LogDets, Mapped, Transform};
 use crate::nn::Precision;
+use crate::ops::filter::RawFilter;
 use crate::torchscript::{replaced, Script, Stages};
 use crate::{Error, Result};
 use tch::{nn, Device, Kind, Tensor};
@@ -109,6 +110,13 @@ impl Transform for Sequential {
         Ok(stages.sequence())
     }
 
+    fn raw_filters(&self) -> Vec<RawFilter<'_>> {
+        let children = self.children.iter();
+        children
+            .flat_map(|(_, child)| child.raw_filters())
+            .collect()
+    }
+
     fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {
         let [_, c, h, w] = image_size("sequential", x)?;
         self.data = Some(([c, h, w], (x.kind(), x.device())));
@@ -200,6 +208,10 @@ impl<T: Transform> Transform for Inverted<T> {
         let backwards = replaced(backwards, "self.there(", &format!("self.{there}("), 2)?;
         script.source = text + &replaced(&backwards, "self.back(", &format!("self.{back}("), 1)?;
         Ok(script)
+    }
+
+    fn raw_filters(&self) -> Vec<RawFilter<'_>> {
+        self.0.raw_filters()
     }
 
     fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The one contract of every layer: a differentiable bijection with its log-determinant.
 
 use crate::nn::Precision;
+use crate::ops::filter::{Filters, RawFilter};
 use crate::torchscript::Script;
 use crate::{Error, Result};
 use std::cell::RefCell;
@@ -27,6 +28,9 @@ pub struct Cx<'a> {
     /// Present while a loss for the optimiser is computed. Layers put their auxiliary losses there, and may then
     /// leave out a log-det whose gradient they supply in another way; without it everything is exact.
     pub training: Option<&'a AuxiliaryLosses>,
+    /// The filters of a model's inverse convolutions, where it has made them all at once; a layer that is not among them
+    /// makes its own.
+    pub filters: Option<&'a Filters>,
 }
 
 /// What layers want minimised beside the negative log-likelihood: see [`Cx::training`].
@@ -96,6 +100,12 @@ pub trait Transform: std::fmt::Debug + Send {
         Err(Error::no_torchscript(self.name()))
     }
 
+    /// What the filters of the inverse convolutions inside are made of, so that a model can make all of them at once: see
+    /// [`Cx::filters`]. A layer that leaves this out makes its filters itself.
+    fn raw_filters(&self) -> Vec<RawFilter<'_>> {
+        Vec::new()
+    }
+
     /// Data-dependent initialisation from a first batch at this layer's input. Idempotent; most layers
     /// have nothing to do.
     ///
@@ -149,6 +159,10 @@ macro_rules! named_transform {
 
             fn torchscript(&self) -> $crate::Result<$crate::torchscript::Script> {
                 self.0.torchscript()
+            }
+
+            fn raw_filters(&self) -> Vec<$crate::ops::filter::RawFilter<'_>> {
+                self.0.raw_filters()
             }
 
             fn initialize(

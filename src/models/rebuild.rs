@@ -118,7 +118,7 @@ impl<'a> Part<'a> {
         Cx {
             noise: self.noise,
             condition: self.condition,
-            training: None,
+            ..Cx::default()
         }
     }
 

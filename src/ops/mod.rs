@@ -10,6 +10,7 @@ pub mod butterfly;
 pub mod channels;
 pub mod conv_relu_conv;
 pub mod coupling;
+pub mod filter;
 mod fused;
 mod inv_conv;
 pub mod log_det;

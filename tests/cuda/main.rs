@@ -23,11 +23,13 @@ mod actnorm_on_host;
 mod batch_on_host;
 mod channels_on_host;
 mod coupling_on_host;
+mod filter_on_host;
 
 mod kernels_on_host;
 mod parity;
 mod precision;
 mod resources;
+mod sides_on_host;
 mod small_on_host;
 mod spline_on_host;
 mod verdict_on_host;

@@ -11,6 +11,7 @@ use inverse_flow::cuda::batch::{batch_plan, BatchOf};
 use inverse_flow::cuda::butterfly::butterfly_plan;
 use inverse_flow::cuda::channels::channels_plan;
 use inverse_flow::cuda::coupling::{coupling_plan, CouplingSizes};
+use inverse_flow::cuda::filter::{filter_plans, FilterSizes, Pass};
 use inverse_flow::cuda::launch::{apply_plan, solve_plans, weight_grad_plan, Launch, SolveLimits};
 use inverse_flow::cuda::log_det::log_det_plan;
 use inverse_flow::cuda::masked_residual::{elu_plan, filters_plan};
@@ -140,7 +141,11 @@ fn launches(shared: u32) -> BTreeSet<(&'static str, u32, u32)> {
                 add(launch);
             }
         }
-        for (samples, elements, bins, shared) in [(1, 1, 1, true), (100, 784, 10, false)] {
+        for (samples, elements, bins, shared) in [
+            (1, 1, 1, true),
+            (100, 3072, 500, true),
+            (100, 784, 10, false),
+        ] {
             let sizes = SplineSizes {
                 samples,
                 elements,
@@ -149,6 +154,15 @@ fn launches(shared: u32) -> BTreeSet<(&'static str, u32, u32)> {
             };
             let plan = spline_plan(&sizes, kind, Direction::Forward, 3.0).unwrap();
             plan.forward.iter().chain(&plan.backward).for_each(&mut add);
+        }
+        let filter = FilterSizes {
+            sizes: [12, 12, 3],
+            learnable: true,
+            bound: Some(0.9),
+        };
+        for pass in [Pass::Forward, Pass::Backward] {
+            let plans = filter_plans(&[filter], kind, pass).unwrap();
+            plans.iter().for_each(|plan| add(&plan.launch));
         }
         // one chunk and several
         for sizes in [[2, 4, 9], [3, 2, 100_000]] {

@@ -35,6 +35,7 @@ mod channels;
 mod conv_relu_conv;
 mod coupling;
 mod custom_function;
+mod filter;
 mod instruction_sets;
 mod inv_conv;
 mod large_kernels;

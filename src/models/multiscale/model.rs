@@ -5,6 +5,7 @@ use crate::distributions::{standard_normal, standard_normal_log_prob};
 use crate::flows::{Cx, LogDets, Mapped};
 use crate::models::latents::{Encoded, Latents};
 use crate::nn::Precision;
+use crate::ops::filter::Filters;
 use crate::torchscript::{self, Script, Stages};
 use crate::{Error, Result};
 use tch::{Device, Kind, Tensor};
@@ -118,6 +119,11 @@ impl MultiScale {
     pub fn decode(&self, latents: &Latents, cx: Cx<'_>) -> Result<Mapped> {
         let Latents(latents) = latents;
         let top = self.check_latents(latents, cx.condition)?;
+        let filters = self.filters()?;
+        let cx = Cx {
+            filters: filters.as_ref(),
+            ..cx
+        };
         let mut waiting = latents.iter().rev().skip(1);
         let mut value = top.shallow_clone();
         let mut log_dets = LogDets::default();
@@ -220,6 +226,11 @@ impl MultiScale {
         mut see: impl FnMut(&str, &Staged) -> Result<bool>,
     ) -> Result<Vec<Tensor>> {
         self.check_images("encode", x, cx.condition)?;
+        let filters = self.filters()?;
+        let cx = Cx {
+            filters: filters.as_ref(),
+            ..cx
+        };
         let mut latents = Vec::with_capacity(self.latents.len());
         let mut value = x.shallow_clone();
         for stage in &self.stages {
@@ -233,5 +244,15 @@ impl MultiScale {
         }
         latents.push(value);
         Ok(latents)
+    }
+
+    /// The filters of all inverse convolutions, made in one launch; on a CPU each layer makes its own, when it needs it.
+    fn filters(&self) -> Result<Option<Filters>> {
+        if !matches!(self.device, Device::Cuda(_)) {
+            return Ok(None);
+        }
+        let stages = self.stages.iter();
+        let raw: Vec<_> = stages.flat_map(|stage| stage.raw_filters()).collect();
+        Ok(Some(Filters::of(&raw)?))
     }
 }

@@ -4,6 +4,7 @@ use crate::distributions::SplitPrior;
 use crate::flows::{Cx, Mapped, Transform};
 use crate::nn::Precision;
 use crate::ops::channels::split_channels;
+use crate::ops::filter::RawFilter;
 use crate::torchscript::{split_statements, Stages};
 use crate::{Error, Result};
 use tch::Tensor;
@@ -86,6 +87,14 @@ impl Stage {
         };
         let Mapped { value, log_det } = mapped.map_err(|err| err.below(&self.name))?;
         Ok((value, Some(log_det)))
+    }
+
+    /// What the filters of the inverse convolutions in this stage are made of.
+    pub(super) fn raw_filters(&self) -> Vec<RawFilter<'_>> {
+        match &self.part {
+            Part::Layer(layer) => layer.raw_filters(),
+            Part::Split { .. } | Part::SplitPrior(_) => Vec::new(),
+        }
     }
 
     /// Whether a latent leaves here.

@@ -16,3 +16,4 @@ pub use eager::eagerly;
 pub(super) use eager::is_eager;
 pub(super) use operator::{has_kernels, take, FusedOp};
 pub(super) use recorded::run;
+pub(super) use twin::gradients_by_twin;

@@ -6,6 +6,7 @@
 #include "../../../kernels/inv_conv_solve_wide.cu"
 #include "../../../kernels/inv_conv_apply.cu"
 #include "../../../kernels/inv_conv_weight_grad.cu"
+#include "../../../kernels/inv_conv_filter.cu"
 #include "../../../kernels/spline.cu"
 #include "../../../kernels/actnorm.cu"
 #include "../../../kernels/batch.cu"
@@ -30,6 +31,7 @@
 LAUNCH(launch_solve, InvConvSolveParams)
 LAUNCH(launch_apply, InvConvApplyParams)
 LAUNCH(launch_weight_grad, InvConvWeightGradParams)
+LAUNCH(launch_filter, FilterParams)
 LAUNCH(launch_spline, SplineParams)
 LAUNCH(launch_actnorm, ActNormParams)
 LAUNCH(launch_batch, BatchParams)

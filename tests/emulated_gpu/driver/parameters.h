@@ -59,9 +59,27 @@ POINTERS_OF(WeightNormParams, FILTER(0), FILTER(1), FILTER(2), FILTER(3))
 #undef FILTER
 // a launch of the spline's has what its stage needs
 POINTERS_OF(SplineParams, OPTIONAL(x), OPTIONAL(widths), OPTIONAL(heights), OPTIONAL(derivatives), OPTIONAL(table),
-            OPTIONAL(value), OPTIONAL(log_det), OPTIONAL(value_grad), OPTIONAL(log_det_grad), OPTIONAL(partials),
-            OPTIONAL(sums), OPTIONAL(knot_grads), OPTIONAL(x_grad), OPTIONAL(widths_grad), OPTIONAL(heights_grad),
-            OPTIONAL(derivatives_grad))
+            OPTIONAL(value), OPTIONAL(log_det), OPTIONAL(value_grad), OPTIONAL(log_det_grad), OPTIONAL(scratch),
+            OPTIONAL(partials), OPTIONAL(sums), OPTIONAL(fractions), OPTIONAL(x_grad), OPTIONAL(widths_grad),
+            OPTIONAL(heights_grad), OPTIONAL(derivatives_grad))
+
+// of as many layers as the launch has; the addresses of the others are null
+template <>
+struct PointersOf<FilterParams> {
+  static std::vector<Pointer> list() {
+    using Params = FilterLayer;
+    const Pointer fields[] = {OPTIONAL(theta),        OPTIONAL(diagonal),    OPTIONAL(weight),
+                              OPTIONAL(log_diagonal), OPTIONAL(weight_grad), OPTIONAL(log_diagonal_grad),
+                              OPTIONAL(theta_grad)};
+    std::vector<Pointer> all;
+    for (int layer = 0; layer < kFilterLayers; ++layer) {
+      for (const Pointer& field : fields) {
+        all.push_back({field.name, layer * sizeof(FilterLayer) + field.offset, true});
+      }
+    }
+    return all;
+  }
+};
 
 #undef POINTERS_OF
 #undef OPTIONAL
