@@ -31,7 +31,7 @@ fn kernels_for_one_side_give_the_bits_of_those_for_any_side() {
         chunk: 3,
         ..roomy
     };
-    let mut ran = BTreeSet::new();
+    let (mut ran, mut in_bands) = (BTreeSet::new(), false);
     for (index, sizes) in CASES.into_iter().enumerate() {
         let case = case(sizes, index % 4, Kind::Float);
         let (x, weight, corners) = (&case.x, &case.weight, &case.corners);
@@ -59,15 +59,16 @@ fn kernels_for_one_side_give_the_bits_of_those_for_any_side() {
                 // written so that a NaN fails
                 assert!(error <= 2e-5 * scale, "{what}: {error:e}");
                 assert!(got.equal(same), "{what}");
-                ran.insert((side.launch.kernel, side.params.bands > 1));
+                ran.insert(side.launch.kernel);
+                in_bands |= side.params.bands > 1;
             }
         }
     }
     for kernel in SIDES {
         for rows in [1, 2, 4] {
             let (_, name) = Solver::Side { kernel, rows }.kernel(Element::F32).unwrap();
-            assert!(ran.contains(&(name, false)), "{name}: {ran:?}");
+            assert!(ran.contains(name), "{name}: {ran:?}");
         }
     }
-    assert!(ran.iter().any(|(_, bands)| *bands));
+    assert!(in_bands);
 }
