@@ -95,6 +95,10 @@ void ivf_parallel_for(int64_t jobs, void (*run)(void* context, int64_t begin, in
 // Euclidean norm of all the tensors together, as a 0-d tensor on their device (torch's _foreach_norm).
 int ivf_global_norm(const ivf_tensor* tensors, size_t n, ivf_tensor* out, char** error);
 
+// Copies of the tensors with every entry set back into [-limit, limit]; NaN stays (torch's _foreach_clamp_min and _max).
+// `out` has room for n handles.
+int ivf_clamp_all(const ivf_tensor* tensors, size_t n, double limit, ivf_tensor* out, char** error);
+
 // One Adam step over all parameters (torch's _fused_adam_), in place. Lists hold n tensors each; `step` (0-d float32)
 // is counted up first. Gradients are divided by `grad_scale` (0-d float32, may be NULL). Where `skip` (0-d float32, may be
 // NULL) is 1, nothing is changed; it is 0 otherwise. With `max_exp_avg_sq` (n

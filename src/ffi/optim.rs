@@ -47,6 +47,23 @@ pub fn grad_norm(tensors: &[Tensor]) -> Result<Tensor> {
     Ok(unsafe { Tensor::from_ptr(out) })
 }
 
+/// Copies of `tensors`, with every entry set back into `[-limit, limit]`; NaN stays. Two launches for all of them.
+///
+/// # Errors
+/// They are on different devices, or there is not enough memory.
+pub fn clamped(tensors: &[Tensor], limit: f64) -> Result<Vec<Tensor>> {
+    let handles = handles(tensors);
+    let mut out = vec![std::ptr::null_mut(); handles.len()];
+    let (all, n) = (handles.as_ptr(), handles.len());
+    checked(|error| {
+        // SAFETY: handles of borrowed tensors; `out` has room for as many new ones.
+        unsafe { sys::ivf_clamp_all(all, n, limit, out.as_mut_ptr(), error) }
+    })?;
+    // SAFETY: success means that `out` holds new handles of ours.
+    let owned = |handle: Handle| unsafe { Tensor::from_ptr(handle) };
+    Ok(out.into_iter().map(owned).collect())
+}
+
 /// What Adam remembers, one entry per parameter.
 #[derive(Debug, Clone, Copy)]
 pub struct AdamState<'a> {
@@ -136,6 +153,19 @@ mod tests {
         let b = Tensor::from_slice(&[0.0f32, 4.0]);
         assert_eq!(grad_norm(&[a, b]).unwrap().double_value(&[]), 5.0);
         assert!(grad_norm(&[]).is_err());
+    }
+
+    #[test]
+    fn every_entry_is_clamped_and_nan_stays() {
+        let a = Tensor::from_slice(&[-3.0f32, 0.5, f32::INFINITY]).view([1, 3]);
+        let b = Tensor::from_slice(&[f32::NAN, -2.0, f32::NEG_INFINITY, 2.5]);
+        let all = clamped(&[a.shallow_clone(), b.shallow_clone()], 2.0).unwrap();
+        for (got, from) in all.iter().zip([a, b]) {
+            let expected = from.clamp(-2.0, 2.0);
+            assert_eq!(got.size(), expected.size());
+            assert!(got.allclose(&expected, 0.0, 0.0, true), "{got:?}");
+        }
+        assert!(clamped(&[], 2.0).is_err());
     }
 
     #[test]

@@ -6,6 +6,8 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_clamp_max.h>
+#include <ATen/ops/_foreach_clamp_min.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/convolution_backward.h>
@@ -119,6 +121,14 @@ int ivf_global_norm(const ivf_tensor* tensors, size_t n, ivf_tensor* out, char**
   return guarded(error, [&] {
     const at::NoGradGuard no_grad;
     *out = release(at::linalg_vector_norm(at::stack(at::_foreach_norm(borrow_all(tensors, n)))));
+  });
+}
+
+int ivf_clamp_all(const ivf_tensor* tensors, size_t n, double limit, ivf_tensor* out, char** error) {
+  return guarded(error, [&] {
+    const at::NoGradGuard no_grad;
+    std::vector<Tensor> clamped = at::_foreach_clamp_max(at::_foreach_clamp_min(borrow_all(tensors, n), -limit), limit);
+    for (size_t i = 0; i < n; ++i) out[i] = release(std::move(clamped[i]));
   });
 }
 

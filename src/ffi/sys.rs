@@ -162,6 +162,14 @@ extern "C" {
         error: *mut *mut c_char,
     ) -> c_int;
 
+    pub fn ivf_clamp_all(
+        tensors: *const Handle,
+        n: usize,
+        limit: f64,
+        out: *mut Handle,
+        error: *mut *mut c_char,
+    ) -> c_int;
+
     pub fn ivf_fused_adam(adam: *const Adam, error: *mut *mut c_char) -> c_int;
 
     pub fn ivf_torchscript_save(

@@ -4,7 +4,8 @@ use super::conv1x1::mix_channels;
 use crate::autograd::{CustomFn, Saved};
 use crate::ffi::grad_enabled;
 use crate::{Error, Result};
-use tch::{Kind, Tensor};
+use std::sync::{Mutex, PoisonError};
+use tch::{Device, Kind, Tensor};
 
 /// `(x, W, R, b)` to `(W * x + b, 0, loss)`, the zero standing for the log-det `[N]` whose gradient is supplied here, and the
 /// loss for `scale sum |x - R W x|^2`, or with `symmetric` for the mean of that and `scale sum |z - W R z|^2`, `z = W x`.
@@ -264,13 +265,31 @@ fn tap_counts(filter: &Tensor, [h, w]: [i64; 2]) -> Result<(Tensor, f64)> {
     if kernel == 1 {
         return Ok((filter.shallow_clone(), (h * w) as f64));
     }
+    let counts = kept_counts(kernel, [h, w], (filter.kind(), filter.device()))?;
+    Ok((filter.f_mul(&counts)?, 1.0))
+}
+
+/// Side of a filter, `[h, w]` of an image, kind and device.
+type CountsOf = (i64, [i64; 2], (Kind, Device));
+
+/// For every tap of a filter of side `kernel` the number of pixels at which it reads inside of an image of `[h, w]`.
+///
+/// They are made once for each size: numbers that go to a GPU in every step are numbers that the host waits for.
+fn kept_counts(kernel: i64, [h, w]: [i64; 2], (kind, device): (Kind, Device)) -> Result<Tensor> {
+    static KEPT: Mutex<Vec<(CountsOf, Tensor)>> = Mutex::new(Vec::new());
+    let of = (kernel, [h, w], (kind, device));
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, counts)) = kept.iter().find(|(known, _)| *known == of) {
+        return Ok(counts.shallow_clone());
+    }
     let inside = |length: i64, tap: i64| (length - (tap - kernel / 2).abs()).max(0);
     let counts: Vec<f64> = (0..kernel * kernel)
         .map(|tap| (inside(h, tap / kernel) * inside(w, tap % kernel)) as f64)
         .collect();
     let counts = Tensor::f_from_slice(&counts)?
         .f_view([kernel, kernel])?
-        .f_to_device(filter.device())?
-        .f_to_kind(filter.kind())?;
-    Ok((filter.f_mul(&counts)?, 1.0))
+        .f_to_device(device)?
+        .f_to_kind(kind)?;
+    kept.push((of, counts.shallow_clone()));
+    Ok(counts)
 }

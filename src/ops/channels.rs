@@ -98,7 +98,7 @@ impl CustomFn for FirstChannels {
             [Some(value), Some(first)] => {
                 // a tensor of its own: others may hold the incoming gradient
                 let sum = value.f_empty_like()?;
-                let _ = sum.shallow_clone().f_copy_(value)?;
+                sum.shallow_clone().f_copy_(value)?;
                 let _ = sum.f_narrow(1, 0, self.count)?.f_add_(first)?;
                 sum
             }

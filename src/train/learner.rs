@@ -2,7 +2,7 @@
 
 use super::totals::{Judge, Totals, MAX_SKIPPED_IN_ROW};
 use super::{Adam, TrainConfig};
-use crate::ffi::optim::grad_norm;
+use crate::ffi::optim::{clamped, grad_norm};
 use crate::flows::{AuxiliaryLosses, Cx};
 use crate::models::{gradients_by_inversion, MultiScale, PART_ELEMENTS};
 use crate::{Error, Result};
@@ -178,13 +178,15 @@ impl Learner {
         let mut used = Vec::with_capacity(grads.len());
         for (grad, param) in grads.into_iter().zip(params) {
             // a parameter that took no part in the loss comes back undefined
-            used.push(match self.clip_value {
-                _ if !grad.defined() => param.detach().f_zeros_like()?,
-                Some(limit) => grad.f_clamp(-limit, limit)?,
-                None => grad,
+            used.push(match grad.defined() {
+                true => grad,
+                false => param.detach().f_zeros_like()?,
             });
         }
-        Ok(used)
+        match self.clip_value {
+            Some(limit) => clamped(&used, limit),
+            None => Ok(used),
+        }
     }
 
     /// The error that ends a run, with where the first number that is not finite comes from.

@@ -69,7 +69,7 @@ struct ModelTimes {
     peak: Peak,
     /// A step that rebuilds its activations, and the peak memory of such steps.
     rebuild: Option<(Timing, Peak)>,
-    /// What a step, a forward pass and sampling of 100 ask of the device, where that is counted.
+    /// What a step that is not read, a forward pass and sampling of 100 ask of the device, where that is counted.
     counts: Option<[Counts; 3]>,
     /// Milliseconds by layer kind: forward, backward; the optimiser has one number.
     kinds: Kinds,
@@ -181,8 +181,10 @@ impl ModelArgs {
             Ok::<_, Error>((timing, peak::peak(device)?))
         });
         let rebuild = rebuild.transpose()?;
+        let of_step = Counts::of(|| learner.queue(&x, &noise, 1e-6))?;
+        learner.read()?;
         let counts = [
-            Counts::of(|| learner.step(&x, &noise, 1e-6).map(drop))?,
+            of_step,
             Counts::of(|| tch::no_grad(|| learner.model.log_prob(&x, cx)).map(drop))?,
             Counts::of(|| {
                 tch::no_grad(|| learner.model.decode(&hundred, Cx::default())).map(drop)

@@ -1,6 +1,6 @@
 //! What filters are made of, and what is made of it.
 
-use crate::words::dtype;
+use crate::words::{counted, dtype};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -63,8 +63,8 @@ impl RawFilter<'_> {
         }
         if facts(self.diagonal) != (vec![size[0]], Kind::Int, theta.device()) {
             let text = format!(
-                "must be int32 and have one place for each of {} channels, got {:?}",
-                size[0],
+                "must be int32 and have one place for each of {}, got {:?}",
+                counted(size[0], "channel"),
                 facts(self.diagonal)
             );
             return wrong("diagonal", text);
