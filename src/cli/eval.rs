@@ -1,6 +1,7 @@
 //! `inverse-flow eval`
 
 use super::common::{self, Compute, Described, Images, NetPrecision};
+use crate::nn::Precision;
 use crate::train::{say, Dequantization, Evaluation, Likelihood, RoundTrip};
 use crate::words::counted;
 use clap::Args;
@@ -77,10 +78,8 @@ impl EvalArgs {
         likelihood: Likelihood,
         round_trip: Option<RoundTrip>,
     ) -> anyhow::Result<()> {
-        let object = json!({
+        let mut object = json!({
             "model": loaded.config.model.name(),
-            "precision": loaded.config.precision,
-            "trained_in": loaded.trained_in,
             "params": common::scalars(&loaded.vs).0,
             "data": self.images.name(&loaded.config).to_string(),
             "split": self.images.split,
@@ -90,6 +89,12 @@ impl EvalArgs {
             "roundtrip_max_abs": round_trip.map(|errors| errors.data.largest),
             "dequantize": self.dequantize,
         });
+        // a run that knows only float32 is described as it always was
+        let precisions = [loaded.config.precision, loaded.trained_in];
+        if precisions != [Precision::Float32; 2] {
+            object["precision"] = json!(precisions[0]);
+            object["trained_in"] = json!(precisions[1]);
+        }
         say(&serde_json::to_string(&object)?);
         Ok(())
     }
