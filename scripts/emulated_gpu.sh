@@ -14,7 +14,7 @@
 #
 # Environment of the command:
 #   EMULATED_GPU_REPORT=FILE  what was used, written when a process ends: {"launches", "kernels", "operators", "waits",
-#                             "uploads", "downloads"}; %p in FILE stands for the process
+#                             "uploads", "downloads", "peak_bytes"}; %p in FILE stands for the process
 #   EMULATED_GPU_ORDER=N      order of a block's threads: 0 ascending, 1 descending, else the seed of shuffles
 #   EMULATED_GPU_RESIDENT=N   blocks that run in turns, 1 without it
 #   EMULATED_GPU_TF32=0       convolutions and products keep all of their bits where libtorch allows TF32

@@ -105,7 +105,7 @@ fn cuda_the_report_is_written_when_a_process_ends() {
         serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     assert_eq!(report["operators"]["aten::nonzero"], 2, "{report}");
-    for key in ["launches", "waits", "uploads", "downloads"] {
+    for key in ["launches", "waits", "uploads", "downloads", "peak_bytes"] {
         assert!(report[key].as_u64().unwrap() > 0, "{key}: {report}");
     }
     assert!(report["kernels"].is_object(), "{report}");

@@ -67,6 +67,8 @@ void emulated_gpu_count_operator(const char* name);
 void emulated_gpu_count_wait();
 void emulated_gpu_count_upload();
 void emulated_gpu_count_download();
+// bytes in tensors of a device at a time, as torch counts them
+void emulated_gpu_count_memory(std::uint64_t bytes);
 
 // prints "emulated GPU: ..." where EMULATED_GPU_VERBOSE is set
 int emulated_gpu_verbose();

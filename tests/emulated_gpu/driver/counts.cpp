@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -19,6 +20,7 @@ struct Counts {
   std::mutex mutex;
   EmulatedGpuCounts totals = {};
   std::map<std::string, std::uint64_t> kernels, operators;
+  std::uint64_t peak_bytes = 0;
 };
 
 Counts& counts() {
@@ -43,7 +45,8 @@ std::string report() {
   append(text, "kernels", counts().kernels);
   append(text, "operators", counts().operators);
   return text + "\"waits\": " + std::to_string(totals.waits) + ", \"uploads\": " + std::to_string(totals.uploads) +
-         ", \"downloads\": " + std::to_string(totals.downloads) + "}\n";
+         ", \"downloads\": " + std::to_string(totals.downloads) + ", \"peak_bytes\": " +
+         std::to_string(counts().peak_bytes) + "}\n";
 }
 
 std::string file_name(std::string name) {
@@ -118,4 +121,9 @@ EMULATED_GPU_API void emulated_gpu_count_upload() {
 EMULATED_GPU_API void emulated_gpu_count_download() {
   const std::lock_guard<std::mutex> lock(counts().mutex);
   ++counts().totals.downloads;
+}
+
+EMULATED_GPU_API void emulated_gpu_count_memory(std::uint64_t bytes) {
+  const std::lock_guard<std::mutex> lock(counts().mutex);
+  counts().peak_bytes = std::max(counts().peak_bytes, bytes);
 }

@@ -25,6 +25,7 @@ class Allocator final : public c10::DeviceAllocator {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       stats_[device].allocated_bytes[0].increase(rounded);
+      emulated_gpu_count_memory(stats_[device].allocated_bytes[0].current);
     }
     return {memory, new Block{this, device, memory, rounded}, &release, device_of(device)};
   }
