@@ -309,7 +309,8 @@ struct SharedProduct {
     int skipped = team;  // taps that the other teams take before this one's next
 #pragma unroll 1  // a tap is work enough; several at once would spill
     for (int a = 0; a < rows; ++a) {
-      int b = max(0, 2 - a) + skipped;
+      // an image of one column has no far taps in the first row
+      int b = min(columns, max(0, 2 - a)) + skipped;
 #pragma unroll 1
       for (; b < columns; b += teams) {
         const T* channels = beyond(row, places.back(a + b)) - a * pixel_stride;
