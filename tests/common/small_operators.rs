@@ -9,6 +9,9 @@ use inverse_flow::ops::weight_norm::{self, weight_norm};
 use inverse_flow::Result;
 use tch::{Kind, Tensor};
 
+/// An operator on several pairs of tensors.
+type OfPairs = fn(&[(&Tensor, &Tensor)]) -> Result<Vec<Tensor>>;
+
 /// An operator, or its twin.
 pub type Function = Box<dyn Fn(&[Tensor]) -> Vec<Tensor>>;
 
@@ -123,7 +126,7 @@ pub fn small_operators() -> Vec<SmallOperator> {
             let of = |pair: &[Tensor]| (pair[0].shallow_clone(), pair[1].shallow_clone());
             t.chunks_exact(2).map(of).collect()
         };
-        let apply = move |t: &[Tensor], f: fn(&[(&Tensor, &Tensor)]) -> Result<Vec<Tensor>>| {
+        let apply = move |t: &[Tensor], f: OfPairs| {
             f(&pairs(t).iter().map(|(d, g)| (d, g)).collect::<Vec<_>>())
         };
         calls.push(call(

@@ -242,7 +242,7 @@ fn a_training_step_differentiates_the_reconstruction_loss_by_its_own_formulas() 
         for (index, got) in gradients(trained(1.5)).iter().enumerate() {
             let mut expected = without[index].shallow_clone();
             if let Some(added) = added.get(index) {
-                expected = expected + added;
+                expected += added;
             }
             let what = format!("kernel {kernel}, symmetric {symmetric}, gradient {index}");
             assert_close(&what, got, &expected, 1e-9);

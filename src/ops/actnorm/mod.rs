@@ -240,7 +240,7 @@ impl FusedOp for ActNormCall {
     }
 
     fn forward_on_gpu(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        Ok(self.on_gpu(&inputs[0]).forward(take(inputs))?)
+        self.on_gpu(&inputs[0]).forward(take(inputs))
     }
 
     fn backward_on_gpu(&self, saved: &[Tensor], grads: &[Tensor]) -> Result<Vec<Tensor>> {

@@ -211,24 +211,6 @@ fn exp_f32(x: f32) -> f32 {
     p * f32::from_bits(exponent << 23)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_exponential_is_right_to_two_units_in_the_last_place() {
-        for step in -86_990..=87_990 {
-            let x = step as f32 * 1e-3;
-            let exact = f64::from(x).exp();
-            let error = (f64::from(Real::exp(x)) - exact).abs() / exact;
-            assert!(error < 2.0 * f64::from(f32::EPSILON), "{x}: {error:e}");
-        }
-        assert_eq!(Real::exp(0.0f32), 1.0);
-        assert!(Real::exp(f32::NAN).is_nan());
-        assert!(Real::exp(f32::INFINITY) > 1e38 && Real::exp(f32::NEG_INFINITY) < 1e-37);
-    }
-}
-
 /// `e^x - 1`: the Taylor polynomial where the difference would lose digits, plain arithmetic like [`exp_f32`].
 #[inline(always)]
 fn exp_m1_f32(x: f32) -> f32 {
@@ -249,5 +231,23 @@ fn exp_m1_f32(x: f32) -> f32 {
         p * x
     } else {
         far
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exponential_is_right_to_two_units_in_the_last_place() {
+        for step in -86_990..=87_990 {
+            let x = step as f32 * 1e-3;
+            let exact = f64::from(x).exp();
+            let error = (f64::from(Real::exp(x)) - exact).abs() / exact;
+            assert!(error < 2.0 * f64::from(f32::EPSILON), "{x}: {error:e}");
+        }
+        assert_eq!(Real::exp(0.0f32), 1.0);
+        assert!(Real::exp(f32::NAN).is_nan());
+        assert!(Real::exp(f32::INFINITY) > 1e38 && Real::exp(f32::NEG_INFINITY) < 1e-37);
     }
 }
