@@ -2,8 +2,8 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`filters`] | masked filters, the paths from a colour to itself, the slope of the direct path |
-//! | [`elu`] | ELU with its slope |
+//! | `filters` | masked filters, the paths from a colour to itself, the slope of the direct path |
+//! | `elu` | ELU with its slope |
 //! | [`mod@reference`] | the definitions in plain tensor operations: the twins of the kernels |
 
 mod arguments;
