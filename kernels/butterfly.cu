@@ -120,10 +120,11 @@ __device__ void butterfly_backward(const ButterflyParams& params) {
 
 }  // namespace
 
-#define BUTTERFLY_KERNEL(stage, T, name)                        \
-  extern "C" __global__ void __launch_bounds__(kButterflyThreads) \
-      name(const __grid_constant__ ButterflyParams params) {    \
-    stage<T>(params);                                           \
+// One block a multiprocessor is enough for the bounds: asked to guess, ptxas saves registers and spills.
+#define BUTTERFLY_KERNEL(stage, T, name)                             \
+  extern "C" __global__ void __launch_bounds__(kButterflyThreads, 1) \
+      name(const __grid_constant__ ButterflyParams params) {         \
+    stage<T>(params);                                                \
   }
 
 BUTTERFLY_KERNEL(butterfly_apply, float, butterfly_apply_f32)
