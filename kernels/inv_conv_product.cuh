@@ -10,8 +10,8 @@
 //   SharedProduct     entries come from shared memory, where a lane's 16-byte vectors lie 16 bytes from its neighbour's,
 //                     and each is used for J rows of pixels; taps that do not fit come from global memory. Where there
 //                     are many far taps, `tap_teams` sets of threads share them and leave a part of r each
-//   SideProduct       (inv_conv_side_product.cuh) the same for up to 16 channels and a side that is a template argument: places of taps and entries
-//                     are constants, and several taps are in flight
+//   SideProduct       (inv_conv_side_product.cuh) the same for up to 16 channels and a side that is a template argument:
+//                     places of taps and entries are constants, and several taps are in flight
 #pragma once
 
 #include "inv_conv_band.cuh"

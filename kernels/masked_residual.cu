@@ -189,10 +189,11 @@ __device__ void elu_slope_backward(const EluSlopeParams& params) {
 
 }  // namespace
 
-#define MASKED_RESIDUAL_KERNEL(stage, Params, T, name)               \
-  extern "C" __global__ void __launch_bounds__(kMaskedResidualThreads) \
-      name(const __grid_constant__ Params params) {                  \
-    stage<T>(params);                                                \
+// One block a multiprocessor is enough for the bounds: asked to guess, ptxas saves registers and spills.
+#define MASKED_RESIDUAL_KERNEL(stage, Params, T, name)                    \
+  extern "C" __global__ void __launch_bounds__(kMaskedResidualThreads, 1) \
+      name(const __grid_constant__ Params params) {                       \
+    stage<T>(params);                                                     \
   }
 
 MASKED_RESIDUAL_KERNEL(residual_filters, ResidualFilterParams, float, residual_filters_f32)

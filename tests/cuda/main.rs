@@ -26,6 +26,7 @@ mod coupling_on_host;
 mod filter_on_host;
 
 mod kernels_on_host;
+mod launched;
 mod parity;
 mod precision;
 mod resources;
