@@ -83,6 +83,27 @@ fn cuda_gradients_are_those_of_the_cpu() {
 }
 
 #[test]
+fn cuda_second_derivatives_may_be_zeros_without_memory() {
+    let name = "cuda_second_derivatives_may_be_zeros_without_memory";
+    let Some((_turn, _, devices)) = emulated(name) else {
+        return;
+    };
+    for device in devices {
+        let x = Tensor::from_slice(&[-2.0, 3.0]).to_device(device);
+        let x = x.set_requires_grad(true);
+        // the derivative of a sign is made without memory, and is added to one that has some
+        let loss = (x.abs() * &x).sum(Kind::Double);
+        let first = Tensor::run_backward(&[loss], &[&x], true, true).remove(0);
+        let second = Tensor::run_backward(&[first.sum(Kind::Double)], &[&x], false, false);
+        assert_eq!(Vec::<f64>::try_from(&second[0]).unwrap(), [-2.0, 2.0]);
+        let sign = x.abs().sum(Kind::Double);
+        let sign = Tensor::run_backward(&[sign], &[&x], true, true).remove(0);
+        let second = Tensor::run_backward(&[sign.sum(Kind::Double)], &[&x], false, false);
+        assert_eq!(Vec::<f64>::try_from(&second[0]).unwrap(), [0.0, 0.0]);
+    }
+}
+
+#[test]
 fn cuda_random_numbers_follow_the_seed_on_every_device() {
     let Some((_turn, _, devices)) = emulated("cuda_random_numbers_follow_the_seed_on_every_device")
     else {

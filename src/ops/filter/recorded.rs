@@ -84,7 +84,7 @@ impl CustomFn for Recorded {
             return Ok(found);
         }
         if grad_enabled() {
-            return gradients_by_twin(&self.twin(saved)?, grads, saved, needs);
+            return gradients_by_twin(|inputs| self.twin(inputs), grads, saved, needs);
         }
         let mut grads = grads.iter();
         let mut next = || {

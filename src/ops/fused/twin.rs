@@ -3,14 +3,19 @@
 use crate::Result;
 use tch::{Kind, Tensor};
 
-/// Gradients of `inputs` as differentiable functions of everything they depend on; `outputs` were made of `inputs` by
-/// recorded operations, and `grads` are their gradients.
+/// Gradients of `inputs` as differentiable functions of everything they depend on; `twin` makes the outputs of the inputs
+/// by recorded operations, and `grads` are the outputs' gradients.
 pub fn gradients_by_twin(
-    outputs: &[Tensor],
+    twin: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>>,
     grads: &[Option<Tensor>],
     inputs: &[Tensor],
     needs: &[bool],
 ) -> Result<Vec<Option<Tensor>>> {
+    // `grads` may depend on the inputs too, by way of the very call whose backward pass this is. The derivative with
+    // respect to views that only the twin sees leaves that way out; the graph of the result has it again.
+    let inputs = inputs.iter().map(|input| input.f_view_as(input));
+    let inputs: Vec<_> = inputs.collect::<std::result::Result<_, _>>()?;
+    let outputs = twin(&inputs)?;
     let mut loss: Option<Tensor> = None;
     for (output, grad) in outputs.iter().zip(grads) {
         if let Some(grad) = grad {

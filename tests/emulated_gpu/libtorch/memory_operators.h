@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/EmptyTensor.h>
+#include <ATen/native/TensorFactories.h>
 
 #include "call.h"
 #include "guard.h"
@@ -27,6 +28,15 @@ inline Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, std::o
   check_options(layout, pin);
   const c10::DeviceGuard guard(device.value_or(current_device()));
   return at::detail::empty_strided_generic(size, stride, &allocator(), kCuda, c10::dtype_or_default(dtype));
+}
+
+// Zeros without memory: second derivatives of abs and others end in them. They are given memory where they are read.
+inline Tensor efficient_zeros(at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout> layout,
+                              std::optional<at::Device> device, std::optional<bool> pin) {
+  check_options(layout, pin);
+  at::native::ZeroTensorAllocator nowhere(device.value_or(current_device()));
+  return at::detail::empty_generic(size, &nowhere, kCuda | c10::DispatchKeySet(c10::DispatchKey::ZeroTensor),
+                                   c10::dtype_or_default(dtype), std::nullopt);
 }
 
 // Counts a copy between devices as a kernel, as it may convert and permute; others by their direction. The host waits
