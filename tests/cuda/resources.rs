@@ -65,14 +65,21 @@ fn registers(kernel: &Resources, threads: u32) -> u32 {
 /// What does not fit, one line each.
 fn faults(build: &Build) -> Vec<String> {
     let mut faults = BTreeSet::new();
+    // a kernel whose matrices need more shared memory than some cards have is launched on others alone
+    let limits: BTreeSet<_> = SHARED_KIB.iter().map(|(_, kib)| kib * 1024).collect();
+    let by_limit: BTreeMap<_, _> = limits
+        .iter()
+        .map(|&limit| (limit, launches(limit)))
+        .collect();
+    let all = by_limit.values().flatten();
+    let launched: BTreeSet<_> = all.map(|(name, _, _)| *name).collect();
     for (arch, kernels) in build {
         let Some((_, kib)) = SHARED_KIB.iter().find(|(known, _)| known == arch) else {
             faults.insert(format!("{arch}: its limits are not known here"));
             continue;
         };
         let limit = kib * 1024;
-        let launches = launches(limit);
-        for &(name, threads, dynamic) in &launches {
+        for &(name, threads, dynamic) in &by_limit[&limit] {
             let Some(kernel) = kernels.iter().find(|kernel| kernel.kernel == name) else {
                 faults.insert(format!("{arch}: no kernel is called {name}"));
                 continue;
@@ -96,7 +103,7 @@ fn faults(build: &Build) -> Vec<String> {
                     "{arch}, {name}: {registers} registers, at most {REGISTERS}"
                 ));
             }
-            if !launches.iter().any(|(launched, _, _)| launched == name) {
+            if !launched.contains(name.as_str()) {
                 faults.insert(format!("{arch}: nothing launches {name}"));
             }
         }
