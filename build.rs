@@ -50,12 +50,13 @@ fn bridge(lib: &Path) {
         .join("include");
     let sources = [
         "src/ffi/bridge.cpp",
+        "src/ffi/group.cpp",
         "src/ffi/runtime.cpp",
         "src/ffi/torchscript.cpp",
     ];
     for file in sources
         .into_iter()
-        .chain(["src/ffi/bridge.h", "src/ffi/guard.h"])
+        .chain(["src/ffi/bridge.h", "src/ffi/guard.h", "src/ffi/gloo"])
     {
         println!("cargo:rerun-if-changed={file}");
     }
@@ -64,6 +65,8 @@ fn bridge(lib: &Path) {
         .std("c++17")
         .opt_level(2)
         .files(sources)
+        // <gloo/...>, which torch's headers ask for and its packages leave out
+        .include("src/ffi")
         // torch's headers are not ours to warn about
         .flag("-isystem")
         .flag(include.to_str().expect("the path of libtorch is UTF-8"))

@@ -44,7 +44,7 @@ report "cudarc and torch_sys belong in src/ffi or src/cuda" < <(
   matches '\b(cudarc|torch_sys)::' "${outside_border[@]}"
 )
 report "a library neither prints nor exits nor leaves work undone" < <(
-  for module in reproduce models distributions flows nn torchscript ops autograd cuda ffi problem files error data weights \
+  for module in reproduce models distributions flows nn torchscript ops autograd distributed cuda ffi problem files error data weights \
     plot; do
     while IFS= read -r file; do
       # a file's tests stand at its end and may print why they skip

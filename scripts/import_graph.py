@@ -20,7 +20,7 @@ LAYERS = [
     ["error", "files", "words"],
     ["problem", "data", "weights", "plot"],
     ["ffi", "cuda"],
-    ["autograd", "ops", "torchscript"],
+    ["autograd", "distributed", "ops", "torchscript"],
     ["nn"],
     ["flows"],
     ["distributions"],

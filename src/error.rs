@@ -67,6 +67,16 @@ pub enum Error {
         /// Its dotted name in the model; empty if it stands alone.
         place: String,
     },
+    /// Processes that compute together have lost one of them, or did not find each other.
+    #[error("rank {rank} of {ranks}: {problem}")]
+    Group {
+        /// The rank that this process has.
+        rank: u32,
+        /// How many ranks there are.
+        ranks: u32,
+        /// Which rank it is about, the cause, and what to do.
+        problem: String,
+    },
     /// An error that libtorch reported.
     #[error("libtorch: {0}")]
     Torch(String),

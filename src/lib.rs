@@ -19,6 +19,7 @@
 //! | [`autograd`] | autograd functions written in Rust | [`autograd::CustomFn`] |
 //! | [`cuda`] | kernel images, launch plans, launches on torch's stream | [`cuda::launch`] |
 //! | [`data`] | image data sets and all randomness of training | [`data::load`] |
+//! | [`distributed`] | several processes that compute together: sums and broadcasts | [`distributed::Group`] |
 //! | [`train`] | runs: optimiser, checkpoints, metrics, evaluation | [`train::Trainer`] |
 //! | [`reproduce`] | the paper's tables, measured again | [`reproduce::Table`] |
 //! | [`plot`] | image grids and charts as PNG and SVG | [`plot::save_grid`] |
@@ -85,6 +86,7 @@ pub mod autograd;
 pub mod cli;
 pub mod cuda;
 pub mod data;
+pub mod distributed;
 pub mod distributions;
 mod error;
 mod ffi;

@@ -155,4 +155,28 @@ typedef struct {
 int ivf_torchscript_save(const ivf_torchscript* script, void* sink, void (*write)(void* sink, const uint8_t* bytes, size_t n),
                     char** error);
 
+// Several processes that compute together (group.cpp). A store is a table of keys that one process keeps and all of them reach;
+// it may be used from any thread. Members are this process's connections to the others, for one thread at a time.
+typedef void* ivf_store;
+typedef void* ivf_members;
+
+// Connects to the store at host:port, or keeps it there for all (`serve`). Keys get `prefix` in front.
+int ivf_store_open(const char* host, uint16_t port, int serve, const char* prefix, int64_t timeout_ms, ivf_store* out,
+                   char** error);
+void ivf_store_close(ivf_store store);
+int ivf_store_set(ivf_store store, const char* key, const uint8_t* value, size_t n, char** error);
+// Adds 1 to a number that begins with 0.
+int ivf_store_count(ivf_store store, const char* key, int64_t* count, char** error);
+// Hands the value to `write(sink, bytes, n)` as soon as there is one; `there` is 0 if there was none in time.
+int ivf_store_get(ivf_store store, const char* key, int64_t timeout_ms, int* there, void* sink,
+                  void (*write)(void* sink, const uint8_t* bytes, size_t n), char** error);
+
+// Connects to all others, who make the same call. After an error the members are of no more use.
+int ivf_members_join(ivf_store store, int rank, int ranks, int64_t timeout_ms, ivf_members* out, char** error);
+void ivf_members_leave(ivf_members members);
+// In place, on dense CPU tensors that have the same shape and kind in all processes: the sum over all, the tensor of rank 0.
+int ivf_members_sum(ivf_members members, ivf_tensor tensor, char** error);
+int ivf_members_broadcast(ivf_members members, ivf_tensor tensor, char** error);
+int ivf_members_barrier(ivf_members members, char** error);
+
 }  // extern "C"

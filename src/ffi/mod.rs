@@ -15,6 +15,7 @@
 //! | [`memory`] | CPU tensors as slices |
 //! | [`threads`] | work split over libtorch's threads |
 //! | [`mod@allocator`] | the allocator's thresholds |
+//! | [`group`] | several processes that compute together: torch's c10d |
 //! | `exit` (feature `program`) | the end of the process, at once |
 //! | `peak` (feature `program`) | the largest amount of memory in use |
 //! | [`precision`] | libtorch's settings of float32 products on GPUs |
@@ -30,6 +31,7 @@ pub mod autograd;
 pub mod convolution;
 #[cfg(feature = "program")]
 pub mod exit;
+pub(crate) mod group;
 pub mod memory;
 pub mod operator;
 pub mod optim;

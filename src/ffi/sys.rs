@@ -178,4 +178,54 @@ extern "C" {
         write: unsafe extern "C" fn(sink: *mut c_void, bytes: *const u8, n: usize),
         error: *mut *mut c_char,
     ) -> c_int;
+
+    pub fn ivf_store_open(
+        host: *const c_char,
+        port: u16,
+        serve: c_int,
+        prefix: *const c_char,
+        timeout_ms: i64,
+        out: *mut *mut c_void,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub fn ivf_store_close(store: *mut c_void);
+    pub fn ivf_store_set(
+        store: *mut c_void,
+        key: *const c_char,
+        value: *const u8,
+        n: usize,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub fn ivf_store_count(
+        store: *mut c_void,
+        key: *const c_char,
+        count: *mut i64,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub fn ivf_store_get(
+        store: *mut c_void,
+        key: *const c_char,
+        timeout_ms: i64,
+        there: *mut c_int,
+        sink: *mut c_void,
+        write: unsafe extern "C" fn(sink: *mut c_void, bytes: *const u8, n: usize),
+        error: *mut *mut c_char,
+    ) -> c_int;
+
+    pub fn ivf_members_join(
+        store: *mut c_void,
+        rank: c_int,
+        ranks: c_int,
+        timeout_ms: i64,
+        out: *mut *mut c_void,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub fn ivf_members_leave(members: *mut c_void);
+    pub fn ivf_members_sum(members: *mut c_void, tensor: Handle, error: *mut *mut c_char) -> c_int;
+    pub fn ivf_members_broadcast(
+        members: *mut c_void,
+        tensor: Handle,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub fn ivf_members_barrier(members: *mut c_void, error: *mut *mut c_char) -> c_int;
 }

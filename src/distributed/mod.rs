@@ -1,0 +1,33 @@
+//! Several processes that compute together, on one machine or on several, for training loops of your own.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `place` | [`Place`]: which process this is of how many, as `torchrun` says it |
+//! | `meeting` | how they find each other |
+//! | `group` | [`Group`]: sums, broadcasts, and the end of one as the end of all |
+//! | `farewell` | which rank was the cause |
+//!
+//! The exchange is torch's own (c10d), over Gloo, for tensors on the CPU. The program `inverse-flow` trains in one process.
+//!
+//! A program that adds up gradients, to be started by `torchrun --no-python --nproc-per-node 2 PROGRAM`:
+//!
+//! ```
+//! use inverse_flow::distributed::{Group, Place};
+//! use std::time::Duration;
+//! use tch::Tensor;
+//!
+//! let gradient = Tensor::from_slice(&[1.0, 2.0]);
+//! if let Some(place) = Place::from_env()? {
+//!     let group = Group::join(&place, Duration::from_secs(60))?;
+//!     group.sum(&gradient)?; // over all processes, the same bits in each
+//! }
+//! # Ok::<(), inverse_flow::Error>(())
+//! ```
+
+mod farewell;
+mod group;
+mod meeting;
+mod place;
+
+pub use group::Group;
+pub use place::Place;

@@ -1,0 +1,139 @@
+//! Starts the ranks of a test, and waits for them.
+
+use crate::process::again;
+use std::io::Read;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const RANK_OF: &str = "INVERSE_FLOW_TEST_RANK_OF";
+/// After this long a rank that should have ended is a failure.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How a rank ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub well: bool,
+    /// What it printed.
+    pub text: String,
+}
+
+impl Ended {
+    #[track_caller]
+    pub fn says(&self, part: &str) {
+        assert!(
+            self.text.contains(part),
+            "{part:?} is not in: {}",
+            self.text
+        );
+    }
+
+    #[track_caller]
+    pub fn is_well(&self) {
+        assert!(self.well, "{}", self.text);
+        // a wrong name would run nothing, and well
+        self.says("1 passed");
+    }
+}
+
+/// The processes of a test, with the environment of each.
+pub struct Ranks {
+    test: (&'static str, &'static str),
+    environments: Vec<Vec<(&'static str, String)>>,
+    /// Ranks that never end by themselves.
+    hanging: Vec<usize>,
+}
+
+impl Ranks {
+    /// `count` processes in the order of their ranks, with what torchrun would set; they run `test` of `module` again.
+    pub fn new(module: &'static str, test: &'static str, count: usize) -> Self {
+        let port = free_port().to_string();
+        let environment = |rank: usize| {
+            vec![
+                (RANK_OF, test.to_owned()),
+                ("RANK", rank.to_string()),
+                ("WORLD_SIZE", count.to_string()),
+                ("MASTER_ADDR", "127.0.0.1".into()),
+                ("MASTER_PORT", port.clone()),
+            ]
+        };
+        Self {
+            test: (module, test),
+            environments: (0..count).map(environment).collect(),
+            hanging: Vec::new(),
+        }
+    }
+
+    /// Sets another value for one process.
+    pub fn with(mut self, process: usize, name: &'static str, value: &str) -> Self {
+        self.environments[process].push((name, value.into()));
+        self
+    }
+
+    /// Leaves the last process out.
+    pub fn without_the_last(mut self) -> Self {
+        self.environments.pop();
+        self
+    }
+
+    /// Process `process` is not waited for, and ended after the others.
+    pub fn hanging(mut self, process: usize) -> Self {
+        self.hanging.push(process);
+        self
+    }
+
+    /// How they ended.
+    pub fn run(self) -> Vec<Ended> {
+        let (module, test) = self.test;
+        let start = |environment: &Vec<_>| {
+            let mut command: Command = again(module, test);
+            command.envs(environment.iter().cloned());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let mut children: Vec<_> = self.environments.iter().map(start).collect();
+        let deadline = Instant::now() + LIMIT;
+        for (rank, child) in children.iter_mut().enumerate() {
+            while !self.hanging.contains(&rank) && child.try_wait().unwrap().is_none() {
+                if Instant::now() > deadline {
+                    child.kill().unwrap();
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+        for &rank in &self.hanging {
+            children[rank].kill().unwrap();
+        }
+        children.into_iter().map(ended).collect()
+    }
+}
+
+/// Whether this process is a rank of `test`.
+pub fn is_rank_of(test: &str) -> bool {
+    std::env::var_os(RANK_OF).is_some_and(|name| name == test)
+}
+
+fn ended(mut child: Child) -> Ended {
+    let mut text = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    let well = child.wait().unwrap().success();
+    Ended { well, text }
+}
+
+/// A port that nobody listens at.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
