@@ -13,4 +13,5 @@ mod faults;
 mod launches;
 mod mixed;
 mod operators;
+mod steps;
 mod training;

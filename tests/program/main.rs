@@ -18,7 +18,6 @@ mod devices;
 mod doctor;
 mod files;
 mod help;
-mod launches;
 mod models;
 mod orders;
 mod plot;

@@ -1,0 +1,108 @@
+//! What a training step, a forward pass and sampling ask of a GPU: the counts of `steps.json`, neither more nor fewer.
+//!
+//! To write the file again after a change that is meant to change it:
+//!
+//! ```sh
+//! STEPS=write scripts/emulated_gpu.sh cargo test --release --test emulated_gpu steps::
+//! ```
+
+use crate::bindings::{emulated, Driver};
+use inverse_flow::data::{stream, uniform_noise, Purpose};
+use inverse_flow::flows::Cx;
+use inverse_flow::models::ModelConfig;
+use inverse_flow::nn::Precision;
+use inverse_flow::train::{build_model, prior_latents, Learner, RunConfig};
+use serde_json::{json, Map, Value};
+use std::path::Path;
+use tch::{Device, Kind};
+
+/// The two networks whose depth the counts are made for, and every family's own layers on the smallest.
+const PRESETS: [&str; 11] = [
+    "table3/inverse-flow",
+    "table6/inverse-flow",
+    "quick/inverse-flow",
+    "quick/snf",
+    "quick/emerging",
+    "quick/finc",
+    "quick/cinc",
+    "quick/woodbury",
+    "quick/butterfly",
+    "quick/macow",
+    "quick/mintnet",
+];
+
+/// The network that is counted in every precision too, and while it rebuilds its activations.
+const ALL_WAYS: &str = "table6/inverse-flow";
+
+/// The network of a preset; of the tables' the depth counts and not the width.
+fn config(preset: &str) -> RunConfig {
+    let mut config = RunConfig::resolve(Some(preset), None).unwrap();
+    if let (true, ModelConfig::Glow(model)) = (preset.starts_with("table"), &mut config.model) {
+        model.coupling.width = 8;
+    }
+    config
+}
+
+/// Launches and waits of a step, of a forward pass and of sampling, after each has run once. One image asks for as much
+/// as a hundred.
+fn counted(config: &RunConfig, device: Device, driver: &Driver) -> Value {
+    let (mut model, vs) = build_model(config, device).unwrap();
+    let [c, h, w] = config.model.image();
+    let mut rng = stream(0, Purpose::Noise, 0);
+    let mut random = || uniform_noise(&mut rng, &[2, c, h, w], Kind::Float, device).unwrap();
+    let (x, noise) = ((random() * 256.0).floor(), random());
+    let cx = Cx {
+        noise: Some(&noise),
+        ..Cx::default()
+    };
+    tch::no_grad(|| model.initialize(&x, cx)).unwrap();
+    let latents = prior_latents(&model, 1, 0, device).unwrap();
+    let mut learner = Learner::new(model, vs, &config.train).unwrap();
+    let twice = |work: &mut dyn FnMut()| {
+        work();
+        let counts = driver.count(work);
+        json!({"launches": counts.launches, "waits": counts.waits})
+    };
+    let step = twice(&mut || learner.queue(&x, &noise, 1e-6).unwrap());
+    learner.read().unwrap();
+    let model = &learner.model;
+    let forward = twice(&mut || drop(tch::no_grad(|| model.log_prob(&x, cx)).unwrap()));
+    let decode = || model.decode(&latents, Cx::default());
+    let sample = twice(&mut || drop(tch::no_grad(decode).unwrap()));
+    json!({"step": step, "forward": forward, "sample": sample})
+}
+
+#[test]
+fn cuda_a_step_makes_as_many_launches_as_are_written_down() {
+    let test = "cuda_a_step_makes_as_many_launches_as_are_written_down";
+    let Some((_turn, driver, [device, _])) = emulated(test) else {
+        return;
+    };
+    let mut all = Map::new();
+    for preset in PRESETS {
+        all.insert(preset.into(), counted(&config(preset), device, &driver));
+    }
+    for precision in [Precision::Tf32, Precision::BFloat16] {
+        let mut config = config(ALL_WAYS);
+        config.precision = precision;
+        let name = format!("{ALL_WAYS}, {precision}");
+        all.insert(name, counted(&config, device, &driver));
+    }
+    let mut rebuilt = config(ALL_WAYS);
+    rebuilt.train.rebuild_activations = true;
+    let name = format!("{ALL_WAYS}, activations rebuilt");
+    all.insert(name, counted(&rebuilt, device, &driver));
+
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/emulated_gpu/steps.json");
+    let text = format!("{:#}\n", Value::from(all));
+    if std::env::var("STEPS").is_ok_and(|mode| mode == "write") {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(
+        text,
+        written,
+        "the counts now, and those of {}",
+        path.display()
+    );
+}
