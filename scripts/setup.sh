@@ -269,7 +269,8 @@ start_building() {
 
 stop_building() {
   [ -n "${building:-}" ] || return 0
-  kill -INT -- "-$building" 2>/dev/null || true
+  # not INT: a set-up that was started in the background ignores it, and so do its compilers
+  kill -TERM -- "-$building" 2>/dev/null || true
   wait "$building" 2>/dev/null || true
   building=
 }

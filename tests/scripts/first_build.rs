@@ -124,7 +124,7 @@ fn crates_compile_while_pip_works_and_are_stopped_when_it_has_ended() {
         let machine = Machine::new();
         let log = machine.dir.path().join("cargo.log");
         let cargo = format!(
-            "trap 'echo stopped >>{log}; exit 1' INT\necho \"$*\" >>{log}\nwhile :; do read -rt 0.05 <> <(:); done",
+            "trap 'echo stopped >>{log}; exit 1' TERM\necho \"$*\" >>{log}\nwhile :; do read -rt 0.05 <> <(:); done",
             log = log.display()
         );
         machine.program("cargo", &cargo);
