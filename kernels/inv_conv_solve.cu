@@ -182,7 +182,8 @@ __device__ __forceinline__ void inv_conv_solve(const InvConvSolveParams& params)
   T* const first_row = band.pixel(0, 0) + slice_place;
   const InvConvSweep<T, Product> sweep{
       product,
-      first_row + group * J * band.pixel_stride,
+      // a block of whole warps may have threads for more rows than the band: they read its last ones
+      first_row + min(group * J, params.band_rows - J) * band.pixel_stride,
       first_row + (params.band_rows - J) * band.pixel_stride,
       static_cast<int>(sizeof(T)) * -(2 * tap_teams * part_stride + band.halo * band.pixel_stride),
       static_cast<int>(sizeof(T)) * tap_teams * part_stride,

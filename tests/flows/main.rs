@@ -12,6 +12,8 @@ mod gradients;
 mod jacobian;
 #[path = "../common/own_layer.rs"]
 mod own_layer;
+#[path = "../common/process.rs"]
+mod process;
 #[path = "../common/random.rs"]
 mod random;
 #[path = "../common/shifted.rs"]

@@ -1,12 +1,16 @@
 //! Nets in another precision than their parameters: near the exact net, and the couplings around them as exact as ever.
 
 use crate::common::*;
+use crate::process::again;
 use inverse_flow::flows::*;
 use inverse_flow::nn::{
     norm_net, weight_norm_net, Activation, Conditioner, Conv2d, Conv2dZero, CouplingConfig,
     CouplingNet, Net, Precision, Stack, TwiceBiasedConv2dZero,
 };
 use tch::{nn, Kind, Tensor};
+
+/// Set in the process that has nothing to do but the test of TF32.
+const ALONE: &str = "INVERSE_FLOW_TEST_ALONE";
 
 const NETS: [Net; 4] = [Net::W, Net::N, Net::T, Net::Z];
 
@@ -263,11 +267,22 @@ fn what_cannot_compute_in_another_precision_says_so() {
     block.set_precision(Precision::Float32).unwrap();
 }
 
-/// On a GPU: both passes of a net round to TF32, nothing else does, and the setting of the process is as before.
+/// On a GPU: both passes of a net round to TF32, nothing else does, and the setting of the process is as before. In a
+/// process of its own: while a net allows TF32, the convolutions of other tests would round too.
 #[test]
 fn cuda_tf32_is_used_by_nets_in_both_passes_and_by_nothing_else() {
     use inverse_flow::cuda::precision::get;
-    if gpu("cuda_tf32_is_used_by_nets_in_both_passes_and_by_nothing_else").is_none() {
+    let test = "cuda_tf32_is_used_by_nets_in_both_passes_and_by_nothing_else";
+    if gpu(test).is_none() {
+        return;
+    }
+    if std::env::var_os(ALONE).is_none() {
+        let output = again(module_path!(), test).env(ALONE, "1").output();
+        let output = output.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}{err}");
+        assert!(text.contains("1 passed"), "{text}");
         return;
     }
     let x = normal(1, &[3, 3, 7, 5]).to_kind(Kind::Float);
