@@ -3,7 +3,7 @@
 use super::embedding::Embedding;
 use super::{Conditioner, Precision};
 use crate::ops::actnorm::scale_channels;
-use crate::ops::conv_relu_conv;
+use crate::ops::conv_relu_conv::conv_relu_conv_in;
 use crate::ops::net_conv::{conv2d, widened};
 use crate::torchscript::Script;
 use crate::words::counted;
@@ -185,9 +185,9 @@ impl Conditioner for Conv2d {
     }
 }
 
-/// Two convolutions with a ReLU between them, `second(relu(first(x)))`, as one operation: [`conv_relu_conv`].
+/// Two convolutions with a ReLU between them, `second(relu(first(x)))`, as one operation: [`conv_relu_conv`](crate::ops::conv_relu_conv()).
 ///
-/// `second` is a [`Conv2d`] or a [`Conv2dZero`]. In another precision than float32 it is three operations.
+/// `second` is a [`Conv2d`] or a [`Conv2dZero`].
 ///
 /// # Shapes
 /// `[N, C, H, W]` → `[N, C', H, W]`.
@@ -235,18 +235,14 @@ impl<S: Second> Conditioner for ConvPair<S> {
             let hidden = self.first.forward(&narrow, condition)?.f_relu_()?;
             return widened(self.second.forward(&hidden, condition)?, x);
         }
-        let precision = self.first.precision.of(x);
-        let y = match precision {
-            Precision::Float32 => {
-                let bias = self.first.bias.as_ref();
-                conv_relu_conv(x, &self.first.weight, bias, self.second.filter())?
-            }
-            _ => {
-                let hidden = self.first.convolve(x)?.f_relu_()?;
-                widened(conv2d(&hidden, self.second.filter(), None, precision)?, x)?
-            }
-        };
-        self.second.finish(y)
+        let y = conv_relu_conv_in(
+            x,
+            &self.first.weight,
+            self.first.bias.as_ref(),
+            self.second.filter(),
+            self.first.precision,
+        )?;
+        self.second.finish(widened(y, x)?)
     }
 
     fn set_precision(&mut self, precision: Precision) -> Result<()> {

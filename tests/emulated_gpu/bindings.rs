@@ -90,6 +90,7 @@ calls! {
     fn memset_async(to: u64, value: u8, bytes: usize, stream: *mut c_void) -> c_int = b"cuMemsetD8Async\0";
     fn upload(to: u64, from: *const c_void, bytes: usize) -> c_int = b"cuMemcpyHtoD_v2\0";
     fn download(to: *mut c_void, from: u64, bytes: usize) -> c_int = b"cuMemcpyDtoH_v2\0";
+    fn memory(free: *mut usize, total: *mut usize) -> c_int = b"cuMemGetInfo_v2\0";
     fn event_create(event: *mut *mut c_void, flags: c_uint) -> c_int = b"cuEventCreate\0";
     fn event_record(event: *mut c_void, stream: *mut c_void) -> c_int = b"cuEventRecord\0";
     fn event_synchronize(event: *mut c_void) -> c_int = b"cuEventSynchronize\0";

@@ -11,6 +11,7 @@ mod counts;
 mod devices;
 mod faults;
 mod launches;
+mod memory;
 mod mixed;
 mod operators;
 mod steps;

@@ -2,6 +2,7 @@
 
 use crate::alone::alone;
 use crate::common::*;
+use crate::gpu::gpu;
 use inverse_flow::ops::conv_relu_conv::{conv_relu_conv, reference};
 use tch::{Kind, Tensor};
 
@@ -138,6 +139,46 @@ fn second_derivatives_are_those_of_the_twin() {
         .zip(second(reference::conv_relu_conv))
     {
         assert_relative("second derivative", got, &expected, 1e-10);
+    }
+}
+
+#[test]
+fn gradients_of_some_arguments_are_those_among_all() {
+    let case = || Case::new([2, 3, 4, 3], 5, 7, [3, 3], true, Kind::Double);
+    let all = case().gradients(conv_relu_conv);
+    for wanted in 1..1 << all.len() {
+        let is_wanted = |at: usize| wanted >> at & 1 == 1;
+        let mut case = case();
+        let arguments = [&mut case.x, &mut case.first, &mut case.second];
+        let arguments = arguments.into_iter().chain(&mut case.bias).enumerate();
+        for (_, argument) in arguments.filter(|(at, _)| !is_wanted(*at)) {
+            *argument = argument.detach();
+        }
+        let variables = case.variables();
+        let of_wanted = variables.iter().zip(&all).enumerate();
+        let of_wanted = of_wanted.filter(|(at, _)| is_wanted(*at));
+        let (leaves, expected): (Vec<_>, Vec<_>) = of_wanted
+            .map(|(_, ((_, leaf), expected))| (leaf, expected))
+            .unzip();
+        let got = Tensor::run_backward(&[case.loss(conv_relu_conv)], &leaves, false, false);
+        for (got, expected) in got.iter().zip(expected) {
+            assert_relative(&format!("{wanted:04b}"), got, expected, 1e-12);
+        }
+    }
+}
+
+/// On a GPU a batch goes through in parts where its middle is large: here 126 MB, in three.
+#[test]
+fn cuda_a_batch_in_parts_is_that_of_the_twin() {
+    if gpu("cuda_a_batch_in_parts_is_that_of_the_twin").is_none() {
+        return;
+    }
+    let case = Case::new([5, 1, 64, 64], 1536, 2, [3, 1], true, Kind::Float);
+    let values = [conv_relu_conv, reference::conv_relu_conv].map(|operator| case.run(operator));
+    assert_relative("value", &values[0], &values[1], 2e-5);
+    let gradients = [conv_relu_conv, reference::conv_relu_conv].map(|op| case.gradients(op));
+    for (got, expected) in gradients[0].iter().zip(&gradients[1]) {
+        assert_relative(&case.what, got, expected, 1e-4);
     }
 }
 

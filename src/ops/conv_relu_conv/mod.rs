@@ -3,25 +3,28 @@
 //! The nets of couplings widen a few channels to 512 and narrow them again. Written as three operations, the middle is
 //! 40 to 100 MB a layer and batch, is kept for the backward pass, and its memory traffic costs several times the
 //! arithmetic. Here a thread takes the pixels of a few images, computes the middle in chunks of channels that fit into
-//! its cache, uses each chunk at once, and computes it again in the backward pass.
+//! its cache, uses each chunk at once, and computes it again in the backward pass. On a GPU libtorch's convolutions are the
+//! better ones: the middle is written there, but dropped with the call, and computed again in the backward pass too.
 
 mod cpu;
 mod panels;
 mod product;
+mod recomputed;
 mod shift;
 mod sizes;
 mod sweep;
 
-use super::fused::{run, take, FusedOp};
+use super::fused::{is_eager, run, take, FusedOp};
+use super::net_conv::{conv2d, Precision};
 use crate::ops::vector::Real;
 use crate::Result;
 use sizes::ConvSizes;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
-/// The definition in plain tensor operations: the twin of the kernel, and what runs on a GPU, where libtorch's
-/// convolutions are the better ones.
+/// The definition in plain tensor operations: the twin of the kernel.
 pub mod reference {
     use super::sizes::ConvSizes;
+    use super::{twin, Precision};
     use crate::Result;
     use tch::Tensor;
 
@@ -36,12 +39,19 @@ pub mod reference {
         second: &Tensor,
     ) -> Result<Tensor> {
         ConvSizes::check(x, first, bias, second)?;
-        let pad = |weight: &Tensor| (weight.size()[3] - 1) / 2;
-        let middle = x
-            .f_conv2d(first, bias, [1], [pad(first)], [1], 1)?
-            .f_relu_()?; // in place: the convolution does not need its own result for its gradient
-        Ok(middle.f_conv2d(second, None::<Tensor>, [1], [pad(second)], [1], 1)?)
+        twin(x, first, bias, second, Precision::Float32)
     }
+}
+
+fn twin(
+    x: &Tensor,
+    first: &Tensor,
+    bias: Option<&Tensor>,
+    second: &Tensor,
+    precision: Precision,
+) -> Result<Tensor> {
+    let middle = conv2d(x, first, bias, precision)?.f_relu_()?; // in place: the convolution does not need its own result for its gradient
+    conv2d(&middle, second, None, precision)
 }
 
 /// `conv(relu(conv(x, first) + bias), second)`, both convolutions with zero padding that keeps the size of the image.
@@ -62,14 +72,34 @@ pub fn conv_relu_conv(
     bias: Option<&Tensor>,
     second: &Tensor,
 ) -> Result<Tensor> {
-    let shape = ConvSizes::check(x, first, bias, second)?;
-    let mut inputs = vec![x, first, second];
-    inputs.extend(bias);
-    let [y] = take(run(ConvReluConvCall(shape), &inputs)?);
-    Ok(y)
+    conv_relu_conv_in(x, first, bias, second, Precision::Float32)
 }
 
-/// One call; its tensors are x, first, second and, where there is one, bias.
+/// [`conv_relu_conv`] in a precision of choice; in bfloat16 the result is bfloat16, and `x` may be.
+pub(crate) fn conv_relu_conv_in(
+    x: &Tensor,
+    first: &Tensor,
+    bias: Option<&Tensor>,
+    second: &Tensor,
+    precision: Precision,
+) -> Result<Tensor> {
+    let precision = precision.of(x);
+    let mut inputs = vec![x, first, second];
+    inputs.extend(bias);
+    if precision == Precision::Float32 {
+        let shape = ConvSizes::check(x, first, bias, second)?;
+        if x.device() == Device::Cpu {
+            let [y] = take(run(ConvReluConvCall(shape), &inputs)?);
+            return Ok(y);
+        }
+    }
+    if is_eager() || x.numel() == 0 {
+        return twin(x, first, bias, second, precision);
+    }
+    recomputed::run(&inputs, precision)
+}
+
+/// One call on the CPU; its tensors are x, first, second and, where there is one, bias.
 ///
 /// With `h = W1 x + b`, `r = relu(h)`, `y = W2 r` and the filters as matrices over patches:
 ///

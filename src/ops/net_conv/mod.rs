@@ -10,9 +10,10 @@ mod tf32;
 
 pub(crate) use precision::widened;
 pub use precision::Precision;
+pub(crate) use tf32::permission;
 
 use crate::Result;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Convolution with stride 1 and zero padding `(k-1)/2`, so that the image keeps its size; odd `k`.
 ///
@@ -26,7 +27,7 @@ pub(crate) fn conv2d(
     bias: Option<&Tensor>,
     precision: Precision,
 ) -> Result<Tensor> {
-    let padding = (weight.size()[3] - 1) / 2;
+    let padding = padding(weight);
     let plain = |x: &Tensor, weight: &Tensor, bias: Option<&Tensor>| {
         x.f_conv2d(weight, bias, [1], [padding], [1], 1)
     };
@@ -42,9 +43,14 @@ pub(crate) fn conv2d(
         }
         Precision::BFloat16 => {
             let x = precision.narrowed(x)?;
-            let narrow = |t: &Tensor| t.f_to_kind(Kind::BFloat16);
+            let narrow = |filter: &Tensor| precision.narrowed_filter(filter);
             let bias = bias.map(narrow).transpose()?;
             Ok(plain(&x, &narrow(weight)?, bias.as_ref())?)
         }
     }
+}
+
+/// The padding on each side with which `weight` keeps the size of an image.
+pub(crate) fn padding(weight: &Tensor) -> i64 {
+    (weight.size()[3] - 1) / 2
 }

@@ -67,6 +67,14 @@ impl Precision {
         narrow.f_copy_(x)?; // kind and order in one pass
         Ok(narrow)
     }
+
+    /// A filter or a bias likewise.
+    pub(crate) fn narrowed_filter(self, filter: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::BFloat16 => filter.f_to_kind(Kind::BFloat16)?,
+            Self::Float32 | Self::Tf32 => filter.shallow_clone(),
+        })
+    }
 }
 
 /// `y`, if it is bfloat16, in the kind of `like` and in the usual order.

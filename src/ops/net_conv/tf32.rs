@@ -1,10 +1,18 @@
 //! A convolution that may use TF32, in both passes and nowhere else.
 
+use super::Precision;
 use crate::autograd::{apply, CustomFn, Saved};
 use crate::cuda::precision::Tf32Convolutions;
 use crate::ffi::convolution::conv2d_backward;
 use crate::Result;
 use tch::Tensor;
+
+/// What the convolutions of an operator in `precision` need while they run.
+pub(crate) fn permission(precision: Precision) -> Result<Option<Tf32Convolutions>> {
+    (precision == Precision::Tf32)
+        .then(Tf32Convolutions::allow)
+        .transpose()
+}
 
 /// `x` convolved with `weight`, zero-padded by `padding` on all sides; float32 on a GPU.
 ///
