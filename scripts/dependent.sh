@@ -78,7 +78,8 @@ build() {
   local started=$SECONDS
   # without kernels and optimisation of this crate: what is tested is that the lines link and find libtorch
   INVERSE_FLOW_CUDA=0 cargo build --release --manifest-path "$work/$1/Cargo.toml" --target-dir "$work/$1/target" \
-    --config 'profile.release.package.inverse-flow.opt-level=0'
+    --config 'profile.release.package.inverse-flow.opt-level=0' 2>&1 | tee "$work/build.log"
+  ! grep -q '^warning' "$work/build.log" || fail "the build that users make of the crate has warnings" "mend them"
   printf 'dependent: %s: %d crates, %d s\n' "$1" "$(crates "$1" | wc -l)" "$((SECONDS - started))" | tee -a "$work/times"
 }
 

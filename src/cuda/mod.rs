@@ -32,6 +32,7 @@ pub mod batch;
 pub mod butterfly;
 pub mod channels;
 mod context;
+#[cfg(feature = "program")]
 pub(crate) mod counts;
 pub mod coupling;
 mod current;
