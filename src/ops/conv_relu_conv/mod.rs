@@ -13,18 +13,21 @@ mod recomputed;
 mod shift;
 mod sizes;
 mod sweep;
+mod twin;
 
 use super::fused::{is_eager, run, take, FusedOp};
-use super::net_conv::{conv2d, Precision};
+use super::net_conv::Precision;
 use crate::ops::vector::Real;
 use crate::Result;
 use sizes::ConvSizes;
 use tch::{Device, Tensor};
+use twin::{twin, with_bias};
 
 /// The definition in plain tensor operations: the twin of the kernel.
 pub mod reference {
     use super::sizes::ConvSizes;
-    use super::{twin, Precision};
+    use super::twin::twin;
+    use super::Precision;
     use crate::Result;
     use tch::Tensor;
 
@@ -41,17 +44,6 @@ pub mod reference {
         ConvSizes::check(x, first, bias, second)?;
         twin(x, first, bias, second, Precision::Float32)
     }
-}
-
-fn twin(
-    x: &Tensor,
-    first: &Tensor,
-    bias: Option<&Tensor>,
-    second: &Tensor,
-    precision: Precision,
-) -> Result<Tensor> {
-    let middle = conv2d(x, first, bias, precision)?.f_relu_()?; // in place: the convolution does not need its own result for its gradient
-    conv2d(&middle, second, None, precision)
 }
 
 /// `conv(relu(conv(x, first) + bias), second)`, both convolutions with zero padding that keeps the size of the image.
@@ -144,11 +136,4 @@ impl FusedOp for ConvReluConvCall {
             },
         );
     }
-}
-
-/// The three tensors of every call, and the bias of some.
-fn with_bias<X>(items: impl IntoIterator<Item = X>) -> ([X; 3], Option<X>) {
-    let mut items = items.into_iter();
-    let three = take(items.by_ref().take(3));
-    (three, items.next())
 }

@@ -8,7 +8,7 @@
 //! The price is the first convolution once more. A batch whose middle is larger than [`MIDDLE_BYTES`] goes through in
 //! parts: two such middles, r and dh, are the most that a call takes beside its inputs and results.
 
-use super::{twin, with_bias};
+use super::twin::{twin, with_bias};
 use crate::autograd::{apply, CustomFn, Saved};
 use crate::ffi::convolution::conv2d_backward;
 use crate::ffi::grad_enabled;
