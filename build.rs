@@ -6,24 +6,27 @@
 //! - `INVERSE_FLOW_NVCC`: the nvcc to use; otherwise `.venv/cuda/bin/nvcc`, `$CUDA_HOME/bin/nvcc`, then `nvcc` on PATH.
 //! - `INVERSE_FLOW_CUDA_ARCHS`: compute capabilities to compile for, e.g. `80,90`, or `all`; PTX is added for the last one.
 //!   Unset, the file `.venv/cuda-archs` says it, which `scripts/train.sh` writes for the GPUs of the machine; without it, all.
+//! - `INVERSE_FLOW_NCCL`: folder with `include/nccl.h`, for groups of GPUs; otherwise the package `nvidia/nccl` beside that of
+//!   torch, then `/usr`. Without these headers the program is built all the same, and says what is missing when it is asked.
 
 #[path = "kernels/compile.rs"]
 mod kernels;
 
-use std::env;
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::{env, fs, thread};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     // docs.rs has neither libtorch nor nvcc, and reads the Rust alone
     if env::var_os("DOCS_RS").is_some() {
+        no_nccl("this is documentation");
         return kernels::none();
     }
     let libtorch = libtorch();
-    // both take a while, and neither needs the other
+    // all take a while, and none needs another
     thread::scope(|scope| {
         scope.spawn(kernels::build);
+        scope.spawn(|| nccl(&libtorch));
         bridge(&libtorch);
     });
 }
@@ -81,4 +84,112 @@ fn bridge(lib: &Path) {
         .flag("-fopenmp")
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .compile("inverse_flow_bridge");
+}
+
+/// Builds the shim between the bridge and torch's groups of GPUs, `$OUT_DIR/nccl.so`.
+fn nccl(lib: &Path) {
+    println!("cargo:rerun-if-changed=src/ffi/nccl.cpp");
+    if var("INVERSE_FLOW_CUDA").as_deref() == Some("0") {
+        return no_nccl("it is for the CPU only");
+    }
+    match compile_nccl(lib) {
+        Ok(()) => println!("cargo:rustc-env=INVERSE_FLOW_NCCL_MISSING="),
+        Err(missing) => no_nccl(&missing),
+    }
+}
+
+/// Leaves the reason in place of the shim.
+fn no_nccl(missing: &str) {
+    println!("cargo:rustc-env=INVERSE_FLOW_NCCL_MISSING={missing}");
+    fs::write(out().join("nccl.so"), "").expect("OUT_DIR is writable");
+}
+
+fn out() -> PathBuf {
+    PathBuf::from(env::var("OUT_DIR").expect("cargo sets OUT_DIR"))
+}
+
+/// What the shim cannot be built without is the error.
+fn compile_nccl(lib: &Path) -> Result<(), String> {
+    let lib = lib.canonicalize().map_err(|err| err.to_string())?;
+    if !lib.join("libtorch_cuda.so").exists() {
+        return Err("its libtorch has no CUDA half".into());
+    }
+    let torch = lib.parent().expect("libtorch/lib has a parent");
+    // the packages that pip installs with torch
+    let packages = torch.parent().unwrap_or(torch).join("nvidia");
+    let nccl = folder_with(
+        "include/nccl.h",
+        [
+            var("INVERSE_FLOW_NCCL").map(PathBuf::from),
+            Some(packages.join("nccl")),
+            Some("/usr".into()),
+        ],
+    )?;
+    let cuda = folder_with(
+        "include/cuda_runtime_api.h",
+        [
+            Some(packages.join("cu13")),
+            var("CUDA_HOME").map(PathBuf::from),
+            Some("/usr/local/cuda".into()),
+        ],
+    )?;
+    let include = torch.join("include");
+    let api = include.join("torch/csrc/api/include");
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").opt_level(2).pic(true);
+    let mut command = build.get_compiler().to_command();
+    command
+        .args([
+            "-shared",
+            "-fvisibility=hidden",
+            "-s",
+            "src/ffi/nccl.cpp",
+            "-o",
+        ])
+        .arg(out().join("nccl.so"));
+    for folder in [include, api, nccl.join("include"), cuda.join("include")] {
+        // the compiler looks there by itself, in its own order
+        if folder != Path::new("/usr/include") {
+            command.arg("-isystem").arg(folder);
+        }
+    }
+    // linked, so that the build fails where libtorch's CUDA half lacks a symbol; nothing is loaded before the shim is
+    command.arg("-L").arg(&lib).args([
+        "-l:libtorch_cuda.so",
+        "-ltorch_cpu",
+        "-lc10",
+        "-Wl,-z,defs",
+    ]);
+    let done = command.output().map_err(|err| err.to_string())?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    if done.status.success() {
+        return Ok(());
+    }
+    let error = said
+        .lines()
+        .find(|line| line.contains("error"))
+        .or(said.lines().next());
+    let missing = format!(
+        "{} does not compile: {}",
+        "src/ffi/nccl.cpp",
+        error.unwrap_or("no message")
+    );
+    println!("cargo:warning=no exchange between GPUs: {missing}");
+    Err(missing)
+}
+
+/// The first of `folders` that holds `file`.
+fn folder_with<const N: usize>(
+    file: &str,
+    folders: [Option<PathBuf>; N],
+) -> Result<PathBuf, String> {
+    let folders: Vec<_> = folders.into_iter().flatten().collect();
+    let found = folders.iter().find(|folder| folder.join(file).is_file());
+    found.cloned().ok_or_else(|| {
+        let looked: Vec<_> = folders
+            .iter()
+            .map(|folder| folder.join(file).display().to_string())
+            .collect();
+        format!("there is no {}", looked.join(", no "))
+    })
 }

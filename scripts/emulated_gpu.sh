@@ -84,7 +84,7 @@ build_torch_half() {
   local out=$1
   (cd "$libtorch/include/ATen/ops" && printf '%s\n' *_cuda_dispatch.h) |
     sed 's/\(.*\)_cuda_dispatch\.h/"\1",/' >"$out/cuda_operators.inc"
-  "$compiler" "${flags[@]}" -shared -I "$out" -isystem "$libtorch/include" \
+  "$compiler" "${flags[@]}" -shared -I "$out" -isystem "$root/src/ffi" -isystem "$libtorch/include" \
     -isystem "$libtorch/include/torch/csrc/api/include" "$sources/libtorch/half.cpp" -o "$out/libtorch_cuda.so" \
     -L "$libtorch/lib" -ltorch_cpu -lc10 -L "$driver" -l:libcuda.so.1 -Wl,-soname,libtorch_cuda.so "-Wl,-rpath,$libtorch/lib"
 }

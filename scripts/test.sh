@@ -165,7 +165,7 @@ rust_tests() {
 on_emulated_gpu() {
   local code=0 run=(cargo test --release --no-fail-fast --config 'target."cfg(all())".runner="scripts/emulated_gpu.sh"')
   "${run[@]}" --test ops --test flows --test models --test train -- --skip ::cpu_ || code=1
-  "${run[@]}" --lib --test cuda --test emulated_gpu --test program ::cuda_ || code=1
+  "${run[@]}" --lib --test cuda --test distributed --test emulated_gpu --test program ::cuda_ || code=1
   return "$code"
 }
 

@@ -1,11 +1,13 @@
 //! Sums and broadcasts over the processes of a group.
 
 use super::farewell;
+use super::links::{Links, Route};
 use super::meeting::meet;
 use super::Place;
 use crate::ffi::group::{Members, Store};
+use crate::words::counted;
 use crate::{Error, Result};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 
@@ -20,13 +22,14 @@ const SENT: [Kind; 4] = [Kind::Float, Kind::Double, Kind::Int64, Kind::Uint8];
 #[derive(Debug)]
 pub struct Group {
     place: Place,
+    timeout: Duration,
     store: Arc<Store>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 enum State {
-    Connected(Members),
+    Connected(Links),
     Ended(String),
 }
 
@@ -47,14 +50,76 @@ impl Group {
         })?;
         Ok(Self {
             place: place.clone(),
+            timeout,
             store: Arc::new(store),
-            state: Mutex::new(State::Connected(members)),
+            state: Mutex::new(State::Connected(Links::new(members))),
         })
+    }
+
+    /// Connects `device`, so that tensors of it can be exchanged too, beside those of the CPU. All processes call it, each with
+    /// a GPU of its own (see [`Place::gpu`]), or all with the CPU.
+    ///
+    /// GPUs exchange over NCCL, where the host does not wait for them: a sum is queued like any other operation. With
+    /// `INVERSE_FLOW_GPU_EXCHANGE=gloo` in the environment they do so over Gloo, by way of the memory of the host.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] or [`Error::Config`]: this process cannot exchange over NCCL, with the cause; the others learn it.
+    /// [`Error::Group`]: another one cannot, or they exchange in different ways.
+    pub fn connect(&self, device: Device) -> Result<()> {
+        let route = Route::of(device);
+        let route = route.or_else(|err| self.abandon(&err.to_string()).and(Err(err)))?;
+        self.agree(route)?;
+        let mut state = self.state();
+        let State::Connected(links) = &mut *state else {
+            drop(state);
+            return self.barrier(); // which has ended, and says why
+        };
+        let added = links.add(route, &self.place, &self.store, self.timeout);
+        drop(state);
+        added.or_else(|err| {
+            let problem = format!("the GPUs could not be connected: {err}");
+            self.abandon(&problem)?;
+            Err(self.place.problem(problem))
+        })
+    }
+
+    /// Finds out whether all processes take the same route.
+    fn agree(&self, route: Route) -> Result<()> {
+        let mut counts = [0.0; Route::NAMES.len()];
+        counts[route.number()] = 1.0;
+        let sum = Tensor::f_from_slice(&counts)?;
+        self.sum(&sum)?;
+        sum.f_copy_data(&mut counts, Route::NAMES.len())?;
+        let named = counts.iter().zip(Route::NAMES);
+        let taken: Vec<_> = named.filter(|(&count, _)| count > 0.0).collect();
+        if let [_] = taken.as_slice() {
+            return Ok(());
+        }
+        let taken = taken
+            .iter()
+            .map(|(&count, name)| format!("{} {name}", counted(count as usize, "rank")));
+        Err(self.place.problem(format!(
+            "the ranks exchange in different ways ({}): give all the same --device and INVERSE_FLOW_GPU_EXCHANGE",
+            taken.collect::<Vec<_>>().join(", ")
+        )))
     }
 
     /// Which process this is, from 0.
     pub fn rank(&self) -> u32 {
         self.place.rank
+    }
+
+    /// Where this process stands.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// What carries tensors of `device` to the others: `gloo`, `nccl`, or `gloo by way of the CPU`.
+    pub fn exchange(&self, device: Device) -> &'static str {
+        match &*self.state() {
+            State::Connected(links) => links.name(device),
+            State::Ended(_) => "nothing: the group has ended",
+        }
     }
 
     /// How many processes there are.
@@ -65,11 +130,11 @@ impl Group {
     /// Replaces `tensor` by its sum over all processes, which has the same bits in each.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a tensor that is not float32 or float64, contiguous and on the CPU; [`Error::Group`] if another
-    /// process has ended or does not come in time.
+    /// [`Error::Argument`] for a tensor that is not float32 or float64, contiguous and on the CPU or the
+    /// [connected](Self::connect) GPU; [`Error::Group`] if another process has ended or does not come in time.
     pub fn sum(&self, tensor: &Tensor) -> Result<()> {
-        check("Group::sum", tensor, &SUMMED)?;
-        self.call("the sum", |members| members.sum(tensor))
+        self.check("Group::sum", tensor, &SUMMED)?;
+        self.call("the sum", |links| links.sum(tensor))
     }
 
     /// Replaces `tensor` by that of rank 0.
@@ -77,8 +142,8 @@ impl Group {
     /// # Errors
     /// As [`sum`](Self::sum); int64 and uint8 are sent too.
     pub fn broadcast(&self, tensor: &Tensor) -> Result<()> {
-        check("Group::broadcast", tensor, &SENT)?;
-        self.call("the broadcast", |members| members.broadcast(tensor))
+        self.check("Group::broadcast", tensor, &SENT)?;
+        self.call("the broadcast", |links| links.broadcast(tensor))
     }
 
     /// Replaces `bytes` by those of rank 0, however many they are.
@@ -103,7 +168,7 @@ impl Group {
     /// # Errors
     /// [`Error::Group`] if another process has ended or does not come in time.
     pub fn barrier(&self) -> Result<()> {
-        self.call("the barrier", Members::barrier)
+        self.call("the barrier", Links::barrier)
     }
 
     /// Ends the group because this process cannot go on: the error of the others names this rank and `cause`.
@@ -111,8 +176,9 @@ impl Group {
     /// # Errors
     /// [`Error::Group`] if the cause cannot be left for the others, who then learn that this rank is gone.
     pub fn abandon(&self, cause: &str) -> Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*state, State::Connected(_)) {
+        let mut state = self.state();
+        if let State::Connected(links) = &mut *state {
+            links.abort();
             // closes the connections first: so the calls of the others fail, and they come to read the word
             *state = State::Ended(format!("this rank has left the group: {cause}"));
             farewell::tell(&self.place, &self.store, cause)
@@ -121,12 +187,19 @@ impl Group {
         Ok(())
     }
 
-    fn call(&self, what: &str, call: impl FnOnce(&mut Members) -> Result<()>) -> Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn call(&self, what: &str, call: impl FnOnce(&mut Links) -> Result<()>) -> Result<()> {
+        let mut state = self.state();
         let failed = match &mut *state {
-            State::Connected(members) => match call(members) {
+            State::Connected(links) => match call(links) {
                 Ok(()) => return Ok(()),
-                Err(err) => err,
+                Err(err) => {
+                    links.abort();
+                    err
+                }
             },
             State::Ended(problem) => return Err(self.place.problem(problem.clone())),
         };
@@ -137,17 +210,21 @@ impl Group {
         *state = State::Ended(problem.clone());
         Err(self.place.problem(problem))
     }
-}
 
-fn check(op: &'static str, tensor: &Tensor, kinds: &[Kind]) -> Result<()> {
-    let problem = if tensor.device() != Device::Cpu {
-        format!("is on {:?}: move it to the CPU", tensor.device())
-    } else if !kinds.contains(&tensor.kind()) {
-        format!("is {:?}: it must be one of {kinds:?}", tensor.kind())
-    } else if !tensor.is_contiguous() {
-        "is not contiguous: call `contiguous` first".into()
-    } else {
-        return Ok(());
-    };
-    Err(Error::argument(op, "tensor", problem))
+    fn check(&self, op: &'static str, tensor: &Tensor, kinds: &[Kind]) -> Result<()> {
+        let device = match &*self.state() {
+            State::Connected(links) => links.problem(tensor.device()),
+            State::Ended(_) => None, // the call says so
+        };
+        let problem = if let Some(problem) = device {
+            problem
+        } else if !kinds.contains(&tensor.kind()) {
+            format!("is {:?}: it must be one of {kinds:?}", tensor.kind())
+        } else if !tensor.is_contiguous() {
+            "is not contiguous: call `contiguous` first".into()
+        } else {
+            return Ok(());
+        };
+        Err(Error::argument(op, "tensor", problem))
+    }
 }

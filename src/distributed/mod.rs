@@ -4,10 +4,13 @@
 //! |---|---|
 //! | `place` | [`Place`]: which process this is of how many, as `torchrun` says it |
 //! | `meeting` | how they find each other |
+//! | `gpu` | which GPU a process takes |
 //! | `group` | [`Group`]: sums, broadcasts, and the end of one as the end of all |
+//! | `links` | what carries tensors of CPUs and of GPUs |
+//! | `probe` | whether groups work on this machine |
 //! | `farewell` | which rank was the cause |
 //!
-//! The exchange is torch's own (c10d), over Gloo, for tensors on the CPU. The program `inverse-flow` trains in one process.
+//! The exchange is torch's own (c10d), over Gloo between CPUs and over NCCL between GPUs. The program `inverse-flow` trains in one process.
 //!
 //! A program that adds up gradients, to be started by `torchrun --no-python --nproc-per-node 2 PROGRAM`:
 //!
@@ -25,9 +28,13 @@
 //! ```
 
 mod farewell;
+mod gpu;
 mod group;
+mod links;
 mod meeting;
 mod place;
+#[cfg(feature = "program")]
+pub(crate) mod probe;
 
 pub use group::Group;
 pub use place::Place;

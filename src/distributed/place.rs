@@ -7,6 +7,7 @@ use crate::{Error, Result};
 /// | variable | meaning |
 /// |---|---|
 /// | `RANK`, `WORLD_SIZE` | which process this is, from 0, of how many |
+/// | `LOCAL_RANK`, `LOCAL_WORLD_SIZE` | the same among those of this machine; only [`gpu`](Self::gpu) needs them |
 /// | `MASTER_ADDR`, `MASTER_PORT` | where the group meets: on the machine of rank 0 |
 /// | `TORCHELASTIC_USE_AGENT_STORE` | `True`: `torchrun` listens there already, else rank 0 does |
 /// | `TORCHELASTIC_RUN_ID`, `TORCHELASTIC_RESTART_COUNT` | which run and which attempt, so that an earlier one is not met |
@@ -16,6 +17,10 @@ pub struct Place {
     pub rank: u32,
     /// How many processes there are.
     pub ranks: u32,
+    /// Which process of this machine this is, from 0.
+    pub local_rank: Option<u32>,
+    /// How many processes this machine has.
+    pub local_ranks: Option<u32>,
     /// The machine on which they meet.
     pub host: String,
     /// The port there.
@@ -44,7 +49,7 @@ impl Place {
         self.rank == 0 && !self.by_torchrun
     }
 
-    fn read(var: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
+    pub(super) fn read(var: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
         let var = |name: &str| var(name).filter(|value| !value.is_empty());
         let (rank, ranks) = match (var("RANK"), var("WORLD_SIZE")) {
             (None, None) => return Ok(None),
@@ -60,6 +65,7 @@ impl Place {
         if ranks == 1 {
             return Ok(None);
         }
+        let if_set = |name| var(name).map(|value| number(name, &value)).transpose();
         let needed = |name| var(name).ok_or_else(|| half_set("RANK and WORLD_SIZE are", name));
         let host = needed("MASTER_ADDR")?;
         let port = number("MASTER_PORT", &needed("MASTER_PORT")?)?;
@@ -80,6 +86,8 @@ impl Place {
         Ok(Some(Self {
             rank,
             ranks,
+            local_rank: if_set("LOCAL_RANK")?,
+            local_ranks: if_set("LOCAL_WORLD_SIZE")?,
             host,
             port,
             by_torchrun,
@@ -135,11 +143,14 @@ mod tests {
         let place = place_of(TWO);
         let (host, run) = ("host".to_owned(), "none/0".to_owned());
         let (rank, ranks, port, by_torchrun) = (0, 2, 29500, false);
+        let (local_rank, local_ranks) = (None, None);
         assert_eq!(
             place,
             Place {
                 rank,
                 ranks,
+                local_rank,
+                local_ranks,
                 host,
                 port,
                 by_torchrun,
@@ -192,6 +203,10 @@ mod tests {
             (
                 &TWO.replace("29500", "65536"),
                 "MASTER_PORT is not from 1 to 65535",
+            ),
+            (
+                &format!("{TWO} LOCAL_RANK=first"),
+                "LOCAL_RANK=\"first\" is no whole number",
             ),
             (
                 &format!("{TWO} TORCHELASTIC_USE_AGENT_STORE=yes"),

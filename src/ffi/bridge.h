@@ -171,10 +171,18 @@ int ivf_store_count(ivf_store store, const char* key, int64_t* count, char** err
 int ivf_store_get(ivf_store store, const char* key, int64_t timeout_ms, int* there, void* sink,
                   void (*write)(void* sink, const uint8_t* bytes, size_t n), char** error);
 
-// Connects to all others, who make the same call. After an error the members are of no more use.
+// Connects to all others over Gloo, who make the same call. After an error the members are of no more use.
 int ivf_members_join(ivf_store store, int rank, int ranks, int64_t timeout_ms, ivf_members* out, char** error);
-void ivf_members_leave(ivf_members members);
-// In place, on dense CPU tensors that have the same shape and kind in all processes: the sum over all, the tensor of rank 0.
+// The same between the GPUs of all processes, over NCCL; in a shared object of its own (nccl.cpp). Then each says which of its
+// CUDA devices it takes, which connects them.
+int ivf_nccl_join(ivf_store store, int rank, int ranks, int64_t timeout_ms, ivf_members* out, char** error);
+int ivf_members_connect(ivf_members members, int device, char** error);
+// Ends what is under way, in this process; then the members can only be left.
+void ivf_members_abort(ivf_members members);
+// Waits for what is under way, unless it was aborted, and disconnects.
+void ivf_members_leave(ivf_members members, int aborted);
+// In place, on dense tensors that have the same shape and kind in all processes: the sum over all, the tensor of rank 0. On
+// CUDA tensors it is queued on the current stream of their device, and the host goes on.
 int ivf_members_sum(ivf_members members, ivf_tensor tensor, char** error);
 int ivf_members_broadcast(ivf_members members, ivf_tensor tensor, char** error);
 int ivf_members_barrier(ivf_members members, char** error);

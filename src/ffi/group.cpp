@@ -1,4 +1,5 @@
-// Several processes that compute together, by torch's own c10d: a store of keys, and collectives on CPU tensors over Gloo.
+// Several processes that compute together, by torch's own c10d: a store of keys, and collectives: over Gloo on CPU tensors, and
+// over what nccl.cpp begins on CUDA tensors.
 
 #define USE_C10D_GLOO
 
@@ -82,7 +83,24 @@ int ivf_members_join(ivf_store store, int rank, int ranks, int64_t timeout_ms, i
   });
 }
 
-void ivf_members_leave(ivf_members members) { delete static_cast<MembersPtr*>(members); }
+int ivf_members_connect(ivf_members members, int device, char** error) {
+  return guarded(error, [&] {
+    members_of(members).eagerConnectSingleDevice(at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device)));
+  });
+}
+
+void ivf_members_abort(ivf_members members) {
+  char* ignored = nullptr;  // there is an error already, which made the caller abort
+  guarded(&ignored, [&] { members_of(members).abort(); });
+  std::free(ignored);
+}
+
+void ivf_members_leave(ivf_members members, int aborted) {
+  char* ignored = nullptr;  // nobody is left who could make use of it
+  if (aborted == 0) guarded(&ignored, [&] { members_of(members).shutdown(); });
+  std::free(ignored);
+  delete static_cast<MembersPtr*>(members);
+}
 
 int ivf_members_sum(ivf_members members, ivf_tensor tensor, char** error) {
   return guarded(error, [&] {

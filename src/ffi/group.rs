@@ -1,9 +1,11 @@
-//! Several processes that compute together, by torch's c10d: the store of keys, and collectives on CPU tensors.
+//! Several processes that compute together, by torch's c10d: the store of keys, and collectives.
 
+use super::nccl;
 use super::status::checked;
 use super::sys;
 use crate::{Error, Result};
 use std::ffi::{c_char, c_int, c_void, CString};
+use std::fmt::Display;
 use std::time::Duration;
 use tch::Tensor;
 
@@ -115,29 +117,72 @@ impl Drop for Store {
     }
 }
 
-/// This process's connections to the others. Tensors are dense, on the CPU, and of the same shape and kind in all processes.
+/// This process's connections to the others. Tensors are dense, and of the same shape and kind in all processes.
 #[derive(Debug)]
-pub(crate) struct Members(*mut c_void);
+pub(crate) struct Members {
+    handle: *mut c_void,
+    aborted: bool,
+}
 
 // SAFETY: the connections belong to no thread; `&mut self` lets one thread at a time use them.
 unsafe impl Send for Members {}
 
 impl Members {
-    /// Connects to all others, who do the same.
+    /// Connects to all others for CPU tensors, over Gloo. They do the same.
     ///
     /// # Errors
     /// One of them is not there within `timeout`, which holds for all later calls too.
     pub(crate) fn join(store: &Store, rank: u32, ranks: u32, timeout: Duration) -> Result<Self> {
-        let number = |n: u32| {
-            c_int::try_from(n).map_err(|_| Error::config(format!("{n} processes are too many")))
-        };
+        Self::from(sys::ivf_members_join, store, rank, ranks, timeout)
+    }
+
+    /// Connects this process's CUDA device `index` to those of all others, over NCCL. They do the same. libtorch's CUDA half is
+    /// loaded.
+    ///
+    /// # Errors
+    /// As [`nccl::join`], and as [`join`](Self::join).
+    pub(crate) fn join_gpus(
+        store: &Store,
+        rank: u32,
+        ranks: u32,
+        index: usize,
+        timeout: Duration,
+    ) -> Result<Self> {
+        let device = number(index)?;
+        let mut members = Self::from(nccl::join()?, store, rank, ranks, timeout)?;
+        // SAFETY: as in `sum`.
+        let connected =
+            checked(|error| unsafe { sys::ivf_members_connect(members.handle, device, error) });
+        if connected.is_err() {
+            members.abort();
+        }
+        connected.map(|()| members)
+    }
+
+    fn from(
+        join: sys::MembersJoin,
+        store: &Store,
+        rank: u32,
+        ranks: u32,
+        timeout: Duration,
+    ) -> Result<Self> {
         let (rank, ranks) = (number(rank)?, number(ranks)?);
-        let mut out = std::ptr::null_mut();
+        let mut handle = std::ptr::null_mut();
         checked(|error| {
             // SAFETY: the store is open; the members hold a reference of their own to what is behind it.
-            unsafe { sys::ivf_members_join(store.0, rank, ranks, millis(timeout), &mut out, error) }
+            unsafe { join(store.0, rank, ranks, millis(timeout), &mut handle, error) }
         })?;
-        Ok(Self(out))
+        Ok(Self {
+            handle,
+            aborted: false,
+        })
+    }
+
+    /// Ends what is under way on a GPU, which waits for a process that is gone. Only for the end of the group.
+    pub(crate) fn abort(&mut self) {
+        self.aborted = true;
+        // SAFETY: as in `sum`.
+        unsafe { sys::ivf_members_abort(self.handle) }
     }
 
     /// The sum over all processes, in place.
@@ -147,7 +192,7 @@ impl Members {
     pub(crate) fn sum(&mut self, tensor: &Tensor) -> Result<()> {
         checked(|error| {
             // SAFETY: a handle of a borrowed tensor; the members are connected as long as `self`.
-            unsafe { sys::ivf_members_sum(self.0, tensor.as_ptr().cast_mut(), error) }
+            unsafe { sys::ivf_members_sum(self.handle, tensor.as_ptr().cast_mut(), error) }
         })
     }
 
@@ -158,7 +203,7 @@ impl Members {
     pub(crate) fn broadcast(&mut self, tensor: &Tensor) -> Result<()> {
         checked(|error| {
             // SAFETY: as in `sum`.
-            unsafe { sys::ivf_members_broadcast(self.0, tensor.as_ptr().cast_mut(), error) }
+            unsafe { sys::ivf_members_broadcast(self.handle, tensor.as_ptr().cast_mut(), error) }
         })
     }
 
@@ -168,19 +213,24 @@ impl Members {
     /// As [`sum`](Self::sum).
     pub(crate) fn barrier(&mut self) -> Result<()> {
         // SAFETY: as in `sum`.
-        checked(|error: *mut *mut c_char| unsafe { sys::ivf_members_barrier(self.0, error) })
+        checked(|error: *mut *mut c_char| unsafe { sys::ivf_members_barrier(self.handle, error) })
     }
 }
 
 impl Drop for Members {
     fn drop(&mut self) {
-        // SAFETY: made by `join`, dropped once.
-        unsafe { sys::ivf_members_leave(self.0) }
+        // SAFETY: made by `from`, dropped once.
+        unsafe { sys::ivf_members_leave(self.handle, c_int::from(self.aborted)) }
     }
 }
 
 fn text(text: &str) -> Result<CString> {
     CString::new(text).map_err(|_| Error::config(format!("{text:?} contains a zero byte")))
+}
+
+fn number<N: TryInto<c_int> + Copy + Display>(n: N) -> Result<c_int> {
+    n.try_into()
+        .map_err(|_| Error::config(format!("{n} processes or devices are too many")))
 }
 
 fn millis(time: Duration) -> i64 {

@@ -16,6 +16,7 @@
 //! | [`threads`] | work split over libtorch's threads |
 //! | [`mod@allocator`] | the allocator's thresholds |
 //! | [`group`] | several processes that compute together: torch's c10d |
+//! | [`nccl`] | the part of it that needs libtorch's CUDA half |
 //! | `exit` (feature `program`) | the end of the process, at once |
 //! | `peak` (feature `program`) | the largest amount of memory in use |
 //! | [`precision`] | libtorch's settings of float32 products on GPUs |
@@ -33,6 +34,7 @@ pub mod convolution;
 pub mod exit;
 pub(crate) mod group;
 pub mod memory;
+pub(crate) mod nccl;
 pub mod operator;
 pub mod optim;
 #[cfg(feature = "program")]

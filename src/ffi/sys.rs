@@ -5,6 +5,15 @@ use torch_sys::C_tensor;
 
 /// `ivf_tensor`: `at::Tensor*`, the very handle that tch wraps.
 pub type Handle = *mut C_tensor;
+/// `ivf_members_join` and `ivf_nccl_join`.
+pub type MembersJoin = unsafe extern "C" fn(
+    store: *mut c_void,
+    rank: c_int,
+    ranks: c_int,
+    timeout_ms: i64,
+    out: *mut *mut c_void,
+    error: *mut *mut c_char,
+) -> c_int;
 
 #[repr(C)]
 pub struct Sink {
@@ -220,7 +229,13 @@ extern "C" {
         out: *mut *mut c_void,
         error: *mut *mut c_char,
     ) -> c_int;
-    pub fn ivf_members_leave(members: *mut c_void);
+    pub fn ivf_members_connect(
+        members: *mut c_void,
+        device: c_int,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub fn ivf_members_abort(members: *mut c_void);
+    pub fn ivf_members_leave(members: *mut c_void, aborted: c_int);
     pub fn ivf_members_sum(members: *mut c_void, tensor: Handle, error: *mut *mut c_char) -> c_int;
     pub fn ivf_members_broadcast(
         members: *mut c_void,

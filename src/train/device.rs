@@ -1,5 +1,6 @@
 //! Which device a command runs on.
 
+use crate::distributed::Place;
 use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -89,6 +90,29 @@ impl DeviceChoice {
                 },
             }),
         }
+    }
+
+    /// [`pick`](Self::pick) for a process of several: `auto` and `cuda` take the GPU that is its own.
+    ///
+    /// # Errors
+    /// As `pick`; also a number of a device, and what [`Place::gpu`] finds.
+    pub fn pick_in(self, place: &Place) -> Result<Picked> {
+        if let Self::Cuda(index @ 1..) = self {
+            return Err(Error::config(format!(
+                "--device cuda:{index} is one GPU for {} processes: write `cuda`, and each takes cuda:LOCAL_RANK",
+                place.ranks
+            )));
+        }
+        let picked = self.pick()?;
+        if picked.device == Device::Cpu {
+            return Ok(picked);
+        }
+        let device = place.gpu()?;
+        let text = format!(
+            "cuda:LOCAL_RANK in each of {} processes ({self})",
+            place.ranks
+        );
+        Ok(Picked { device, text })
     }
 }
 

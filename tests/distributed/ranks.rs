@@ -54,6 +54,8 @@ impl Ranks {
                 (RANK_OF, test.to_owned()),
                 ("RANK", rank.to_string()),
                 ("WORLD_SIZE", count.to_string()),
+                ("LOCAL_RANK", rank.to_string()),
+                ("LOCAL_WORLD_SIZE", count.to_string()),
                 ("MASTER_ADDR", "127.0.0.1".into()),
                 ("MASTER_PORT", port.clone()),
             ]

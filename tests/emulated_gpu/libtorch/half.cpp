@@ -2,6 +2,7 @@
 #include "fused_adam.h"
 #include "hooks.h"
 #include "memory_operators.h"
+#include "nccl.h"
 #include "operators.h"
 #include "tf32.h"
 
