@@ -4,6 +4,7 @@
 //! then `warn` with the cause. Only what keeps the program from working on the CPU is a `fail`.
 
 mod datasets;
+mod distributed;
 mod finding;
 mod gpu;
 mod machine;
@@ -77,6 +78,14 @@ impl Diagnosis {
             torch::float32(precision::get()),
             gpu::kernels(gpu::EMBEDDED_ARCHS, driver.gpus()),
             gpu::nvcc(gpu::EMBEDDED_ARCHS, gpu::find_nvcc()),
+            distributed::torchrun(distributed::find_torchrun()),
+            distributed::gloo(crate::distributed::probe::gloo()),
+            distributed::nccl(
+                driver.gpus().len(),
+                crate::distributed::probe::nccl_missing(),
+                crate::distributed::probe::nccl,
+            ),
+            distributed::processes(crate::distributed::Place::from_env()),
             datasets::glyphs(),
             datasets::mnist(data_dir),
             datasets::cifar10(data_dir),

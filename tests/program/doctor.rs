@@ -47,6 +47,10 @@ fn json_holds_every_finding_with_a_verdict_and_a_way_out() {
         "float32 on GPUs",
         "CUDA kernels",
         "nvcc",
+        "torchrun",
+        "Gloo",
+        "NCCL",
+        "processes",
         "data: glyphs",
         "data: mnist",
         "data: cifar10",
@@ -63,6 +67,9 @@ fn json_holds_every_finding_with_a_verdict_and_a_way_out() {
         .as_str()
         .unwrap()
         .starts_with("2.11.0"));
+    // the tests run without torchrun, and this program is built with what is beside its libtorch
+    assert_eq!(finding("processes")["found"], "this one alone");
+    assert_eq!(finding("Gloo")["verdict"], "ok");
     assert!(finding("data: mnist")["found"]
         .as_str()
         .unwrap()

@@ -1,5 +1,7 @@
 //! `inverse-flow bench`: measurements with a reference in the same run.
 
+mod all_reduce;
+mod distributed;
 mod head;
 mod kinds;
 mod model;
@@ -19,6 +21,7 @@ pub struct BenchArgs {
 enum What {
     Op(op::OpArgs),
     Model(model::ModelArgs),
+    Distributed(distributed::DistributedArgs),
 }
 
 impl BenchArgs {
@@ -27,6 +30,7 @@ impl BenchArgs {
         match &self.what {
             What::Op(args) => args.run(),
             What::Model(args) => args.run(),
+            What::Distributed(args) => args.run(),
         }
     }
 }
