@@ -11,12 +11,13 @@
 //! A symbolic link stays one: the file that it points to is replaced. What is no file but a device or a pipe, like
 //! `/dev/null`, is written into. A new file gets the permissions that the umask leaves, a replaced one keeps its own.
 //!
-//! Two more calls serve files that grow or come from elsewhere: [`open_to_append`] and [`move_into_place`].
+//! [`write_with`] does the same with what is written piece by piece. Two more calls serve files that grow or come from
+//! elsewhere: [`open_to_append`] and [`move_into_place`].
 
 use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -38,6 +39,32 @@ const MOST_LINKS: usize = 40;
 pub(crate) fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
     let path = path.as_ref();
     replace(path, |file| file.write_all(content.as_ref())).map_err(|err| failed(path, &err))
+}
+
+/// What can be written into at any place.
+pub(crate) trait WriteSeek: Write + Seek {}
+
+impl<T: Write + Seek> WriteSeek for T {}
+
+/// Puts what `content` writes in the place of the file `path`.
+///
+/// # Errors
+/// That of `content`, or the file cannot be written; an older one is left as it was.
+pub(crate) fn write_with(
+    path: &Path,
+    content: impl FnOnce(&mut dyn WriteSeek) -> Result<()>,
+) -> Result<()> {
+    let mut failure = None;
+    let replaced = replace(path, |file| {
+        content(file).map_err(|err| {
+            failure = Some(err);
+            io::ErrorKind::Other.into()
+        })
+    });
+    match failure {
+        Some(err) => Err(err),
+        None => replaced.map_err(|err| failed(path, &err)),
+    }
 }
 
 /// Opens a file for more lines at its end; it is made if need be.
@@ -79,7 +106,10 @@ fn failed(path: &Path, err: &io::Error) -> Error {
 }
 
 /// [`write`] with what `content` writes.
-fn replace(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+fn replace(
+    path: &Path,
+    content: impl FnOnce(&mut dyn WriteSeek) -> io::Result<()>,
+) -> io::Result<()> {
     let permissions = match fs::metadata(path) {
         Ok(about) if about.is_file() => Some(about.permissions()),
         Ok(about) if about.is_dir() => {

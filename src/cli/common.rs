@@ -1,7 +1,8 @@
 //! Arguments and steps that several subcommands share.
 
+use super::pictures::Pictures;
 use super::values;
-use crate::data::{self, DataConfig, DataName, Dataset, Split};
+use crate::data::{self, DataConfig, Dataset, Source, Split};
 use crate::models::MultiScale;
 use crate::nn::Precision;
 use crate::train::{
@@ -49,12 +50,14 @@ impl Compute {
 /// Which images to use instead of those of the run.
 #[derive(Debug, Args)]
 pub struct Images {
-    /// Data set: glyphs, mnist or cifar10 [default: that of the run]
+    /// Data set, or a folder or file as for train [default: that of the run]
     #[arg(long, value_name = "DATA", value_parser = values::data(), hide_possible_values = true)]
-    data: Option<DataName>,
-    /// Folder of the data files [default: that of the run]
+    data: Option<Source>,
+    /// Folder of the data files; of a run on files of one's own, where these are now [default: that of the run]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pictures: Pictures,
     /// Part of the data: train, val or test
     #[arg(long, default_value = "test")]
     pub split: Split,
@@ -67,22 +70,38 @@ impl Images {
             limit,
             ..run.data.clone()
         };
-        self.select(&mut config);
+        if let Some(source) = &self.data {
+            config.name = source.clone();
+            config.fingerprint = None;
+            config.image = match source {
+                Source::Known(_) => None,
+                // pictures are brought to the size of the model
+                Source::Own(_) => run.data.image.or_else(|| match run.data.pad {
+                    None => Some(run.model.image()),
+                    Some(_) => None,
+                }),
+            };
+        }
+        self.pictures.apply(&mut config);
+        if let Some(dir) = &self.data_dir {
+            move_to(&mut config, dir);
+        }
         data::load_split(&config, run.seed, self.split)
     }
 
-    fn select(&self, config: &mut DataConfig) {
-        if let Some(name) = self.data {
-            config.name = name;
-        }
-        if let Some(dir) = &self.data_dir {
-            config.dir.clone_from(dir);
-        }
-    }
-
     /// Name of the data set in use.
-    pub fn name(&self, run: &RunConfig) -> DataName {
-        self.data.unwrap_or(run.data.name)
+    pub fn name(&self, run: &RunConfig) -> Source {
+        self.data.clone().unwrap_or_else(|| run.data.name.clone())
+    }
+}
+
+/// Says where the files of a data set are now: the folder of those that are known by name, or files of one's own.
+pub fn move_to(config: &mut DataConfig, dir: &Path) {
+    match &mut config.name {
+        Source::Known(_) => config.dir = dir.to_path_buf(),
+        Source::Own(path) => {
+            *path = std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf());
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod data;
 mod doctor;
 mod eval;
 mod inspect;
+mod pictures;
 mod plot;
 mod presets;
 mod reconstruct;

@@ -1,8 +1,9 @@
 //! `inverse-flow train`
 
-use super::common::Compute;
+use super::common::{move_to, Compute};
+use super::pictures::{Pictures, Shape};
 use super::{signals, values, Screen};
-use crate::data::DataName;
+use crate::data::{image_shape, Source};
 use crate::models::Overrides;
 use crate::nn::Precision;
 use crate::train::{presets, say, Decay, Outcome, RunConfig, RunDir, Trainer};
@@ -42,20 +43,24 @@ pub struct TrainArgs {
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
     /// Go on with a run; only limits and machine may change
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["Model", "Optimisation"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["Model", "Optimisation", "Shape", "Pictures"])]
     resume: Option<PathBuf>,
     /// Print nothing but errors
     #[arg(long)]
     quiet: bool,
     #[command(flatten, next_help_heading = "Model and data")]
     model: Model,
+    #[command(flatten, next_help_heading = "Model and data")]
+    shape: Shape,
+    #[command(flatten, next_help_heading = "Model and data")]
+    pictures: Pictures,
     #[command(flatten, next_help_heading = "Limits")]
     limits: Limits,
     #[command(flatten, next_help_heading = "Optimisation")]
     optimisation: Optimisation,
     #[command(flatten, next_help_heading = "Machine")]
     compute: Compute,
-    /// Folder of the data files [default: $INVERSE_FLOW_DATA, else data]
+    /// Folder of data files, or where your own are now [default: $INVERSE_FLOW_DATA, else data]
     #[arg(long, value_name = "DIR", help_heading = "Machine")]
     data_dir: Option<PathBuf>,
     /// Minutes between two checkpoints inside an epoch [default: 5]
@@ -79,9 +84,9 @@ struct Model {
     /// Flow family, such as finc or macow; alone it stands for --preset quick/M
     #[arg(long, value_name = "M", value_parser = values::model(), hide_possible_values = true)]
     model: Option<String>,
-    /// glyphs (built in), mnist, cifar10, or noise64 for random images of 3x64x64
+    /// glyphs (built in), mnist, cifar10, noise64, or the path of pictures or arrays (docs/data.md)
     #[arg(long, value_name = "DATA", value_parser = values::data(), hide_possible_values = true)]
-    data: Option<DataName>,
+    data: Option<Source>,
     /// Levels of squeeze and split
     #[arg(long, value_name = "L")]
     levels: Option<usize>,
@@ -168,8 +173,14 @@ struct Optimisation {
 }
 
 /// What `train -h` leaves to `train --help`.
-const RARE: [&str; 20] = [
+const RARE: [&str; 26] = [
     "precision",
+    "image",
+    "fit",
+    "background",
+    "skip_damaged",
+    "pad",
+    "val_fraction",
     "overwrite",
     "config",
     "levels",
@@ -235,7 +246,7 @@ impl TrainArgs {
             (preset, ..) => preset.clone(),
         };
         let mut config = RunConfig::resolve(preset.as_deref(), model.config.as_deref())?;
-        model.apply(&mut config)?;
+        model.apply(&mut config, &self.shape, &self.pictures)?;
         self.optimisation.apply(&mut config);
         self.change(&mut config);
         Ok(config)
@@ -253,20 +264,33 @@ impl TrainArgs {
         );
         t.max_steps = self.limits.max_steps.or(t.max_steps);
         t.max_minutes = self.limits.max_minutes.or(t.max_minutes);
-        replace(&mut config.data.dir, self.data_dir.clone());
+        if let Some(dir) = &self.data_dir {
+            move_to(&mut config.data, dir);
+        }
     }
 }
 
 impl Model {
-    fn apply(&self, config: &mut RunConfig) -> crate::Result<()> {
-        replace(&mut config.data.name, self.data);
+    fn apply(
+        &self,
+        config: &mut RunConfig,
+        shape: &Shape,
+        pictures: &Pictures,
+    ) -> crate::Result<()> {
+        let data = &mut config.data;
+        if let Some(source) = &self.data {
+            (data.name, data.image) = (source.clone().absolute()?, None);
+            data.fingerprint = None;
+        }
+        shape.apply(data);
+        pictures.apply(data);
         config.data.limit = self.limit.or(config.data.limit);
         replace(&mut config.data.augment, self.augment);
         replace(&mut config.seed, self.seed);
         replace(&mut config.precision, self.precision);
         config.model.change(&Overrides {
             model: self.model.clone(),
-            image: self.data.map(DataName::chw),
+            image: Some(image_shape(&config.data)?),
             levels: self.levels,
             steps: self.steps,
             kernel: self.kernel,

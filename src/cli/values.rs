@@ -1,6 +1,6 @@
 //! Values of flags that a shell can complete.
 
-use crate::data::DataName;
+use crate::data::Source;
 use crate::models::MODELS;
 use crate::nn::Precision;
 use crate::train::{presets, DeviceChoice};
@@ -42,8 +42,8 @@ pub fn model() -> Offered<String> {
     offered(|| owned(MODELS))
 }
 
-/// A data set.
-pub fn data() -> Offered<DataName> {
+/// A data set, or a path of one.
+pub fn data() -> Offered<Source> {
     offered(|| owned(&["glyphs", "mnist", "cifar10", "noise64"]))
 }
 

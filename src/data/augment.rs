@@ -43,18 +43,31 @@ impl Augmentation {
     ///   repeated border pixels.
     pub fn of(name: DataName) -> Self {
         match name {
-            DataName::Glyphs | DataName::Mnist => Self {
-                flip: false,
-                shift: 1,
-                border: Border::Reflect,
-            },
-            DataName::Cifar10 | DataName::Noise(_) => Self {
-                flip: true,
-                shift: 2,
-                border: Border::Edge,
-            },
+            DataName::Glyphs | DataName::Mnist => Self::DIGITS,
+            DataName::Cifar10 | DataName::Noise(_) => Self::PHOTOGRAPHS,
         }
     }
+
+    /// The same for images of one's own, by their shape: grey ones are changed like digits, which a flip may make into
+    /// something else, and coloured ones like CIFAR-10.
+    pub fn customary([channels, ..]: [i64; 3]) -> Self {
+        match channels {
+            1 => Self::DIGITS,
+            _ => Self::PHOTOGRAPHS,
+        }
+    }
+
+    const DIGITS: Self = Self {
+        flip: false,
+        shift: 1,
+        border: Border::Reflect,
+    };
+
+    const PHOTOGRAPHS: Self = Self {
+        flip: true,
+        shift: 2,
+        border: Border::Edge,
+    };
 
     /// Whether pixels from beyond the border are a mirror image; else they are the border's own.
     pub fn reflects(self) -> bool {

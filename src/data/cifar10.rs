@@ -31,6 +31,7 @@ pub(super) fn at<'a>(root: &'a Path, name: &'a str) -> DataFile<'a> {
         data: DataName::Cifar10,
         root,
         folder: FOLDER,
+        also_in: &[],
         name,
     }
 }
@@ -61,7 +62,7 @@ pub(super) fn load(root: &Path, split: Split, limit: Option<usize>) -> Result<Da
     for name in &files[..files.len().min(limit.div_ceil(RECORDS))] {
         let (pixels, classes) = read(root, name)?;
         images.extend(pixels);
-        labels.extend(classes);
+        labels.extend(classes.into_iter().map(u16::from));
     }
     let all = Dataset::new(
         format!("cifar10 {split}"),

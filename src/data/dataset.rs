@@ -1,6 +1,7 @@
-//! Images and labels in memory.
+//! Images with labels, and batches of them as tensors.
 
-use super::Augmentation;
+use super::pixels::Pixels;
+use super::{Augmentation, Background};
 use crate::words::counted;
 use crate::{Error, Result};
 use rand_chacha::rand_core::RngCore;
@@ -20,6 +21,11 @@ pub enum Split {
     Val,
     /// What results are reported on.
     Test,
+}
+
+impl Split {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
 }
 
 impl fmt::Display for Split {
@@ -56,23 +62,29 @@ pub struct Splits {
     pub val: Dataset,
     /// What results are reported on.
     pub test: Dataset,
+    /// What files of the user's own hold; none for data sets that are known by their name.
+    pub fingerprint: Option<String>,
+    /// What is to be known about the files, such as those that were left out.
+    pub remarks: Vec<String>,
 }
 
 /// 8-bit images with labels.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
     /// Data set and split, for reports (`mnist test`).
     pub name: String,
     /// `[C, H, W]` of an image.
     pub chw: [i64; 3],
-    /// `N * C * H * W` pixels, image by image, channel by channel, row by row.
-    pub images: Vec<u8>,
     /// `N` labels.
-    pub labels: Vec<u8>,
+    pub labels: Vec<u16>,
+    /// The names of the classes that labels number, where they have names.
+    pub classes: Vec<String>,
+    /// `N * C * H * W` bytes, image by image, channel by channel, row by row.
+    pixels: Pixels,
 }
 
 impl Dataset {
-    /// A data set of `labels.len()` images.
+    /// A data set of `labels.len()` images in memory.
     ///
     /// # Errors
     /// An image size below 1, or a number of pixels that is not that of `labels.len()` images.
@@ -80,27 +92,37 @@ impl Dataset {
         name: impl Into<String>,
         chw: [i64; 3],
         images: Vec<u8>,
-        labels: Vec<u8>,
+        labels: Vec<u16>,
+    ) -> Result<Self> {
+        Self::of_pixels(name, chw, Pixels::memory(images), labels)
+    }
+
+    /// The same with bytes that may lie in a file.
+    pub(super) fn of_pixels(
+        name: impl Into<String>,
+        chw: [i64; 3],
+        pixels: Pixels,
+        labels: Vec<u16>,
     ) -> Result<Self> {
         if chw.iter().any(|&size| size < 1) {
             let problem = format!("needs positive sizes [C, H, W], got {chw:?}");
             return Err(Error::argument("Dataset::new", "chw", problem));
         }
-        let expected = labels.len() * chw.iter().product::<i64>() as usize;
-        if images.len() != expected {
+        let expected = labels.len() as u64 * chw.iter().product::<i64>() as u64;
+        if pixels.len() != expected {
             let problem = format!(
                 "has {}; {} of {chw:?} are {expected}",
-                counted(images.len(), "byte"),
+                counted(pixels.len(), "byte"),
                 counted(labels.len(), "image")
             );
             return Err(Error::argument("Dataset::new", "images", problem));
         }
-        let name = name.into();
         Ok(Self {
-            name,
+            name: name.into(),
             chw,
-            images,
             labels,
+            classes: Vec::new(),
+            pixels,
         })
     }
 
@@ -119,37 +141,96 @@ impl Dataset {
         self.chw.iter().product::<i64>() as usize
     }
 
-    /// The `C * H * W` pixels of image `i`, `None` past the end.
-    pub fn image(&self, i: usize) -> Option<&[u8]> {
-        self.images.chunks_exact(self.image_len()).nth(i)
+    /// Number of bytes of all images.
+    pub fn bytes(&self) -> u64 {
+        self.pixels.len()
+    }
+
+    /// The `C * H * W` pixels of image `i`.
+    ///
+    /// # Errors
+    /// An index past the end, or a file that cannot be read any more.
+    pub fn image(&self, i: usize) -> Result<Vec<u8>> {
+        self.gather(&[i])
+    }
+
+    /// The pixels of all images, side by side.
+    ///
+    /// # Errors
+    /// A file that cannot be read any more.
+    pub fn pixels(&self) -> Result<Vec<u8>> {
+        let mut pixels = vec![0; self.bytes() as usize];
+        self.pixels.read(0, &mut pixels)?;
+        Ok(pixels)
     }
 
     /// The images of `range`, cut off at the end of the data.
     pub fn subset(&self, range: Range<usize>) -> Self {
         let end = range.end.min(self.len());
         let start = range.start.min(end);
-        let size = self.image_len();
+        let size = self.image_len() as u64;
         Self {
             name: self.name.clone(),
             chw: self.chw,
-            images: self.images[start * size..end * size].to_vec(),
             labels: self.labels[start..end].to_vec(),
+            classes: self.classes.clone(),
+            pixels: self.pixels.part(start as u64 * size..end as u64 * size),
         }
+    }
+
+    /// The images as they are in the middle of `[H, W]`, with the background around them.
+    ///
+    /// # Errors
+    /// Images that are larger, or in a file.
+    pub(super) fn padded(self, size: [i64; 2], background: Background) -> Result<Self> {
+        let [c, h, w] = self.chw;
+        if self.chw[1..] == size {
+            return Ok(self);
+        }
+        if h > size[0] || w > size[1] {
+            return Err(Error::config(format!(
+                "images of {h}x{w} cannot be padded to {}x{}: use a larger --pad",
+                size[0], size[1]
+            )));
+        }
+        let chw = [c, size[0], size[1]];
+        let (top, left) = ((size[0] - h) / 2, (size[1] - w) / 2);
+        let (small, large) = ((h * w) as usize, (size[0] * size[1]) as usize);
+        let mut pixels = vec![0; self.len() * c as usize * large];
+        let mut image = vec![0; self.image_len()];
+        for (i, padded) in pixels.chunks_exact_mut(c as usize * large).enumerate() {
+            self.pixels.read((i * image.len()) as u64, &mut image)?;
+            let planes = padded
+                .chunks_exact_mut(large)
+                .zip(image.chunks_exact(small));
+            for (channel, (padded, plane)) in planes.enumerate() {
+                padded.fill(background.of(channel, c as usize));
+                for (y, row) in plane.chunks_exact(w as usize).enumerate() {
+                    let start = (top as usize + y) * size[1] as usize + left as usize;
+                    padded[start..start + row.len()].copy_from_slice(row);
+                }
+            }
+        }
+        Ok(Self {
+            chw,
+            pixels: Pixels::memory(pixels),
+            ..self
+        })
     }
 
     /// All images as a `[N, C, H, W]` tensor of bytes on the CPU.
     ///
     /// # Errors
-    /// Not enough memory.
+    /// Not enough memory, or a file that cannot be read any more.
     pub fn all(&self) -> Result<Tensor> {
-        self.to_tensor(&self.images)
+        self.to_tensor(&self.pixels()?)
     }
 
     /// The images at `indices` as a `[B, C, H, W]` tensor of bytes on the CPU; callers convert it to
     /// floating point after it has moved to their device, where it is a quarter of the size.
     ///
     /// # Errors
-    /// An index past the end.
+    /// An index past the end, or a file that cannot be read any more.
     pub fn batch(&self, indices: &[usize]) -> Result<Tensor> {
         self.to_tensor(&self.gather(indices)?)
     }
@@ -157,7 +238,7 @@ impl Dataset {
     /// [`batch`](Self::batch) after random augmentation of every image, drawn from `rng` in order.
     ///
     /// # Errors
-    /// An index past the end.
+    /// As [`batch`](Self::batch).
     pub fn augmented_batch(
         &self,
         indices: &[usize],
@@ -173,14 +254,14 @@ impl Dataset {
 
     fn gather(&self, indices: &[usize]) -> Result<Vec<u8>> {
         let size = self.image_len();
-        let mut pixels = Vec::with_capacity(indices.len() * size);
-        for &i in indices {
-            let image = self.image(i).ok_or_else(|| {
+        let mut pixels = vec![0; indices.len() * size];
+        for (&i, image) in indices.iter().zip(pixels.chunks_exact_mut(size)) {
+            if i >= self.len() {
                 let images = counted(self.len(), "image");
                 let problem = format!("holds {i}, but {} has {images}", self.name);
-                Error::argument("Dataset::batch", "indices", problem)
-            })?;
-            pixels.extend_from_slice(image);
+                return Err(Error::argument("Dataset::batch", "indices", problem));
+            }
+            self.pixels.read((i * size) as u64, image)?;
         }
         Ok(pixels)
     }

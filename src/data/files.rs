@@ -5,8 +5,11 @@ use crate::words::counted;
 use crate::{Error, Result};
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+
+/// How gzipped data begin.
+pub(super) const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// One file of a data set.
 #[derive(Debug)]
@@ -17,21 +20,32 @@ pub(super) struct DataFile<'a> {
     pub root: &'a Path,
     /// Its folder inside that one.
     pub folder: &'static str,
+    /// Other folders where it may lie.
+    pub also_in: &'static [&'static str],
     /// Its name, without `.gz`.
     pub name: &'a str,
 }
 
 impl DataFile<'_> {
-    /// Where it is: the plain file if there is one, else the gzipped one if there is one, else the
-    /// plain file's place.
+    /// Where it is: the plain file if there is one, else the gzipped one if there is one, else one where or how torchvision
+    /// or an archive leaves it, else the plain file's place.
     pub fn path(&self) -> PathBuf {
-        let plain = self.root.join(self.folder).join(self.name);
-        let zipped = plain.with_file_name(format!("{}.gz", self.name));
-        if !plain.exists() && zipped.exists() {
-            zipped
-        } else {
-            plain
-        }
+        // `train-images.idx3-ubyte`
+        let dotted = self.name.replace("-idx", ".idx");
+        let names = [
+            self.name.to_owned(),
+            format!("{}.gz", self.name),
+            format!("{dotted}.gz"),
+            dotted,
+        ];
+        let folders = [self.folder]
+            .into_iter()
+            .chain(self.also_in.iter().copied());
+        let places = folders.flat_map(|folder| names.iter().map(move |name| (folder, name)));
+        places
+            .map(|(folder, name)| self.root.join(folder).join(name))
+            .find(|place| place.exists())
+            .unwrap_or_else(|| self.root.join(self.folder).join(self.name))
     }
 
     /// An [`Error::File`] about this file.
@@ -57,8 +71,10 @@ impl DataFile<'_> {
             )),
             _ => self.error(err),
         })?;
-        let reader = BufReader::with_capacity(1 << 16, file);
-        if path.extension().is_some_and(|extension| extension == "gz") {
+        let mut reader = BufReader::with_capacity(1 << 16, file);
+        // a file's ending says little about whether somebody has unpacked it
+        let head = reader.fill_buf().map_err(|err| self.error(err))?;
+        if head.starts_with(&GZIP) {
             return self.read_from(MultiGzDecoder::new(reader), header, size, check);
         }
         self.read_from(reader, header, size, check)

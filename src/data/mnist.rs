@@ -56,6 +56,7 @@ impl MnistFile {
             data: DataName::Mnist,
             root,
             folder: FOLDER,
+            also_in: &["MNIST/raw"],
             name: self.name,
         }
     }
@@ -83,7 +84,7 @@ pub(super) fn load(root: &Path, split: Split, limit: Option<usize>) -> Result<Da
         format!("mnist {split}"),
         DataName::Mnist.chw(),
         images.read(root)?,
-        labels.read(root)?,
+        labels.read(root)?.into_iter().map(u16::from).collect(),
     )?;
     let end = limit.map_or(range.end, |limit| {
         range.end.min(range.start.saturating_add(limit))

@@ -2,12 +2,14 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `dataset` | [`Dataset`]: images and labels in memory, batches as tensors |
-//! | `name`, `config` | [`DataName`], [`DataConfig`]: which data set, from where, how much of it |
-//! | `load` | [`load`]: from a configuration to images in memory |
+//! | `dataset`, `pixels` | [`Dataset`]: images and labels, batches as tensors; their bytes in memory or in a file |
+//! | `name`, `source`, `config` | [`DataName`], [`Source`], [`DataConfig`]: which data set, from where, how much of it |
+//! | `fit` | [`Fit`], [`Background`]: how pictures of several sizes become images of one size |
+//! | `load`, `look`, `survey` | [`load`], [`pack`], [`survey()`]: from a configuration to images, a packed file, or what there is |
 //! | `glyphs` | procedurally drawn digits: data without a download |
 //! | `noise` | uniformly random images of any size: for measurements |
 //! | `mnist`, `cifar10`, `idx`, `files` | readers of the canonical files |
+//! | `own` | readers of files of one's own: pictures, arrays, IDX and CIFAR in any layout |
 //! | `verify` | what is right and wrong with the files of a data set |
 //! | `batches` | the order of one epoch, resumable at any batch |
 //! | `augment` | random shifts and flips of training images |
@@ -19,22 +21,33 @@ mod cifar10;
 mod config;
 mod dataset;
 mod files;
+mod fit;
 mod glyphs;
 mod idx;
 mod load;
+mod look;
 mod mnist;
 mod name;
 mod noise;
+mod own;
+mod pixels;
 mod rng;
+mod source;
+mod survey;
 mod verify;
 
 pub use augment::{Augmentation, Change};
 pub use batches::Epoch;
 pub use config::{default_data_dir, DataConfig};
 pub use dataset::{Dataset, Split, Splits};
-pub use load::{load, load_split};
+pub use fit::{image_of, pad_of, size_text, Background, Fit};
+pub use load::{image_shape, load, load_split, pack};
+pub use look::survey;
 pub use name::DataName;
+pub use own::Packing;
 pub use rng::{
     permutation, standard_normal, stream, stream_key, uniform_below, uniform_noise, Purpose,
 };
+pub use source::Source;
+pub use survey::Survey;
 pub use verify::{verify, FileReport};

@@ -81,9 +81,16 @@ impl GlowConfig {
             .and_then(|levels| 2i64.checked_pow(levels));
         let divides = |size: i64| block.is_some_and(|block| size % block == 0);
         if !(divides(height) && divides(width)) {
+            let way_out = match block.filter(|block| *block <= 1 << 16) {
+                Some(block) => {
+                    let [height, width] =
+                        [height, width].map(|size| (size + block - 1) / block * block);
+                    format!("use fewer `levels`, or pad the images: --pad {height}x{width}")
+                }
+                None => "use fewer `levels`".to_owned(),
+            };
             return Err(Error::config(format!(
-                "an image of {height}x{width} cannot be squeezed {} times: both sides must be divisible by 2^{}; \
-                 use fewer `levels`, or pad or crop the images",
+                "an image of {height}x{width} cannot be squeezed {} times: both sides must be divisible by 2^{}; {way_out}",
                 self.levels, self.levels
             )));
         }

@@ -4,7 +4,7 @@ use super::measure::{sample_times, step_times};
 use super::{
     BudgetName, Environment, Mode, Pass, Plan, Row, RowState, SampleTimes, SeedState, Status, Test,
 };
-use crate::data::{load_split, DataConfig, DataName, Split};
+use crate::data::{load_split, DataConfig, DataName, Source, Split};
 use crate::flows::Cx;
 use crate::models::parameter_count;
 use crate::train::{
@@ -166,16 +166,18 @@ impl Work<'_> {
             // images are of no account for times, and those of the likelihoods are already known or will be
             return Ok(config);
         }
-        state.own_data = !matches!(config.data.name, DataName::Noise(_));
+        state.own_data = !matches!(config.data.name, Source::Known(DataName::Noise(_)));
         if let Err(missing) = present(&config.data) {
             if self.plan.budget.name != BudgetName::Smoke {
                 return Err(missing);
             }
             state.own_data = false;
-            config.data.name = match config.data.name {
-                DataName::Mnist => DataName::Glyphs,
-                other => DataName::Noise(other.chw()[1] as u16),
-            };
+            let side = config.model.image()[1] as u16;
+            config.data.name = match config.data.name == DataName::Mnist {
+                true => DataName::Glyphs,
+                false => DataName::Noise(side),
+            }
+            .into();
         }
         state.data = config.data.name.to_string();
         Ok(config)

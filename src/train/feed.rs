@@ -43,15 +43,14 @@ impl Feed {
     /// # Errors
     /// Not enough memory there.
     pub fn new(config: &RunConfig, data: &Dataset, device: Device) -> Result<Self> {
-        let fits = data.images.len() as u64 <= config.train.device_data_mib.saturating_mul(1 << 20);
+        let fits = data.bytes() <= config.train.device_data_mib.saturating_mul(1 << 20);
         let resident = match device {
             Device::Cuda(_) if fits => Some(data.all()?.f_to_device(device)?),
             _ => None,
         };
-        let augment = config.data.augment;
         Ok(Self {
             seed: config.seed,
-            augmentation: augment.then(|| Augmentation::of(config.data.name)),
+            augmentation: config.data.augmentation(data.chw),
             device,
             resident,
         })

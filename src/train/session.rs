@@ -80,11 +80,12 @@ struct Parts {
 }
 
 impl Parts {
-    fn prepare(config: RunConfig, mut watch: Box<dyn Watch>) -> Result<Self> {
+    fn prepare(mut config: RunConfig, mut watch: Box<dyn Watch>) -> Result<Self> {
         config.validate()?;
         let picked = config.train.device.parse::<DeviceChoice>()?.pick()?;
         let splits = data::load(&config.data, config.seed)?;
         let (train, mut val) = (splits.train, splits.val);
+        config.data.fingerprint = splits.fingerprint;
         if let Some(limit) = config.train.val_limit {
             val = val.subset(0..limit);
         }
@@ -104,6 +105,7 @@ impl Parts {
             config.seed,
             picked.text
         ));
+        splits.remarks.iter().for_each(|remark| watch.line(remark));
         let precision = config.precision;
         match precision.remark(picked.device) {
             Some(remark) => watch.line(&format!("precision {precision}: {remark}")),

@@ -87,7 +87,8 @@ impl Case {
             .collect();
         let elements = self.size.iter().product::<i64>() as usize;
         let [x, noise] = [(); 2].map(|()| Memory::new(elements, Kind::Float));
-        plan.params.images = self.data.images.as_ptr() as u64;
+        let images = self.data.pixels().unwrap();
+        plan.params.images = images.as_ptr() as u64;
         plan.params.picks = picks.as_ptr() as u64;
         plan.params.x = x.address();
         plan.params.noise = noise.address();

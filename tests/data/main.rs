@@ -1,9 +1,13 @@
 //! Data sets, their files, and the random numbers that go with them.
 
+#[path = "../common/pictures.rs"]
+mod pictures;
 #[path = "../common/skip.rs"]
 mod skip;
 
 mod files;
 mod glyphs;
+mod own_arrays;
+mod own_pictures;
 mod random;
 mod sets;

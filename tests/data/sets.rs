@@ -74,8 +74,9 @@ fn subsets_keep_images_with_their_labels() {
     let data = counting();
     let part = data.subset(1..3);
     assert_eq!((part.len(), &part.labels[..]), (2, &[8, 9][..]));
-    assert_eq!(part.image(1), data.image(2));
-    assert_eq!(part.image(2), None);
+    assert_eq!(part.image(1).unwrap(), data.image(2).unwrap());
+    let outside = part.image(2).unwrap_err().to_string();
+    assert!(outside.contains("2 images"), "{outside}");
     assert_eq!(data.subset(4..99).labels, [1]);
     assert!(data.subset(9..99).is_empty());
 }

@@ -37,7 +37,7 @@ fn cuda_a_batch_is_one_launch_and_no_wait() {
         return;
     };
     let mut config = presets::by_name(presets::DEFAULT).unwrap();
-    config.data.name = DataName::Cifar10;
+    config.data.name = DataName::Cifar10.into();
     config.data.augment = true;
     let data = data([3, 32, 32]);
     for (mib, uploads) in [(1, 0), (0, 1)] {

@@ -4,6 +4,8 @@
 mod device;
 #[path = "../common/gpu.rs"]
 mod gpu;
+#[path = "../common/pictures.rs"]
+mod pictures;
 #[path = "../common/python.rs"]
 mod python;
 #[path = "../common/skip.rs"]
@@ -20,6 +22,7 @@ mod files;
 mod help;
 mod models;
 mod orders;
+mod own_pictures;
 mod plot;
 mod precision;
 mod reproduce;

@@ -19,7 +19,7 @@ fn data(chw: [i64; 3]) -> Dataset {
 fn config(name: DataName, augment: bool, resident: bool) -> RunConfig {
     let mut config = presets::by_name(presets::DEFAULT).unwrap();
     config.seed = u64::MAX - 3;
-    config.data.name = name;
+    config.data.name = name.into();
     config.data.augment = augment;
     config.train.device_data_mib = if resident { 1 } else { 0 };
     config

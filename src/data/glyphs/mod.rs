@@ -44,7 +44,7 @@ pub(super) fn load(seed: u64, split: Split, limit: Option<usize>) -> Result<Data
 }
 
 /// Draws the digit of one index into `image` and says which it is.
-fn draw(seed: u64, index: u64, image: &mut [u8]) -> u8 {
+fn draw(seed: u64, index: u64, image: &mut [u8]) -> u16 {
     let mut rng = stream(seed, Purpose::Glyphs, index);
     let digit = uniform_below(&mut rng, 10) as usize;
     let styles = DIGITS[digit];
@@ -57,7 +57,7 @@ fn draw(seed: u64, index: u64, image: &mut [u8]) -> u8 {
         canvas.draw(&smooth(&points, stroke.closed), hand.pen, pressures);
     }
     canvas.develop(image, hand.ink, || 2.5 * bell(&mut rng));
-    digit as u8
+    digit as u16
 }
 
 /// How one digit is written: an affine map from the digit's own coordinates to pixels, and the pen.

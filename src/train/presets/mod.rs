@@ -75,7 +75,7 @@ mod tests {
             config.validate().unwrap();
             assert_eq!(
                 config.model.image(),
-                config.data.name.chw(),
+                crate::data::image_shape(&config.data).unwrap(),
                 "{}",
                 preset.name
             );

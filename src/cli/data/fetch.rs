@@ -1,9 +1,9 @@
-//! `inverse-flow data`: download the published files of MNIST and CIFAR-10, and check them.
+//! `inverse-flow data fetch` and `data verify`: download the published files of MNIST and CIFAR-10, and check them.
 
 use crate::data::{default_data_dir, verify, DataName, FileReport};
 use crate::files;
 use anyhow::{anyhow, bail, Context, Result};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -22,25 +22,9 @@ const CIFAR10_URL: &str = "https://www.cs.toronto.edu/~kriz";
 const CIFAR10_ARCHIVE: &str = "cifar-10-binary.tar.gz";
 const CIFAR10_FOLDER: &str = "cifar-10-batches-bin";
 
-/// Download the published files of a data set, or check those that are there
+/// A data set and where it is.
 #[derive(Debug, Args)]
-pub struct DataArgs {
-    #[command(subcommand)]
-    action: Action,
-}
-
-#[derive(Debug, Subcommand)]
-enum Action {
-    /// Download what is missing, then check everything
-    ///
-    /// INVERSE_FLOW_MNIST_URL and INVERSE_FLOW_CIFAR10_URL name other folders to download from.
-    Fetch(DataSet),
-    /// Check every file against the published contents
-    Verify(DataSet),
-}
-
-#[derive(Debug, Args)]
-struct DataSet {
+pub struct DataSet {
     /// The data set
     name: Files,
     /// Folder of the data sets [default: $INVERSE_FLOW_DATA, else data]
@@ -50,7 +34,7 @@ struct DataSet {
 
 /// The data sets that consist of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Files {
+pub enum Files {
     Mnist,
     Cifar10,
 }
@@ -68,20 +52,23 @@ impl DataSet {
     }
 }
 
-impl DataArgs {
-    /// Downloads or checks.
+impl DataSet {
+    /// Downloads what is missing, then checks everything.
     ///
     /// # Errors
-    /// A file that is missing or wrong, or a download that failed, with what to place where by hand.
-    pub fn run(&self) -> Result<()> {
-        match &self.action {
-            Action::Fetch(target) => {
-                let (name, dir) = (target.name, target.dir());
-                fetch(name, &dir).map_err(|err| anyhow!("{err:#}\n{}", by_hand(name, &dir)))?;
-                check(target.name(), &target.dir())
-            }
-            Action::Verify(target) => check(target.name(), &target.dir()),
-        }
+    /// A download that failed, with what to place where by hand, or a file that is wrong.
+    pub fn fetch(&self) -> Result<()> {
+        let (name, dir) = (self.name, self.dir());
+        fetch(name, &dir).map_err(|err| anyhow!("{err:#}\n{}", by_hand(name, &dir)))?;
+        self.verify()
+    }
+
+    /// Checks every file.
+    ///
+    /// # Errors
+    /// A file that is missing or wrong.
+    pub fn verify(&self) -> Result<()> {
+        check(self.name(), &self.dir())
     }
 }
 

@@ -1,0 +1,107 @@
+//! Folders of pictures.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `list` | which pictures there are, their classes, splits and hashes |
+//! | `decode` | from the bytes of a file to an image of the wanted size |
+//! | `jpeg` | whether a JPEG is whole |
+//! | `load`, `survey` | splits in memory, or in one packed file; what all pictures are, by themselves |
+
+mod decode;
+mod jpeg;
+mod list;
+mod load;
+mod survey;
+
+pub(super) use list::has_pictures;
+pub(super) use load::{load, pack, shape};
+pub(super) use survey::survey;
+
+use super::parallel::in_parallel;
+use crate::data::fit::size_text;
+use crate::data::DataConfig;
+use crate::{Error, Result};
+use decode::{Problem, Wanted};
+use list::Entry;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What the pictures of a folder are brought to: what the configuration says, else the size of the first that can be read.
+fn wanted(root: &Path, config: &DataConfig) -> Result<Wanted> {
+    let of = |chw, any_colour| Wanted {
+        chw,
+        any_colour,
+        fit: config.fit,
+        background: config.background,
+    };
+    if let Some(chw) = config.image {
+        return Ok(of(chw, true));
+    }
+    for path in list::paths(root)? {
+        match decode::decode(&content(&path)?) {
+            Ok(picture) => return Ok(of(decode::natural(&picture), false)),
+            Err(_) if config.skip_damaged => {}
+            Err(problem) => return Err(damaged(&path, &problem)),
+        }
+    }
+    Err(Error::file(root, "has no picture that can be read"))
+}
+
+/// The image in a file.
+///
+/// # Errors
+/// A file that cannot be opened.
+fn image(path: &Path, wanted: &Wanted) -> Result<Result<Vec<u8>, Problem>> {
+    let picture = decode::decode(&content(path)?).map_err(Problem::Damaged);
+    Ok(picture.and_then(|picture| decode::fitted(picture, wanted)))
+}
+
+/// A file that was left out, and why.
+type Skipped = (PathBuf, String);
+
+/// The images of `entries`, side by side, and their labels; what is damaged is left out and told of, or an error.
+fn images(
+    entries: &[&Entry],
+    wanted: &Wanted,
+    skip_damaged: bool,
+    skipped: &mut Vec<Skipped>,
+) -> Result<(Vec<u8>, Vec<u16>)> {
+    let decoded = in_parallel(entries, |entry| match image(&entry.path, wanted)? {
+        Ok(pixels) => Ok(Ok(pixels)),
+        Err(Problem::Damaged(problem)) if skip_damaged => Ok(Err(problem)),
+        Err(Problem::Damaged(problem)) => Err(damaged(&entry.path, &problem)),
+        Err(Problem::Size(size, way)) => Err(other_size(&entry.path, size, wanted, way)),
+    })?;
+    let size = wanted.chw.iter().product::<i64>() as usize;
+    let mut pixels = Vec::with_capacity(entries.len() * size);
+    let mut labels = Vec::with_capacity(entries.len());
+    for (entry, image) in entries.iter().zip(decoded) {
+        match image {
+            Ok(image) => {
+                pixels.extend(image);
+                labels.push(entry.label);
+            }
+            Err(problem) => skipped.push((entry.path.clone(), problem)),
+        }
+    }
+    Ok((pixels, labels))
+}
+
+fn content(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|err| Error::file(path, err))
+}
+
+fn damaged(path: &Path, problem: &str) -> Error {
+    Error::file(
+        path,
+        format!("{problem}\n--skip-damaged goes on without such files, and counts them"),
+    )
+}
+
+fn other_size(path: &Path, found: [i64; 3], wanted: &Wanted, way: &str) -> Error {
+    let [found, size] = [found, wanted.chw].map(size_text);
+    Error::file(
+        path,
+        format!("is {found}, and images are {size}\n`--image {size} --fit {way}` brings all pictures to one size"),
+    )
+}
