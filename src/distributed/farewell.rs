@@ -40,7 +40,7 @@ pub(super) fn ask(place: &Place, store: &Arc<Store>) -> String {
         ),
         Err(err) => format!(
             "{} does not answer ({err}): see what it printed, and start all ranks again",
-            keeper(place)
+            place.keeper()
         ),
     }
 }
@@ -53,6 +53,13 @@ pub(super) fn tell(place: &Place, store: &Arc<Store>, cause: &str) -> Result<()>
         let others: Vec<_> = others(&asked).collect();
         linger(&asked, store, &others, PATIENCE + LINGER)
     })
+}
+
+/// Whether no other process has asked this before: whoever is first tells the user about the end. All of them are where the
+/// store does not answer.
+pub(super) fn is_first(store: &Arc<Store>) -> bool {
+    let count = in_time(store, |store| store.count("speaker"));
+    count.map_or(true, |count| count == 1)
 }
 
 fn inquire(place: &Place, store: &Store) -> Result<Finding> {
@@ -106,12 +113,4 @@ fn in_time<T: Send + 'static>(
 fn others(place: &Place) -> impl Iterator<Item = u32> {
     let rank = place.rank;
     (0..place.ranks).filter(move |&other| other != rank)
-}
-
-fn keeper(place: &Place) -> String {
-    let Place { host, port, .. } = place;
-    match place.by_torchrun {
-        true => format!("torchrun at {host}:{port}"),
-        false => "rank 0".into(),
-    }
 }

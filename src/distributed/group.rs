@@ -187,6 +187,12 @@ impl Group {
         Ok(())
     }
 
+    /// Whether this process is to tell the user about the end of the group: the first one to ask this. All of them are where
+    /// nobody is left to decide it.
+    pub fn tells_the_user(&self) -> bool {
+        farewell::is_first(&self.store)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -48,9 +48,18 @@ pub(super) fn meet(place: &Place, timeout: Duration) -> Result<Store> {
     Ok(store)
 }
 
+/// One more connection to the store of a group that has met.
+pub(super) fn client(place: &Place, timeout: Duration) -> Result<Store> {
+    Store::open(&place.host, place.port, false, &prefix(place), timeout)
+}
+
+fn prefix(place: &Place) -> String {
+    format!("inverse-flow/{}/{}", place.run, place.attempt)
+}
+
 fn open(place: &Place, timeout: Duration) -> Result<Store> {
     let Place { host, port, .. } = place;
-    let prefix = format!("inverse-flow/{}", place.run);
+    let prefix = prefix(place);
     Store::open(host, *port, place.keeps_store(), &prefix, timeout).map_err(|err| {
         place.problem(match place.keeps_store() {
             true => format!("cannot listen at {host}:{port}: {err}; take another MASTER_PORT"),
@@ -70,6 +79,15 @@ pub(super) fn names(ranks: &[u32]) -> String {
 }
 
 impl Place {
+    /// Who keeps the store.
+    pub(super) fn keeper(&self) -> String {
+        let Self { host, port, .. } = self;
+        match self.by_torchrun {
+            true => format!("torchrun at {host}:{port}"),
+            false => "rank 0".into(),
+        }
+    }
+
     pub(super) fn problem(&self, problem: String) -> Error {
         Error::Group {
             rank: self.rank,

@@ -9,8 +9,10 @@
 //! | `links` | what carries tensors of CPUs and of GPUs |
 //! | `probe` | whether groups work on this machine |
 //! | `farewell` | which rank was the cause |
+//! | `heartbeat` | [`Heartbeat`]: how a process that hangs is noticed |
+//! | `notes` | [`Notes`]: what outlives the processes under torchrun |
 //!
-//! The exchange is torch's own (c10d), over Gloo between CPUs and over NCCL between GPUs. The program `inverse-flow` trains in one process.
+//! The exchange is torch's own (c10d), over Gloo between CPUs and over NCCL between GPUs.
 //!
 //! A program that adds up gradients, to be started by `torchrun --no-python --nproc-per-node 2 PROGRAM`:
 //!
@@ -30,11 +32,15 @@
 mod farewell;
 mod gpu;
 mod group;
+mod heartbeat;
 mod links;
 mod meeting;
+mod notes;
 mod place;
 #[cfg(feature = "program")]
 pub(crate) mod probe;
 
 pub use group::Group;
+pub use heartbeat::Heartbeat;
+pub use notes::Notes;
 pub use place::Place;

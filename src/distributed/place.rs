@@ -27,8 +27,10 @@ pub struct Place {
     pub port: u16,
     /// Whether `torchrun` listens there; else rank 0 does.
     pub by_torchrun: bool,
-    /// Name of the run and of the attempt: the same in all processes.
+    /// Name of the run: the same in all processes.
     pub run: String,
+    /// How often torchrun has started the processes again.
+    pub attempt: u32,
 }
 
 impl Place {
@@ -91,7 +93,8 @@ impl Place {
             host,
             port,
             by_torchrun,
-            run: format!("{name}/{attempt}"),
+            run: name,
+            attempt,
         }))
     }
 }
@@ -141,8 +144,8 @@ mod tests {
     #[test]
     fn rank_0_keeps_the_store_unless_torchrun_does() {
         let place = place_of(TWO);
-        let (host, run) = ("host".to_owned(), "none/0".to_owned());
-        let (rank, ranks, port, by_torchrun) = (0, 2, 29500, false);
+        let (host, run) = ("host".to_owned(), "none".to_owned());
+        let (rank, ranks, port, by_torchrun, attempt) = (0, 2, 29500, false, 0);
         let (local_rank, local_ranks) = (None, None);
         assert_eq!(
             place,
@@ -154,7 +157,8 @@ mod tests {
                 host,
                 port,
                 by_torchrun,
-                run
+                run,
+                attempt
             }
         );
         assert!(place_of(TWO).keeps_store());
@@ -163,7 +167,7 @@ mod tests {
             "TORCHELASTIC_USE_AGENT_STORE=True TORCHELASTIC_RUN_ID=a TORCHELASTIC_RESTART_COUNT=3";
         let place = place_of(&format!("{TWO} {agent}"));
         assert!(place.by_torchrun && !place.keeps_store());
-        assert_eq!(place.run, "a/3");
+        assert_eq!((place.run.as_str(), place.attempt), ("a", 3));
     }
 
     #[test]
