@@ -6,7 +6,8 @@ use crate::data::{self, DataConfig, Dataset, Source, Split};
 use crate::models::MultiScale;
 use crate::nn::Precision;
 use crate::train::{
-    find_checkpoint, load_state, stored_config, stored_progress, DeviceChoice, RunConfig,
+    build_model, find_checkpoint, load_state, stored_config, stored_progress, DeviceChoice,
+    RunConfig, Team,
 };
 use crate::weights::StateFile;
 use crate::{Error, Result};
@@ -35,12 +36,15 @@ impl Compute {
 
     /// Sets the threads and picks the device; a choice left to the program is reported on standard error.
     pub fn start(&self) -> Result<Device> {
+        self.start_in(&Team::alone())
+    }
+
+    /// [`start`](Self::start) for several processes, of which rank 0 reports.
+    pub fn start_in(&self, team: &Team) -> Result<Device> {
         self.apply_threads();
-        let picked = self.device.unwrap_or(DeviceChoice::Auto).pick()?;
-        if self
-            .device
-            .is_none_or(|choice| choice == DeviceChoice::Auto)
-        {
+        let picked = team.pick(self.device.unwrap_or(DeviceChoice::Auto))?;
+        let open = |choice| choice == DeviceChoice::Auto;
+        if team.is_main() && self.device.is_none_or(open) {
             eprintln!("device: {}", picked.text);
         }
         Ok(picked.device)
@@ -219,6 +223,35 @@ pub fn load(
             "does not say what model it holds: add --preset P or --config F; `inverse-flow inspect FILE` lists what is in it",
         )),
     }
+}
+
+/// [`load`] for several processes: rank 0 reads the file and sends what is in it to the others.
+pub fn load_in(
+    team: &Team,
+    path: &Path,
+    described: &Described,
+    precision: &NetPrecision,
+    device: Device,
+) -> Result<Loaded> {
+    let mut loaded = None;
+    let (config, trained_in) = team.from_main(|| {
+        let read = loaded.insert(load(path, described, precision, device)?);
+        Ok((read.config.clone(), read.trained_in))
+    })?;
+    let loaded = match loaded {
+        Some(loaded) => loaded,
+        None => {
+            let (model, vs) = build_model(&config, device)?;
+            Loaded {
+                config,
+                trained_in,
+                model,
+                vs,
+            }
+        }
+    };
+    team.share(loaded.vs.variables())?;
+    Ok(loaded)
 }
 
 /// A model of this configuration with the content of a file.

@@ -1,8 +1,9 @@
 //! `inverse-flow eval`
 
 use super::common::{self, Compute, Described, Images, NetPrecision};
+use super::ranks::{self, Ranks};
 use crate::nn::Precision;
-use crate::train::{say, Dequantization, Evaluation, Likelihood, RoundTrip};
+use crate::train::{same_everywhere, say, Dequantization, Evaluation, Likelihood, RoundTrip, Team};
 use crate::words::counted;
 use clap::Args;
 use serde_json::json;
@@ -48,10 +49,17 @@ pub struct EvalArgs {
 impl EvalArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
-        let device = self.compute.start()?;
-        let loaded = common::load(&self.path, &self.described, &self.precision, device)?;
+        let ranks = Ranks::join(ranks::start_again("eval"))?;
+        let done = self.evaluate(&ranks.team);
+        ranks.conclude(done)
+    }
+
+    fn evaluate(&self, team: &Team) -> anyhow::Result<()> {
+        let device = self.compute.start_in(team)?;
+        let loaded = common::load_in(team, &self.path, &self.described, &self.precision, device)?;
         let config = &loaded.config;
         let data = self.images.load(config, self.limit)?;
+        same_everywhere(team, &[&data])?;
         let evaluation = Evaluation {
             batch_size: self.batch_size.unwrap_or(config.train.batch_size),
             dequantize: self.dequantize,
@@ -59,11 +67,14 @@ impl EvalArgs {
             device,
         };
         let model = &loaded.model;
-        let likelihood = evaluation.likelihood(model, &data)?;
+        let likelihood = evaluation.likelihood_in(team, model, &data)?;
         let round_trip = match self.roundtrip {
-            true => Some(evaluation.round_trip(model, &data)?),
+            true => Some(evaluation.round_trip_in(team, model, &data)?),
             false => None,
         };
+        if !team.is_main() {
+            return Ok(());
+        }
         if self.json {
             self.print_json(&loaded, likelihood, round_trip)
         } else {

@@ -10,10 +10,12 @@ mod convert;
 mod data;
 mod doctor;
 mod eval;
+mod exit;
 mod inspect;
 mod pictures;
 mod plot;
 mod presets;
+mod ranks;
 mod reconstruct;
 mod reproduce;
 mod sample;
@@ -24,13 +26,11 @@ mod watch;
 
 pub use watch::Screen;
 
-use crate::Error;
+use exit::{exit_code, Told, FAILED, WRONG_USAGE};
+
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::panic::{catch_unwind, AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
-
-const FAILED: u8 = 1;
-const WRONG_USAGE: u8 = 2;
 
 /// Normalizing flows with exact inverse convolutions: train, evaluate, sample
 #[derive(Debug, Parser)]
@@ -60,7 +60,31 @@ enum Command {
 }
 
 impl Command {
+    /// A command that several processes have no use for, and why.
+    fn only_alone(&self) -> Option<(&'static str, &'static str)> {
+        let files = "all of them would write the same files";
+        match self {
+            Self::Reproduce(_) => Some((
+                "reproduce",
+                "its rows are compared by the times and the memory of one process",
+            )),
+            Self::Bench(args) if !args.is_distributed() => {
+                Some(("bench", "it measures the times of one process"))
+            }
+            Self::Reconstruct(_) => Some(("reconstruct", files)),
+            Self::Convert(_) => Some(("convert", files)),
+            Self::Plot(_) => Some(("plot", files)),
+            Self::Data(_) => Some(("data", files)),
+            Self::Train(_) | Self::Eval(_) | Self::Sample(_) | Self::Bench(_) => None,
+            // they only say something
+            Self::Inspect(_) | Self::Doctor(_) | Self::Completions(_) | Self::Man(_) => None,
+        }
+    }
+
     fn run(&self) -> anyhow::Result<()> {
+        if let Some((command, why)) = self.only_alone() {
+            ranks::refuse(command, why)?;
+        }
         match self {
             Self::Train(args) => args.run(),
             Self::Eval(args) => args.run(),
@@ -96,7 +120,9 @@ pub fn main() -> ExitCode {
     match catch_unwind(AssertUnwindSafe(|| cli.command.run())) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(err)) => {
-            eprintln!("error: {err:#}");
+            if err.downcast_ref::<Told>().is_none() {
+                eprintln!("error: {err:#}");
+            }
             ExitCode::from(exit_code(&err))
         }
         // the hook has said what there is to say
@@ -111,14 +137,6 @@ fn parse() -> Result<Cli, clap::Error> {
     }
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     Cli::from_arg_matches(&matches).map_err(|err| err.format(&mut command))
-}
-
-/// A configuration that cannot be is the caller's; everything else went wrong here.
-fn exit_code(err: &anyhow::Error) -> u8 {
-    match err.downcast_ref::<Error>() {
-        Some(Error::Config(_)) => WRONG_USAGE,
-        _ => FAILED,
-    }
 }
 
 /// A panic is a bug of this program: one line that helps to find it, without a backtrace.
@@ -144,11 +162,5 @@ mod tests {
     #[test]
     fn the_commands_are_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn wrong_configurations_are_wrong_usage() {
-        assert_eq!(exit_code(&Error::config("x").into()), WRONG_USAGE);
-        assert_eq!(exit_code(&Error::Cuda("x".into()).into()), FAILED);
     }
 }

@@ -1,8 +1,9 @@
 //! `inverse-flow sample`
 
 use super::common::{self, Compute, Described, NetPrecision};
+use super::ranks::{self, Ranks};
 use crate::plot::save_grid;
-use crate::train::{sample, say};
+use crate::train::{sample_in, say, Team};
 use crate::words::counted;
 use clap::Args;
 use std::path::PathBuf;
@@ -40,9 +41,16 @@ pub struct SampleArgs {
 impl SampleArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
-        let device = self.compute.start()?;
-        let loaded = common::load(&self.path, &self.described, &self.precision, device)?;
-        let images = sample(
+        let ranks = Ranks::join(ranks::start_again("sample"))?;
+        let done = self.draw(&ranks.team);
+        ranks.conclude(done)
+    }
+
+    fn draw(&self, team: &Team) -> anyhow::Result<()> {
+        let device = self.compute.start_in(team)?;
+        let loaded = common::load_in(team, &self.path, &self.described, &self.precision, device)?;
+        let images = sample_in(
+            team,
             &loaded.model,
             i64::from(self.count),
             self.temperature,
@@ -50,6 +58,9 @@ impl SampleArgs {
             device,
             loaded.config.train.batch_size as i64,
         )?;
+        if !team.is_main() {
+            return Ok(());
+        }
         let columns = f64::from(self.count).sqrt().ceil() as usize;
         save_grid(&images, columns, 2, &self.out)?;
         if let Some(precision) = loaded.precision() {

@@ -1,5 +1,6 @@
 //! Ctrl-C and SIGTERM as a request to save and stop.
 
+use crate::distributed::Place;
 use crate::ffi::exit::exit_at_once;
 use crate::train::stop;
 use crate::{Error, Result};
@@ -14,12 +15,16 @@ const INTERRUPTED: i32 = 130;
 /// at once. To be called once in a process.
 ///
 /// # Errors
-/// The handler cannot be installed.
+/// The handler cannot be installed, or the environment says wrongly which of several processes this is.
 pub fn install() -> Result<()> {
-    ctrlc::set_handler(|| {
+    // of several processes, which get the signal together, one says so
+    let speaks = Place::from_env()?.is_none_or(|place| place.rank == 0);
+    ctrlc::set_handler(move || {
         if RECEIVED.fetch_add(1, Ordering::SeqCst) == 0 {
             stop::request();
-            eprintln!("stopping after this step and saving; once more stops at once");
+            if speaks {
+                eprintln!("stopping after this step and saving; once more stops at once");
+            }
         } else {
             exit_at_once(INTERRUPTED);
         }

@@ -2,11 +2,12 @@
 
 use super::common::{move_to, Compute};
 use super::pictures::{Pictures, Shape};
+use super::ranks::Ranks;
 use super::{signals, values, Screen};
 use crate::data::{image_shape, Source};
 use crate::models::Overrides;
 use crate::nn::Precision;
-use crate::train::{presets, say, Decay, Outcome, RunConfig, RunDir, Trainer};
+use crate::train::{presets, say, Decay, Outcome, RunConfig, RunDir, Team, Trainer};
 use crate::words::counted;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -219,24 +220,51 @@ impl TrainArgs {
     pub fn run(&self) -> anyhow::Result<()> {
         self.compute.apply_threads();
         signals::install()?;
+        let ranks = Ranks::join(self.advice())?;
+        let done = self.train(&ranks);
+        ranks.conclude(done)
+    }
+
+    fn train(&self, ranks: &Ranks) -> anyhow::Result<()> {
+        let team = &ranks.team;
         let screen = Box::new(Screen::new(self.quiet));
         let (root, mut trainer) = match (&self.resume, &self.out) {
-            (Some(root), _) => {
-                let dir = RunDir::open(root)?;
-                let trainer = Trainer::resume(dir, screen, |config| self.change(config))?;
-                (root, trainer)
+            (Some(root), _) => (root, self.go_on(team, root, screen)?),
+            // torchrun repeats the command that began the run
+            (None, Some(root)) if team.from_main(|| ranks.has_begun(root))? => {
+                (root, self.go_on(team, root, screen)?)
             }
             (None, Some(root)) => {
-                let config = self.resolve()?;
-                (root, Trainer::new(config, root, self.overwrite, screen)?)
+                let config = team.from_main(|| self.resolve())?;
+                let overwrite = self.overwrite;
+                let trainer = Trainer::new_in(team.clone(), config, root, overwrite, screen)?;
+                ranks.begun(root)?;
+                (root, trainer)
             }
             (None, None) => anyhow::bail!("either --out or --resume is needed"),
         };
         let outcome = trainer.run()?;
-        if outcome == Outcome::Finished && !self.quiet {
+        if outcome == Outcome::Finished && !self.quiet && team.is_main() {
             summarise(root, &trainer);
         }
         Ok(())
+    }
+
+    fn go_on(&self, team: &Team, root: &Path, screen: Box<Screen>) -> crate::Result<Trainer> {
+        let dir = match team.is_main() {
+            true => RunDir::open(root)?,
+            false => RunDir::elsewhere(root),
+        };
+        Trainer::resume_in(team.clone(), dir, screen, |config| self.change(config))
+    }
+
+    /// What to do after the end of one of several processes.
+    fn advice(&self) -> String {
+        let root = self.resume.as_deref().or(self.out.as_deref());
+        let root = root.unwrap_or(Path::new("RUN")).display();
+        format!(
+            "once that is mended, `inverse-flow train --resume {root}` continues from the last checkpoint, under torchrun with any number of processes"
+        )
     }
 
     fn resolve(&self) -> crate::Result<RunConfig> {

@@ -189,7 +189,8 @@ pub fn stored_progress(file: &StateFile) -> Result<Option<Progress>> {
     Ok(Some(progress))
 }
 
-fn optimizer_state(adam: &Adam) -> impl Iterator<Item = (String, Tensor)> {
+/// The optimiser's tensors under the names that they have in a checkpoint.
+pub(super) fn optimizer_state(adam: &Adam) -> impl Iterator<Item = (String, Tensor)> {
     let state = adam.state().into_iter();
     state.map(|(name, tensor)| (format!("{OPTIM}{name}"), tensor))
 }

@@ -1,7 +1,7 @@
 //! Likelihood and invertibility of a model on a data set.
 
 use super::feed::to_float;
-use super::{prior_latents, sampling::narrow_latents};
+use super::{prior_latents, sampling::narrow_latents, Part, Team};
 use crate::cuda::{check, numbers};
 use crate::data::{stream, uniform_noise, Dataset, Epoch, Purpose};
 use crate::distributions::bits_per_dim;
@@ -131,12 +131,28 @@ impl Evaluation {
     /// # Errors
     /// No images, images of another shape than the model's, or what the model reports.
     pub fn likelihood(&self, model: &MultiScale, data: &Dataset) -> Result<Likelihood> {
-        let mut nll = 0.0;
-        self.each_batch(model, data, |x, cx| {
+        self.likelihood_in(&Team::alone(), model, data)
+    }
+
+    /// [`likelihood`](Self::likelihood), to the bit, by several processes that have a part of the batches each.
+    ///
+    /// # Errors
+    /// As there, or the end of another process.
+    pub fn likelihood_in(
+        &self,
+        team: &Team,
+        model: &MultiScale,
+        data: &Dataset,
+    ) -> Result<Likelihood> {
+        let mut sums = vec![0.0; data.len().div_ceil(self.batch_size.max(1))];
+        self.each_batch(team.part(), model, data, |batch, x, cx| {
             let log_prob = model.log_prob(x, cx)?;
-            nll -= numbers(&[&log_prob.f_sum(Kind::Double)?])?[0];
+            sums[batch] = numbers(&[&log_prob.f_sum(Kind::Double)?])?[0];
             Ok(())
         })?;
+        team.sum_numbers(&mut sums)?;
+        // one after the other, whoever has computed them
+        let nll = sums.iter().fold(0.0, |nll, sum| nll - sum);
         let nll_nats = nll / data.len() as f64;
         Ok(Likelihood {
             images: data.len(),
@@ -151,7 +167,7 @@ impl Evaluation {
     /// As [`likelihood`](Self::likelihood).
     pub fn reconstruct(&self, model: &MultiScale, data: &Dataset) -> Result<Reconstruction> {
         let (mut originals, mut decoded) = (Vec::new(), Vec::new());
-        self.each_batch(model, data, |x, cx| {
+        self.each_batch(Part::WHOLE, model, data, |_, x, cx| {
             originals.push(dequantised(x, cx)?.f_to_device(Device::Cpu)?);
             let value = model.decode(&model.encode(x, cx)?.latents, cx)?.value;
             decoded.push(value.f_to_device(Device::Cpu)?);
@@ -173,31 +189,60 @@ impl Evaluation {
     /// # Errors
     /// As [`likelihood`](Self::likelihood).
     pub fn round_trip(&self, model: &MultiScale, data: &Dataset) -> Result<RoundTrip> {
-        let mut of_data = Vec::with_capacity(data.len());
-        self.each_batch(model, data, |x, cx| {
+        self.round_trip_in(&Team::alone(), model, data)
+    }
+
+    /// [`round_trip`](Self::round_trip), to the bit, by several processes that have a part of the batches each.
+    ///
+    /// # Errors
+    /// As there, or the end of another process.
+    pub fn round_trip_in(
+        &self,
+        team: &Team,
+        model: &MultiScale,
+        data: &Dataset,
+    ) -> Result<RoundTrip> {
+        let mut of_data = vec![0.0; data.len()];
+        self.each_batch(team.part(), model, data, |batch, x, cx| {
             let decoded = model.decode(&model.encode(x, cx)?.latents, cx)?.value;
-            of_data.extend(errors(&decoded, &dequantised(x, cx)?)?);
+            self.keep(
+                &mut of_data,
+                batch,
+                &errors(&decoded, &dequantised(x, cx)?)?,
+            );
             Ok(())
         })?;
+        let mut of_samples = self
+            .samples_round_trip(team.part(), model, data.len())
+            .map_err(|err| model.locate(err, Cx::default()))?;
+        team.sum_numbers(&mut of_data)?;
+        team.sum_numbers(&mut of_samples)?;
         Ok(RoundTrip {
             data: RoundTripErrors::of(of_data),
-            samples: RoundTripErrors::of(
-                self.samples_round_trip(model, data.len())
-                    .map_err(|err| model.locate(err, Cx::default()))?,
-            ),
+            samples: RoundTripErrors::of(of_samples),
         })
     }
 
-    fn samples_round_trip(&self, model: &MultiScale, count: usize) -> Result<Vec<f64>> {
+    /// Puts the errors of a batch to those of all images.
+    fn keep(&self, all: &mut [f64], batch: usize, errors: &[f64]) {
+        let start = batch * self.batch_size;
+        all[start..start + errors.len()].copy_from_slice(errors);
+    }
+
+    /// The errors of `count` images of the model, 0 for those of other parts.
+    fn samples_round_trip(&self, part: Part, model: &MultiScale, count: usize) -> Result<Vec<f64>> {
         let _guard = tch::no_grad_guard();
         let latents = prior_latents(model, count as i64, self.seed, self.device)?;
-        let mut all = Vec::with_capacity(count);
-        for start in (0..count).step_by(self.batch_size) {
+        let mut all = vec![0.0; count];
+        for (batch, start) in (0..count).step_by(self.batch_size).enumerate() {
+            if !part.is_dealt(batch) {
+                continue;
+            }
             let length = self.batch_size.min(count - start);
-            let part = narrow_latents(&latents, start as i64, length as i64)?;
+            let latents = narrow_latents(&latents, start as i64, length as i64)?;
             // rounding may put a saturated pixel on or beyond the ends of the range
             let image = model
-                .decode(&part, Cx::default())?
+                .decode(&latents, Cx::default())?
                 .value
                 .f_clamp(0.0, LARGEST_PIXEL)?;
             // a continuous image is its own integer part and noise
@@ -208,17 +253,19 @@ impl Evaluation {
                 ..Cx::default()
             };
             let again = model.decode(&model.encode(&floor, cx)?.latents, cx)?.value;
-            all.extend(errors(&again, &image)?);
+            self.keep(&mut all, batch, &errors(&again, &image)?);
         }
         Ok(all)
     }
 
-    /// Calls `f` with every batch as floating point on the device, without recording gradients.
+    /// Calls `f` with the number and the images of every batch that is dealt to `part`, as floating point on the device,
+    /// without recording gradients.
     fn each_batch(
         &self,
+        part: Part,
         model: &MultiScale,
         data: &Dataset,
-        mut f: impl FnMut(&Tensor, Cx<'_>) -> Result<()>,
+        mut f: impl FnMut(usize, &Tensor, Cx<'_>) -> Result<()>,
     ) -> Result<()> {
         if data.is_empty() {
             return Err(Error::config(format!("{} has no images", data.name)));
@@ -234,6 +281,9 @@ impl Evaluation {
         let _guard = tch::no_grad_guard();
         let order = Epoch::eval(data.len(), self.batch_size)?;
         for (index, indices) in order.batches().enumerate() {
+            if !part.is_dealt(index) {
+                continue;
+            }
             let x = to_float(&data.batch(indices)?, self.device)?;
             let noise = match self.dequantize {
                 Dequantization::Midpoint => None,
@@ -251,7 +301,7 @@ impl Evaluation {
                 noise: noise.as_ref(),
                 ..Cx::default()
             };
-            f(&x, cx).map_err(|err| model.locate(err, cx))?;
+            f(index, &x, cx).map_err(|err| model.locate(err, cx))?;
         }
         Ok(())
     }

@@ -5,12 +5,13 @@
 //! there, what an epoch does with them is uploaded once an epoch, and one kernel makes a batch. A data set that is too
 //! large for that stays with the host, which uploads the bytes of each batch from pinned memory.
 
-use super::RunConfig;
+use super::{Part, RunConfig};
 use crate::cuda::batch::{batch, BatchOf};
 use crate::data::{stream, stream_key, uniform_noise, Augmentation, Change};
 use crate::data::{Dataset, Epoch, Purpose};
 use crate::ffi::upload::upload;
 use crate::{Error, Result};
+use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 /// The order of the training images in an epoch, counted from 1.
@@ -34,6 +35,7 @@ pub struct Feed {
     device: Device,
     /// All images as bytes on the GPU, `[N, C, H, W]`; none on the CPU, or where they are too many.
     resident: Option<Tensor>,
+    part: Part,
 }
 
 impl Feed {
@@ -53,7 +55,15 @@ impl Feed {
             augmentation: config.data.augmentation(data.chw),
             device,
             resident,
+            part: Part::WHOLE,
         })
+    }
+
+    /// Makes only this part of every batch, with the same bits as in the whole one.
+    #[must_use]
+    pub fn of_part(mut self, part: Part) -> Self {
+        self.part = part;
+        self
     }
 
     /// The batches of an epoch with this order, the first of which is that of the run's step `first_step`.
@@ -66,6 +76,7 @@ impl Feed {
             augmentation: self.augmentation,
             order,
             first_step,
+            part: self.part,
             gpu: None,
         };
         if let Device::Cuda(index) = self.device {
@@ -86,6 +97,8 @@ pub struct Batches {
     augmentation: Option<Augmentation>,
     order: Epoch,
     first_step: u64,
+    /// What of a batch is made.
+    part: Part,
     /// None for a run on the CPU.
     gpu: Option<OnGpu>,
 }
@@ -110,30 +123,47 @@ impl Batches {
         self.order.is_empty()
     }
 
-    /// Batch `number` on the device: images `[B, C, H, W]` and their dequantisation noise, float32. `data` are the images
-    /// that the [`Feed`] was made for.
+    /// The images of batch `number`, all of them, and which of these are made.
+    ///
+    /// # Errors
+    /// There is no such batch.
+    pub fn images(&self, number: u64) -> Result<(&[usize], Range<usize>)> {
+        let Some(indices) = self.order.batches_from(number as usize).next() else {
+            let text = format!("must be less than {}, got {number}", self.len());
+            return Err(Error::argument("Batches", "number", text));
+        };
+        Ok((indices, self.part.range(indices.len())))
+    }
+
+    /// Batch `number` on the device, or the [part](Feed::of_part) of it: images `[B, C, H, W]` and their dequantisation
+    /// noise, float32. `data` are the images that the [`Feed`] was made for.
     ///
     /// # Errors
     /// There is no such batch, or what the device reports.
     pub fn get(&self, data: &Dataset, number: u64) -> Result<(Tensor, Tensor)> {
-        let Some(indices) = self.order.batches_from(number as usize).next() else {
-            let text = format!("must be less than {}, got {number}", self.len());
-            return Err(Error::argument("Batches::get", "number", text));
-        };
+        let (indices, part) = self.images(number)?;
         let noise = (self.seed, Purpose::Noise, self.first_step + number);
+        let [c, h, w] = data.chw;
         let Some(gpu) = &self.gpu else {
+            let indices_here = &indices[part.clone()];
             let bytes = match self.augmentation {
                 Some(augmentation) => {
-                    data.augmented_batch(indices, augmentation, &mut self.changes(number))?
+                    let mut changes = self.changes(number);
+                    for _ in 0..part.start {
+                        // how many words of the stream an image takes is known when it has been drawn
+                        augmentation.draw(&mut changes);
+                    }
+                    data.augmented_batch(indices_here, augmentation, &mut changes)?
                 }
-                None => data.batch(indices)?,
+                None => data.batch(indices_here)?,
             };
             let x = to_float(&bytes, Device::Cpu)?;
             let mut rng = stream(noise.0, noise.1, noise.2);
+            // a number of the noise takes one word of 32 bits
+            rng.set_word_pos(part.start as u128 * (c * h * w) as u128);
             let noise = uniform_noise(&mut rng, &x.size(), Kind::Float, Device::Cpu)?;
             return Ok((x, noise));
         };
-        let [c, h, w] = data.chw;
         let count = indices.len() as i64;
         let of = BatchOf {
             size: [count, c, h, w],
@@ -145,7 +175,12 @@ impl Batches {
             None => upload(&data.batch(indices)?, gpu.index)?,
         };
         let first = self.order.batch_size() as i64 * number as i64;
-        batch(&of, &images, &gpu.picks.f_narrow(0, first, count)?)
+        let whole = batch(&of, &images, &gpu.picks.f_narrow(0, first, count)?)?;
+        if part.len() == indices.len() {
+            return Ok(whole);
+        }
+        let here = |whole: Tensor| whole.f_narrow(0, part.start as i64, part.len() as i64);
+        Ok((here(whole.0)?, here(whole.1)?))
     }
 
     /// The stream that the changes of a batch are drawn from, image by image.

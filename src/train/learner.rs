@@ -84,7 +84,7 @@ impl Learner {
         self.queue(x, noise, lr)?;
         let totals = self.read()?.unwrap_or_default();
         if totals.stopped_at.is_some() {
-            return Err(self.diverged(x, noise)?);
+            return Err(diverged(self.first_bad(x, noise)?));
         }
         Ok(Step {
             nll: totals.last_nll,
@@ -103,8 +103,13 @@ impl Learner {
     /// What the model reports.
     pub fn queue(&mut self, x: &Tensor, noise: &Tensor, lr: f64) -> Result<()> {
         let (nll, grads) = self.gradients(x, noise)?;
+        self.update(&nll, grads, lr)
+    }
+
+    /// What comes after the gradients of a step.
+    pub(super) fn update(&mut self, nll: &Tensor, grads: Vec<Tensor>, lr: f64) -> Result<()> {
         let grads = self.entries(grads)?;
-        let verdict = self.judge.decide(&nll, &grad_norm(&grads)?)?;
+        let verdict = self.judge.decide(nll, &grad_norm(&grads)?)?;
         let (scale, skip) = (verdict.scale.as_ref(), Some(&verdict.skip));
         self.adam.step(&grads, lr, scale, skip)?;
         match self.clamp_weights {
@@ -189,27 +194,21 @@ impl Learner {
         }
     }
 
-    /// The error that ends a run, with where the first number that is not finite comes from.
+    /// Where the first number that is not finite comes from, for the error that ends a run; `None` if there is none.
     /// This is the batch of the last of the steps that were skipped; nothing has changed the parameters since.
     ///
     /// # Errors
     /// What the model reports.
-    pub(super) fn diverged(&self, x: &Tensor, noise: &Tensor) -> Result<Error> {
+    pub(super) fn first_bad(&self, x: &Tensor, noise: &Tensor) -> Result<Option<String>> {
         let cx = Cx {
             noise: Some(noise),
             ..Cx::default()
         };
-        let layer = tch::no_grad(|| self.model.first_non_finite(x, cx))?;
-        let place = match layer {
-            Some(layer) => format!("the first bad values are in `{layer}`"),
-            None => match self.first_bad_gradient(x, noise)? {
-                Some(name) => format!("the first bad gradient is that of `{name}`"),
-                None => "the gradient is finite, but its norm is too large for its kind".into(),
-            },
-        };
-        Ok(Error::Diverged(format!(
-            "loss or gradient not finite in {MAX_SKIPPED_IN_ROW} steps in a row; {place}.\nResume or start again with a lower --lr, a longer --warmup-epochs or a smaller --clip-norm"
-        )))
+        if let Some(layer) = tch::no_grad(|| self.model.first_non_finite(x, cx))? {
+            return Ok(Some(format!("the first bad values are in `{layer}`")));
+        }
+        let name = self.first_bad_gradient(x, noise)?;
+        Ok(name.map(|name| format!("the first bad gradient is that of `{name}`")))
     }
 
     fn first_bad_gradient(&self, x: &Tensor, noise: &Tensor) -> Result<Option<&str>> {
@@ -221,4 +220,13 @@ impl Learner {
         }
         Ok(None)
     }
+}
+
+/// The error that ends a run, with what [`Learner::first_bad`] has found.
+pub(super) fn diverged(place: Option<String>) -> Error {
+    let place = place
+        .unwrap_or_else(|| "the gradient is finite, but its norm is too large for its kind".into());
+    Error::Diverged(format!(
+        "loss or gradient not finite in {MAX_SKIPPED_IN_ROW} steps in a row; {place}.\nResume or start again with a lower --lr, a longer --warmup-epochs or a smaller --clip-norm"
+    ))
 }

@@ -31,6 +31,17 @@ pub struct Record {
     pub seconds: f64,
     /// Steps skipped in the run because loss or gradient were not finite.
     pub skipped: u64,
+    /// How many processes trained together; not written for one.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub ranks: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(ranks: &usize) -> bool {
+    *ranks == 1
 }
 
 /// Appends records to a file, flushing each.
@@ -150,6 +161,7 @@ mod tests {
             images_per_s: Some(100.0),
             seconds: 1.5,
             skipped: 0,
+            ranks: 1,
         }
     }
 
@@ -184,6 +196,13 @@ mod tests {
         let documented = "step epoch split nll_nats bpd lr grad_norm images_per_s seconds skipped";
         assert_eq!(keys.join(" "), documented);
         assert!(value["grad_norm"].is_null());
+        let of_three = Record {
+            ranks: 3,
+            ..record(1)
+        };
+        let line = serde_json::to_string(&of_three).unwrap();
+        assert!(line.ends_with(",\"ranks\":3}"), "{line}");
+        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), of_three);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `config`, `resolve`, `presets`, `recipes` | [`RunConfig`]: what a run is made of, and named starting points |
-//! | `session`, `trainer` | [`Trainer`]: puts a run together; its epochs, validation, stopping |
+//! | `session`, `fingerprint`, `trainer`, `measure` | [`Trainer`]: puts a run together; its epochs, stopping; validation |
+//! | `team`, `exchange`, `wishes` | [`Team`]: the processes of a run, their sum of a step, what they must do together |
 //! | `learner`, `totals` | [`Learner`]: optimisation steps; [`Totals`]: what they measured, and which were skipped |
 //! | `adam`, `schedule` | the optimiser with its state, the learning rate of a step |
 //! | `feed`, `clock` | [`Feed`], [`Batches`]: the images and the noise of every step; the time of a run |
@@ -12,7 +13,7 @@
 //! | `evaluate`, `sampling` | likelihood, round trips, images from the prior |
 //! | `metrics`, `watch` | `metrics.jsonl`; [`Watch`]: what a user sees of a run |
 //! | `timing` | how long a call takes |
-//! | `run_dir`, `device`, `stop` | the run folder, the choice of a device, the request to stop |
+//! | `run_dir`, `lock`, `device`, `stop` | the run folder, which one process at a time writes into, the choice of a device, the request to stop |
 //!
 //! Three steps on the built-in digits, and images that the best model of the run draws:
 //!
@@ -46,10 +47,14 @@ mod clock;
 mod config;
 mod device;
 mod evaluate;
+mod exchange;
 mod feed;
+mod fingerprint;
 mod format;
 mod learner;
 mod load;
+mod lock;
+mod measure;
 pub mod metrics;
 pub mod presets;
 pub mod recipes;
@@ -59,10 +64,12 @@ mod sampling;
 mod schedule;
 mod session;
 pub mod stop;
+mod team;
 pub mod timing;
 mod totals;
 mod trainer;
 mod watch;
+mod wishes;
 
 pub use adam::Adam;
 pub use checkpoint::{save, save_model, save_torchscript, stored_progress, Checkpoint, Progress};
@@ -71,13 +78,17 @@ pub use device::{DeviceChoice, Picked};
 pub use evaluate::{
     Dequantization, Evaluation, Likelihood, Reconstruction, RoundTrip, RoundTripErrors,
 };
+pub use exchange::{Own, Whole};
 pub use feed::{to_float, Batches, Feed};
+pub use fingerprint::same_everywhere;
 pub use format::{stored_config, FileKind};
 pub use learner::{Learner, Step};
 pub use load::{build_model, load_model, load_state};
 pub use run_dir::{find_checkpoint, RunDir};
-pub use sampling::{prior_latents, sample};
+pub use sampling::{prior_latents, sample, sample_in};
 pub use schedule::{Decay, Schedule};
+pub use team::{Part, Team};
 pub use totals::{Totals, MAX_SKIPPED_IN_ROW};
 pub use trainer::{Outcome, Trainer};
 pub use watch::{say, Figures, Lines, Moment, Silent, Watch};
+pub use wishes::Wishes;

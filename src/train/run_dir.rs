@@ -1,5 +1,6 @@
 //! The folder of a run.
 
+use super::lock;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -16,8 +17,13 @@ impl RunDir {
         if !root.exists() {
             return Ok(());
         }
-        let mut content = std::fs::read_dir(root).map_err(|err| Error::file(root, err))?;
-        if content.next().is_none() {
+        let content = std::fs::read_dir(root).map_err(|err| Error::file(root, err))?;
+        let is_lock = |name: std::ffi::OsString| name == lock::NAME;
+        // what cannot be read is there
+        if content
+            .into_iter()
+            .all(|entry| entry.is_ok_and(|entry| is_lock(entry.file_name())))
+        {
             return Ok(());
         }
         if Self::open(root).is_err() {
@@ -64,6 +70,11 @@ impl RunDir {
             return Err(Error::file(root, problem));
         }
         Ok(run)
+    }
+
+    /// The folder of a run that another process keeps: nothing is looked for in it.
+    pub fn elsewhere(root: &Path) -> Self {
+        Self(root.to_path_buf())
     }
 
     /// The folder.

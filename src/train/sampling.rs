@@ -1,5 +1,6 @@
 //! Images from a model, and latents to draw them from.
 
+use super::Team;
 use crate::cuda::check;
 use crate::data::{standard_normal, stream, Purpose};
 use crate::flows::Cx;
@@ -37,11 +38,43 @@ pub fn sample(
     device: Device,
     batch: i64,
 ) -> Result<Tensor> {
+    sample_in(
+        &Team::alone(),
+        model,
+        count,
+        temperature,
+        seed,
+        device,
+        batch,
+    )
+}
+
+/// [`sample`], the same images, by several processes that have a part of the batches each.
+///
+/// # Errors
+/// As there, or the end of another process.
+pub fn sample_in(
+    team: &Team,
+    model: &MultiScale,
+    count: i64,
+    temperature: f64,
+    seed: u64,
+    device: Device,
+    batch: i64,
+) -> Result<Tensor> {
     let latents = prior_latents(model, count, seed, device)?;
     let _guard = tch::no_grad_guard();
     let mut images = Vec::new();
-    for start in (0..count).step_by(batch.max(1) as usize) {
+    for (index, start) in (0..count).step_by(batch.max(1) as usize).enumerate() {
         let length = batch.max(1).min(count - start);
+        if !team.part().is_dealt(index) {
+            let [c, h, w] = model.image_shape();
+            images.push(Tensor::f_zeros(
+                [length, c, h, w],
+                (Kind::Float, Device::Cpu),
+            )?);
+            continue;
+        }
         let part = narrow_latents(&latents, start, length)?;
         let decoded = model
             .decode(&part.scaled(temperature)?, Cx::default())?
@@ -49,7 +82,10 @@ pub fn sample(
         images.push(decoded.f_to_device(Device::Cpu)?);
     }
     check(device).map_err(|err| model.locate(err, Cx::default()))?;
-    Ok(Tensor::f_cat(&images, 0)?)
+    let images = Tensor::f_cat(&images, 0)?;
+    // where one process has an image, the others have zeros
+    team.sum(&images)?;
+    Ok(images)
 }
 
 /// The latents of `length` images from `start` on.

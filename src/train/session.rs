@@ -1,11 +1,14 @@
 //! Puts a run together: a new one from its configuration, or one that goes on from a checkpoint.
 
+use super::checkpoint::optimizer_state;
 use super::clock::Clock;
 use super::feed::{order, Feed};
+use super::fingerprint::same_everywhere;
+use super::lock::Lock;
 use super::metrics::{Metrics, Sums};
 use super::{
-    build_model, Checkpoint, DeviceChoice, Figures, Learner, Progress, RunConfig, RunDir, Schedule,
-    Trainer, Watch,
+    build_model, Checkpoint, Figures, Learner, Progress, RunConfig, RunDir, Schedule, Silent, Team,
+    Trainer, Watch, Wishes,
 };
 use crate::data::{self, Dataset};
 use crate::flows::Cx;
@@ -28,13 +31,40 @@ impl Trainer {
         overwrite: bool,
         watch: Box<dyn Watch>,
     ) -> Result<Self> {
-        RunDir::check_free(root, overwrite)?;
-        let parts = Parts::prepare(config, watch)?;
+        Self::new_in(Team::alone(), config, root, overwrite, watch)
+    }
+
+    /// [`new`](Self::new) for several processes, all of which call it. Configuration and folder are those of rank 0, and
+    /// so are the parameters, which the whole first batch initialises.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), fewer images a step than processes, or the end of another process.
+    pub fn new_in(
+        team: Team,
+        config: RunConfig,
+        root: &Path,
+        overwrite: bool,
+        watch: Box<dyn Watch>,
+    ) -> Result<Self> {
+        let config = team.from_main(|| {
+            RunDir::check_free(root, overwrite)?;
+            Ok(config)
+        })?;
+        let parts = Parts::prepare(team, config, watch)?;
         let (mut model, vs) = build_model(&parts.config, parts.device)?;
-        parts.initialize(&mut model)?;
+        if parts.team.is_main() {
+            parts.initialize(&mut model)?;
+        }
         let learner = Learner::new(model, vs, &parts.config.train)?;
-        let dir = RunDir::create(root, overwrite)?;
-        let trainer = parts.into_trainer(dir, learner, Progress::default())?;
+        let (dir, lock) = match parts.team.is_main() {
+            true => {
+                std::fs::create_dir_all(root).map_err(|err| Error::file(root, err))?;
+                let lock = Lock::take(root)?;
+                (RunDir::create(root, overwrite)?, Some(lock))
+            }
+            false => (RunDir::elsewhere(root), None),
+        };
+        let trainer = parts.into_trainer(dir, lock, learner, Progress::default())?;
         // from here on an interrupted run can be resumed, whenever it is interrupted
         trainer.save(&trainer.dir.last())?;
         Ok(trainer)
@@ -49,28 +79,49 @@ impl Trainer {
         watch: Box<dyn Watch>,
         change: impl FnOnce(&mut RunConfig),
     ) -> Result<Self> {
-        if !dir.last().exists() {
-            let problem = "has no checkpoint to resume from: start it again with --overwrite";
-            return Err(Error::file(dir.root(), problem));
-        }
-        let checkpoint = Checkpoint::open(&dir.last())?;
-        let mut config = checkpoint.config.clone();
-        change(&mut config);
-        let mut parts = Parts::prepare(config, watch)?;
+        Self::resume_in(Team::alone(), dir, watch, change)
+    }
+
+    /// [`resume`](Self::resume) for several processes, as many as there are now: rank 0 reads the checkpoint of its `dir`
+    /// and sends it to the others.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume) and [`new_in`](Self::new_in).
+    pub fn resume_in(
+        team: Team,
+        dir: RunDir,
+        watch: Box<dyn Watch>,
+        change: impl FnOnce(&mut RunConfig),
+    ) -> Result<Self> {
+        let (mut lock, mut checkpoint) = (None, None);
+        let (config, progress) = team.from_main(|| {
+            if !dir.last().exists() {
+                let problem = "has no checkpoint to resume from: start it again with --overwrite";
+                return Err(Error::file(dir.root(), problem));
+            }
+            lock = Some(Lock::take(dir.root())?);
+            let opened = checkpoint.insert(Checkpoint::open(&dir.last())?);
+            let mut config = opened.config.clone();
+            change(&mut config);
+            Ok((config, opened.progress))
+        })?;
+        let mut parts = Parts::prepare(team, config, watch)?;
         let (model, vs) = build_model(&parts.config, parts.device)?;
         let mut learner = Learner::new(model, vs, &parts.config.train)?;
-        checkpoint.load(&learner.vs, &learner.adam)?;
-        let progress = checkpoint.progress;
+        if let Some(checkpoint) = checkpoint {
+            checkpoint.load(&learner.vs, &learner.adam)?;
+        }
         learner.set_skipped((progress.skipped, progress.skipped_in_row));
         let (step, epoch) = (progress.step, progress.epoch);
         let line = format!("resuming at step {step}, epoch {epoch}");
         parts.watch.line(&line);
-        parts.into_trainer(dir, learner, progress)
+        parts.into_trainer(dir, lock, learner, progress)
     }
 }
 
 /// What a run needs besides its model.
 struct Parts {
+    team: Team,
     config: RunConfig,
     device: Device,
     train: Dataset,
@@ -80,15 +131,26 @@ struct Parts {
 }
 
 impl Parts {
-    fn prepare(mut config: RunConfig, mut watch: Box<dyn Watch>) -> Result<Self> {
+    fn prepare(team: Team, mut config: RunConfig, watch: Box<dyn Watch>) -> Result<Self> {
         config.validate()?;
-        let picked = config.train.device.parse::<DeviceChoice>()?.pick()?;
+        let (batch, ranks) = (config.train.batch_size, team.ranks());
+        if batch < ranks {
+            return Err(Error::config(format!(
+                "`train.batch_size` is that of all processes together: {batch} images are too few for {ranks} of them"
+            )));
+        }
+        let mut watch = match team.is_main() {
+            true => watch,
+            false => Box::new(Silent),
+        };
+        let picked = team.pick(config.train.device.parse()?)?;
         let splits = data::load(&config.data, config.seed)?;
         let (train, mut val) = (splits.train, splits.val);
         config.data.fingerprint = splits.fingerprint;
         if let Some(limit) = config.train.val_limit {
             val = val.subset(0..limit);
         }
+        same_everywhere(&team, &[&train, &val])?;
         let image = config.model.image();
         if train.chw != image {
             return Err(Error::config(format!(
@@ -97,13 +159,17 @@ impl Parts {
             )));
         }
         watch.line(&format!(
-            "{} on {}, {} training and {} validation images, seed {}, device {}",
+            "{} on {}, {} training and {} validation images, seed {}, device {}{}",
             config.model.name(),
             config.data.name,
             train.len(),
             val.len(),
             config.seed,
-            picked.text
+            picked.text,
+            match team.is_alone() {
+                true => String::new(),
+                false => format!(", {ranks} processes"),
+            }
         ));
         splits.remarks.iter().for_each(|remark| watch.line(remark));
         let precision = config.precision;
@@ -114,6 +180,7 @@ impl Parts {
         }
         Ok(Self {
             feed: Feed::new(&config, &train, picked.device)?,
+            team,
             config,
             device: picked.device,
             train,
@@ -136,9 +203,24 @@ impl Parts {
         tch::no_grad(|| model.initialize(&x, cx))
     }
 
-    /// Writes `config.json` and puts everything together.
-    fn into_trainer(self, dir: RunDir, learner: Learner, progress: Progress) -> Result<Trainer> {
-        files::write(dir.config(), self.config.to_json()?)?;
+    /// Gives all processes the model and the optimiser of rank 0, writes `config.json` and puts everything together.
+    fn into_trainer(
+        self,
+        dir: RunDir,
+        lock: Option<Lock>,
+        learner: Learner,
+        progress: Progress,
+    ) -> Result<Trainer> {
+        let variables = learner.vs.variables().into_iter();
+        self.team
+            .share(variables.chain(optimizer_state(&learner.adam)))?;
+        let metrics = match self.team.is_main() {
+            true => {
+                files::write(dir.config(), self.config.to_json()?)?;
+                Some(Metrics::open(&dir.metrics(), progress.step)?)
+            }
+            false => None,
+        };
         let steps_per_epoch = order(&self.config, &self.train, 1)?.len() as u64;
         let t = &self.config.train;
         let warmup = (t.warmup_epochs * steps_per_epoch as f64).round() as u64;
@@ -149,7 +231,9 @@ impl Parts {
             decay: t.decay.clone(),
         };
         Ok(Trainer {
-            metrics: Metrics::open(&dir.metrics(), progress.step)?,
+            metrics,
+            agreed: Wishes::default(),
+            _lock: lock,
             sums: Sums::default(),
             unread: None,
             shown: Figures::default(),
@@ -158,7 +242,8 @@ impl Parts {
             dir,
             device: self.device,
             train: self.train,
-            feed: self.feed,
+            feed: self.feed.of_part(self.team.part()),
+            team: self.team,
             val: self.val,
             watch: self.watch,
             learner,

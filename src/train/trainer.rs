@@ -2,15 +2,15 @@
 
 use super::clock::Clock;
 use super::feed::{order, Batches, Feed};
-use super::metrics::{self, Metrics, Record, Sums};
+use super::learner::diverged;
+use super::lock::Lock;
+use super::metrics::{Metrics, Record, Sums};
 use super::{
-    sample, save, stop, Dequantization, Evaluation, Figures, Learner, Likelihood, Moment, Progress,
-    RunConfig, RunDir, Schedule, Watch,
+    save, stop, Figures, Learner, Own, Progress, RunConfig, RunDir, Schedule, Team, Watch, Wishes,
 };
 use crate::data::{Dataset, Split};
 use crate::distributions::bits_per_dim;
-use crate::models::MultiScale;
-use crate::{Error, Result};
+use crate::Result;
 use std::path::Path;
 use std::time::Instant;
 use tch::{Device, Tensor};
@@ -27,6 +27,7 @@ pub enum Outcome {
 /// A run in progress.
 #[derive(Debug)]
 pub struct Trainer {
+    pub(super) team: Team,
     pub(super) config: RunConfig,
     pub(super) dir: RunDir,
     pub(super) device: Device,
@@ -36,7 +37,8 @@ pub struct Trainer {
     pub(super) watch: Box<dyn Watch>,
     pub(super) learner: Learner,
     pub(super) schedule: Schedule,
-    pub(super) metrics: Metrics,
+    /// Rank 0 has it.
+    pub(super) metrics: Option<Metrics>,
     pub(super) progress: Progress,
     pub(super) sums: Sums,
     /// Steps that were queued since the last reading.
@@ -44,13 +46,19 @@ pub struct Trainer {
     /// What was read last.
     pub(super) shown: Figures,
     pub(super) clock: Clock,
+    /// What several processes have agreed on in the step that was read last; nothing after a step that was not read.
+    pub(super) agreed: Wishes,
+    /// Rank 0 has it.
+    pub(super) _lock: Option<Lock>,
 }
 
 /// Steps whose measurements are still to be read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Unread {
     images: u64,
     since: Instant,
+    /// Sum of what the processes wanted in these steps, if there are several.
+    wishes: Option<Tensor>,
 }
 
 impl Unread {
@@ -58,6 +66,7 @@ impl Unread {
         Self {
             images: 0,
             since: Instant::now(),
+            wishes: None,
         }
     }
 }
@@ -69,6 +78,7 @@ impl Trainer {
     /// [`Error::Diverged`](crate::Error::Diverged), a file that cannot be written, or what the model reports.
     pub fn run(&mut self) -> Result<Outcome> {
         self.watch.start(self.progress.step, self.total_steps());
+        self.agree()?;
         let past = self.progress.epoch > self.config.train.epochs;
         if past || self.at_limit() {
             let measured = past || self.progress.step == 0 || self.is_measured()?;
@@ -91,8 +101,12 @@ impl Trainer {
                 self.watch.finish();
                 let root = self.dir.root().display();
                 self.watch.line(&format!(
-                    "stopped and saved at step {}; continue with `inverse-flow train --resume {root}`",
-                    self.progress.step
+                    "stopped and saved at step {}; continue with `inverse-flow train --resume {root}`{}",
+                    self.progress.step,
+                    match self.team.is_alone() {
+                        true => "",
+                        false => ", under torchrun with any number of processes",
+                    }
                 ));
                 return Ok(Outcome::Interrupted);
             }
@@ -124,9 +138,35 @@ impl Trainer {
     fn at_limit(&self) -> bool {
         let t = &self.config.train;
         t.max_steps.is_some_and(|limit| self.progress.step >= limit)
-            || t.max_minutes
-                .is_some_and(|limit| self.clock.seconds() >= limit * 60.0)
+            || self.wishes().time_is_up
             || self.at_target()
+    }
+
+    /// What is to be done after this step: what this process wants, or what several have agreed on.
+    fn wishes(&self) -> Wishes {
+        match self.team.is_alone() {
+            true => self.own_wishes(),
+            false => self.agreed,
+        }
+    }
+
+    fn own_wishes(&self) -> Wishes {
+        let t = &self.config.train;
+        let seconds = self.clock.seconds();
+        Wishes {
+            stop: stop::requested(),
+            time_is_up: t.max_minutes.is_some_and(|limit| seconds >= limit * 60.0),
+            save: self.clock.minutes_unsaved() >= t.checkpoint_minutes,
+        }
+    }
+
+    /// Lets several processes agree where no step does it: before the first one, and after a validation.
+    pub(super) fn agree(&mut self) -> Result<()> {
+        if !self.team.is_alone() {
+            let flags = self.team.any(self.own_wishes().flags())?;
+            self.agreed = Wishes::from_flags(flags);
+        }
+        Ok(())
     }
 
     fn at_target(&self) -> bool {
@@ -154,7 +194,7 @@ impl Trainer {
             if self.log_is_due() {
                 self.log(&epoch)?;
             }
-            if stop::requested() {
+            if self.wishes().stop {
                 self.log(&epoch)?;
                 return Ok(Outcome::Interrupted);
             }
@@ -162,12 +202,11 @@ impl Trainer {
             if self.at_limit() || self.progress.batch == batches {
                 break;
             }
-            let unsaved = self.clock.minutes_unsaved();
             if self.validation_is_due() {
                 self.log(&epoch)?;
                 self.measure()?;
                 self.save_last()?;
-            } else if unsaved >= self.config.train.checkpoint_minutes {
+            } else if self.wishes().save {
                 self.log(&epoch)?;
                 self.save_last()?;
             }
@@ -181,14 +220,6 @@ impl Trainer {
     fn validation_is_due(&self) -> bool {
         let every = self.config.train.val_every_steps;
         every.is_some_and(|every| self.progress.step.is_multiple_of(every))
-    }
-
-    /// Whether the model of this step has been validated.
-    fn is_measured(&self) -> Result<bool> {
-        let records = metrics::read(&self.dir.metrics())?;
-        let this =
-            |record: &Record| record.split == Split::Val && record.step == self.progress.step;
-        Ok(records.iter().any(this))
     }
 
     /// What comes after the last step of an epoch of `batches` batches, or after the step at which a limit cuts it
@@ -213,11 +244,28 @@ impl Trainer {
     }
 
     fn run_step(&mut self, epoch: &Batches) -> Result<()> {
+        let own_wishes = self.own_wishes();
         let unread = self.unread.get_or_insert_with(Unread::now);
         let (x, noise) = epoch.get(&self.train, self.progress.batch)?;
-        unread.images += x.size()[0] as u64;
+        let (images, part) = epoch.images(self.progress.batch)?;
+        unread.images += images.len() as u64;
         let lr = self.schedule.lr(self.progress.step);
-        self.learner.queue(&x, &noise, lr)?;
+        if self.team.is_alone() {
+            self.learner.queue(&x, &noise, lr)?;
+        } else {
+            let own = Own {
+                x: &x,
+                noise: &noise,
+                share: part.len() as f64 / images.len() as f64,
+                wishes: own_wishes,
+            };
+            let wishes = self.learner.queue_whole(&self.team, own, lr)?;
+            unread.wishes = Some(match unread.wishes.take() {
+                Some(before) => before.f_add(&wishes)?,
+                None => wishes,
+            });
+            self.agreed = Wishes::default();
+        }
         self.progress.step += 1;
         self.progress.batch += 1;
         // a reading waits for a GPU, and costs nothing on the CPU
@@ -241,8 +289,10 @@ impl Trainer {
         let totals = self.learner.read()?.unwrap_or_default();
         if let Some(stopped_at) = totals.stopped_at {
             let batch = self.progress.batch - 1 - (totals.steps - stopped_at);
-            let (x, noise) = epoch.get(&self.train, batch)?;
-            return Err(self.learner.diverged(&x, &noise)?);
+            return Err(diverged(self.first_bad(epoch, batch)?));
+        }
+        if let Some(wishes) = unread.wishes {
+            self.agreed = Wishes::read(&wishes)?;
         }
         // from the first of the steps to the reading: only here is a GPU known to have done them
         let seconds = unread.since.elapsed().as_secs_f64();
@@ -251,6 +301,17 @@ impl Trainer {
         self.shown.bpd = nll.map(|nll| self.bits_per_dim(nll));
         self.shown.images_per_s = self.sums.images_per_s().unwrap_or(0.0);
         Ok(())
+    }
+
+    /// Where the first number of a batch that is not finite comes from, whichever process has it.
+    fn first_bad(&self, epoch: &Batches, batch: u64) -> Result<Option<String>> {
+        let (x, noise) = epoch.get(&self.train, batch)?;
+        let found = match x.size()[0] {
+            0 => None,
+            _ => self.learner.first_bad(&x, &noise)?,
+        };
+        let found = self.team.texts(&found.unwrap_or_default())?;
+        Ok(found.into_iter().find(|place| !place.is_empty()))
     }
 
     fn log_is_due(&self) -> bool {
@@ -279,82 +340,14 @@ impl Trainer {
             ..self.record(Split::Train)
         };
         self.sums = Sums::default();
-        self.metrics.write(&record)
-    }
-
-    /// A line of this moment without measurements.
-    fn record(&self, split: Split) -> Record {
-        let progress = self.progress();
-        Record {
-            step: progress.step,
-            epoch: progress.epoch,
-            split,
-            nll_nats: None,
-            bpd: None,
-            lr: self.schedule.lr(progress.step.saturating_sub(1)),
-            grad_norm: None,
-            images_per_s: None,
-            seconds: progress.seconds,
-            skipped: progress.skipped,
-        }
-    }
-
-    /// Validation, the best checkpoint, samples and curves.
-    fn measure(&mut self) -> Result<()> {
-        let started = Instant::now();
-        let likelihood = self.validate()?;
-        let rate = likelihood.images as f64 / started.elapsed().as_secs_f64();
-        let finite = |value: f64| value.is_finite().then_some(value);
-        let record = Record {
-            nll_nats: finite(likelihood.nll_nats),
-            bpd: finite(likelihood.bpd),
-            images_per_s: Some(rate),
-            ..self.record(Split::Val)
-        };
-        self.metrics.write(&record)?;
-        let best = self.progress.best_bpd.unwrap_or(f64::INFINITY);
-        let improved = likelihood.bpd < best;
-        if improved {
-            self.progress.best_bpd = Some(likelihood.bpd);
-            self.save(&self.dir.best())?;
-        }
-        let moment = Moment {
-            run: &self.dir,
-            epoch: self.progress.epoch,
-            draw: &|| draw(&self.config, &self.learner.model, self.device),
-        };
-        match self.watch.validated(&moment) {
-            // a picture is no reason to end a run that trains in the other direction
-            Err(err @ Error::NotConverged { .. }) => {
-                self.watch.line(&format!("no samples this time: {err}"));
-            }
-            watched => watched?,
-        }
-        self.watch.line(&format!(
-            "epoch {:>3}  step {}  validation {:.2} nats, {:.4} bits/dim{}  skipped {}  {:.0} s",
-            record.epoch,
-            record.step,
-            likelihood.nll_nats,
-            likelihood.bpd,
-            if improved { " (best)" } else { "" },
-            record.skipped,
-            record.seconds
-        ));
-        Ok(())
-    }
-
-    fn validate(&self) -> Result<Likelihood> {
-        let evaluation = Evaluation {
-            batch_size: self.config.train.batch_size,
-            dequantize: Dequantization::Uniform,
-            seed: self.config.seed,
-            device: self.device,
-        };
-        evaluation.likelihood(&self.learner.model, &self.val)
+        self.write(&record)
     }
 
     /// Writes a checkpoint of this moment to `path`.
     pub(super) fn save(&self, path: &Path) -> Result<()> {
+        if !self.team.is_main() {
+            return Ok(());
+        }
         let learner = &self.learner;
         save(
             path,
@@ -369,21 +362,4 @@ impl Trainer {
         self.clock.saved();
         self.save(&self.dir.last())
     }
-}
-
-/// The images of the sample grid: the same latents every time.
-fn draw(config: &RunConfig, model: &MultiScale, device: Device) -> Result<Option<Tensor>> {
-    let t = &config.train;
-    if t.samples == 0 {
-        return Ok(None);
-    }
-    let images = sample(
-        model,
-        t.samples as i64,
-        t.sample_temperature,
-        config.seed,
-        device,
-        t.batch_size as i64,
-    );
-    images.map(Some)
 }

@@ -1,25 +1,16 @@
 //! Sums and broadcasts.
 
-use crate::ranks::{is_rank_of, Ranks};
-use inverse_flow::distributed::{Group, Place};
+use crate::ranks;
+use inverse_flow::distributed::Group;
 use inverse_flow::Error;
-use std::time::Duration;
 use tch::{Kind, Tensor};
-
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs `test` in `ranks` processes, where `work` is what each does in the group; all of them end well.
 #[track_caller]
 fn in_a_group(test: &'static str, ranks: usize, work: impl FnOnce(&Group)) {
-    if is_rank_of(test) {
-        let place = Place::from_env().unwrap().unwrap();
-        let group = Group::join(&place, TIMEOUT).unwrap();
-        work(&group);
-        return group.barrier().unwrap();
-    }
-    for ended in Ranks::new(module_path!(), test, ranks).run() {
-        ended.is_well();
-    }
+    ranks::in_a_group(module_path!(), test, ranks, |team| {
+        work(team.group().unwrap())
+    });
 }
 
 #[test]

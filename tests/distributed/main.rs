@@ -11,7 +11,10 @@ mod skip;
 
 mod ranks;
 
+mod endings;
 mod exchange;
 mod faults;
 mod gpus;
 mod meeting;
+mod program;
+mod together;

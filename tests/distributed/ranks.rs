@@ -1,6 +1,8 @@
 //! Starts the ranks of a test, and waits for them.
 
 use crate::process::again;
+use inverse_flow::distributed::{Group, Place};
+use inverse_flow::train::Team;
 use std::io::Read;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -108,6 +110,25 @@ impl Ranks {
             children[rank].kill().unwrap();
         }
         children.into_iter().map(ended).collect()
+    }
+}
+
+/// Runs `test` of `module` in `ranks` processes, where `work` is what each does in the group; all of them end well.
+#[track_caller]
+pub fn in_a_group(
+    module: &'static str,
+    test: &'static str,
+    ranks: usize,
+    work: impl FnOnce(&Team),
+) {
+    if is_rank_of(test) {
+        let place = Place::from_env().unwrap().unwrap();
+        let team = Team::of(Group::join(&place, LIMIT / 2).unwrap());
+        work(&team);
+        return team.group().unwrap().barrier().unwrap();
+    }
+    for ended in Ranks::new(module, test, ranks).run() {
+        ended.is_well();
     }
 }
 

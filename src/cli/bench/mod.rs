@@ -25,6 +25,11 @@ enum What {
 }
 
 impl BenchArgs {
+    /// Whether it measures several processes.
+    pub fn is_distributed(&self) -> bool {
+        matches!(self.what, What::Distributed(_))
+    }
+
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
         match &self.what {

@@ -1,0 +1,60 @@
+//! Whether the processes of a run have the same images.
+
+use super::Team;
+use crate::data::Dataset;
+use crate::{Error, Result};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Images of a data set that are looked at: all of them could take longer to read than a step.
+const LOOKED_AT: usize = 64;
+
+/// Numbers of images, and a hash of some of them and of all labels.
+fn fingerprint(data: &[&Dataset]) -> Result<String> {
+    let mut hasher = DefaultHasher::new();
+    let mut counts = Vec::new();
+    for set in data {
+        let apart = set.len().div_ceil(LOOKED_AT).max(1);
+        let some: Vec<_> = (0..set.len()).step_by(apart).collect();
+        let bytes: Vec<u8> = Vec::try_from(&set.batch(&some)?.f_view([-1])?)?;
+        (set.chw, &set.labels, bytes).hash(&mut hasher);
+        counts.push(set.len().to_string());
+    }
+    let hash = hasher.finish();
+    Ok(format!("{} images ({hash:016x})", counts.join(" and ")))
+}
+
+/// Checks that all processes have the same images.
+///
+/// # Errors
+/// They do not, or another process has ended.
+pub fn same_everywhere(team: &Team, data: &[&Dataset]) -> Result<()> {
+    if team.is_alone() {
+        return Ok(());
+    }
+    let prints = team.texts(&fingerprint(data)?)?;
+    match prints.iter().position(|print| *print != prints[0]) {
+        Some(rank) => Err(Error::config(format!(
+            "rank {rank} has other images than rank 0: {}, not {}; give all machines the same data files",
+            prints[rank], prints[0]
+        ))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_images_or_labels_have_another_fingerprint() {
+        let set = |first: u8, label: u16| {
+            Dataset::new("test", [1, 1, 2], vec![first, 1, 2, 3], vec![label, 1]).unwrap()
+        };
+        let print = |set: &Dataset| fingerprint(&[set]).unwrap();
+        assert_eq!(print(&set(0, 0)), print(&set(0, 0)));
+        assert_ne!(print(&set(0, 0)), print(&set(1, 0)));
+        assert_ne!(print(&set(0, 0)), print(&set(0, 2)));
+        let none = Dataset::new("test", [1, 1, 2], vec![], vec![]).unwrap();
+        assert!(print(&none).starts_with("0 images"));
+    }
+}

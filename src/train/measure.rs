@@ -1,0 +1,125 @@
+//! Validation of a run, and what it leaves in the folder.
+
+use super::metrics::{self, Record};
+use super::{sample, Dequantization, Evaluation, Likelihood, Moment, RunConfig, Trainer};
+use crate::data::Split;
+use crate::models::MultiScale;
+use crate::{Error, Result};
+use std::time::Instant;
+use tch::{Device, Tensor};
+
+impl Trainer {
+    /// A line of this moment without measurements.
+    pub(super) fn record(&self, split: Split) -> Record {
+        let progress = self.progress();
+        Record {
+            step: progress.step,
+            epoch: progress.epoch,
+            split,
+            nll_nats: None,
+            bpd: None,
+            lr: self.schedule.lr(progress.step.saturating_sub(1)),
+            grad_norm: None,
+            images_per_s: None,
+            seconds: progress.seconds,
+            skipped: progress.skipped,
+            ranks: self.team.ranks(),
+        }
+    }
+
+    /// Writes a line, in the process that keeps the files.
+    pub(super) fn write(&mut self, record: &Record) -> Result<()> {
+        let metrics = self.metrics.as_mut();
+        metrics.map_or(Ok(()), |metrics| metrics.write(record))
+    }
+
+    /// Whether the model of this step has been validated.
+    pub(super) fn is_measured(&self) -> Result<bool> {
+        self.team.from_main(|| {
+            let records = metrics::read(&self.dir.metrics())?;
+            let this =
+                |record: &Record| record.split == Split::Val && record.step == self.progress.step;
+            Ok(records.iter().any(this))
+        })
+    }
+
+    /// Validation, the best checkpoint, samples and curves.
+    pub(super) fn measure(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let likelihood = self.validate()?;
+        let rate = likelihood.images as f64 / started.elapsed().as_secs_f64();
+        let finite = |value: f64| value.is_finite().then_some(value);
+        let record = Record {
+            nll_nats: finite(likelihood.nll_nats),
+            bpd: finite(likelihood.bpd),
+            images_per_s: Some(rate),
+            ..self.record(Split::Val)
+        };
+        self.write(&record)?;
+        let best = self.progress.best_bpd.unwrap_or(f64::INFINITY);
+        let improved = likelihood.bpd < best;
+        if improved {
+            self.progress.best_bpd = Some(likelihood.bpd);
+            self.save(&self.dir.best())?;
+        }
+        if self.team.is_main() {
+            self.show(&record, likelihood, improved)?;
+        }
+        // the pictures took their time, in one process
+        self.agree()
+    }
+
+    /// The pictures of a validation, and a line about it.
+    fn show(&mut self, record: &Record, likelihood: Likelihood, improved: bool) -> Result<()> {
+        let moment = Moment {
+            run: &self.dir,
+            epoch: self.progress.epoch,
+            draw: &|| draw(&self.config, &self.learner.model, self.device),
+        };
+        match self.watch.validated(&moment) {
+            // a picture is no reason to end a run that trains in the other direction
+            Err(err @ Error::NotConverged { .. }) => {
+                self.watch.line(&format!("no samples this time: {err}"));
+            }
+            watched => watched?,
+        }
+        self.watch.line(&format!(
+            "epoch {:>3}  step {}  validation {:.2} nats, {:.4} bits/dim{}  skipped {}  {:.0} s",
+            record.epoch,
+            record.step,
+            likelihood.nll_nats,
+            likelihood.bpd,
+            if improved { " (best)" } else { "" },
+            record.skipped,
+            record.seconds
+        ));
+        Ok(())
+    }
+
+    fn validate(&self) -> Result<Likelihood> {
+        let evaluation = Evaluation {
+            batch_size: self.config.train.batch_size,
+            dequantize: Dequantization::Uniform,
+            seed: self.config.seed,
+            device: self.device,
+        };
+        evaluation.likelihood_in(&self.team, &self.learner.model, &self.val)
+    }
+}
+
+/// The images of the sample grid: the same latents every time.
+fn draw(config: &RunConfig, model: &MultiScale, device: Device) -> Result<Option<Tensor>> {
+    let t = &config.train;
+    if t.samples == 0 {
+        return Ok(None);
+    }
+    let images = sample(
+        model,
+        t.samples as i64,
+        t.sample_temperature,
+        config.seed,
+        device,
+        t.batch_size as i64,
+    );
+    images.map(Some)
+}

@@ -1,0 +1,182 @@
+//! The program in several processes, each in a folder of its own, as on machines without a shared disk.
+
+use crate::ranks::free_port;
+use inverse_flow::train::metrics::{self, Record};
+use inverse_flow::train::Checkpoint;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// 4 batches an epoch, which two ranks cannot halve, of a model that is small but has every part.
+pub const RUN: &str = "train --limit 21 --batch-size 5 --levels 2 --steps 1 --width 6 --lr 0.003 \
+                       --augment --warmup-steps 4 --device cpu --log-every 1 --out run";
+
+/// The folder that a rank works in.
+pub fn folder_of(folder: &Path, rank: usize) -> PathBuf {
+    folder.join(format!("rank{rank}"))
+}
+
+pub fn program(folder: &Path, arguments: &str) -> Command {
+    std::fs::create_dir_all(folder).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_inverse-flow"));
+    command
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .env("OMP_NUM_THREADS", "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Starts the command once for each rank, in its folder.
+pub fn start(folder: &Path, ranks: usize, arguments: &str) -> Vec<Child> {
+    let port = free_port().to_string();
+    let one = |rank: usize| {
+        program(&folder_of(folder, rank), arguments)
+            .env("RANK", rank.to_string())
+            .env("WORLD_SIZE", ranks.to_string())
+            .env("MASTER_ADDR", "127.0.0.1")
+            .env("MASTER_PORT", &port)
+            .spawn()
+            .unwrap()
+    };
+    (0..ranks).map(one).collect()
+}
+
+/// How the ranks ended.
+pub fn ended(children: Vec<Child>) -> Vec<Output> {
+    let outputs = children
+        .into_iter()
+        .map(|child| child.wait_with_output().unwrap());
+    outputs.collect()
+}
+
+/// Runs the command to its good end, and what rank 0 printed; the others print nothing.
+#[track_caller]
+pub fn done(folder: &Path, ranks: usize, arguments: &str) -> String {
+    let outputs = ended(start(folder, ranks, arguments));
+    for (rank, output) in outputs.iter().enumerate() {
+        assert!(output.status.success(), "rank {rank}: {output:?}");
+        assert!(
+            rank == 0 || output.stdout.is_empty(),
+            "rank {rank}: {output:?}"
+        );
+    }
+    String::from_utf8_lossy(&outputs[0].stdout).into_owned()
+}
+
+pub fn last(folder: &Path) -> PathBuf {
+    folder_of(folder, 0).join("run/checkpoints/last.safetensors")
+}
+
+/// The step of the last checkpoint.
+pub fn step_of(folder: &Path) -> Option<u64> {
+    Some(Checkpoint::open(&last(folder)).ok()?.progress.step)
+}
+
+/// Waits for a checkpoint of this step or a later one.
+pub fn reach(folder: &Path, step: u64) {
+    // no measurement: it only ends a test whose run never gets there
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while step_of(folder).is_none_or(|reached| reached < step) {
+        assert!(Instant::now() < deadline, "no checkpoint of step {step}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn records(folder: &Path) -> Vec<Record> {
+    metrics::read(&folder_of(folder, 0).join("run/metrics.jsonl")).unwrap()
+}
+
+/// The bytes of all tensors of the last checkpoint.
+pub fn tensors(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let bytes = std::fs::read(last(folder)).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut all: Vec<_> = file
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| (name, view.data().to_vec()))
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn two_ranks_train_like_one_and_rank_0_alone_leaves_files_and_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let two_epochs = format!("{RUN} --epochs 2");
+    let output = program(&folder_of(&one, 0), &two_epochs).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = done(&two, 2, &two_epochs);
+    assert!(text.contains(", device cpu, 2 processes"), "{text}");
+    assert!(text.contains("done: 8 steps"), "{text}");
+
+    let (of_one, of_two) = (records(&one), records(&two));
+    assert_eq!(of_one.len(), of_two.len());
+    for (a, b) in of_one.iter().zip(&of_two) {
+        assert_eq!(
+            (a.step, a.epoch, a.split, a.lr),
+            (b.step, b.epoch, b.split, b.lr)
+        );
+        assert_eq!((a.ranks, b.ranks), (1, 2));
+        let apart = (a.bpd.unwrap() - b.bpd.unwrap()).abs();
+        // before the first step the models are the same; then rounding grows
+        let most = if a.step == 1 { 1e-6 } else { 1e-3 };
+        assert!(apart < most, "step {}: {apart:e}", a.step);
+    }
+    assert!(std::fs::read_dir(folder_of(&two, 1))
+        .unwrap()
+        .next()
+        .is_none());
+    for file in [
+        "samples/epoch-0002.png",
+        "curves.png",
+        "checkpoints/best.safetensors",
+    ] {
+        assert!(folder_of(&two, 0).join("run").join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn a_signal_to_one_rank_saves_and_any_number_of_ranks_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, whole) = (dir.path().join("stopped"), dir.path().join("whole"));
+    let long = format!("{RUN} --epochs 60 --checkpoint-minutes 0");
+    let children = start(&run, 2, &long);
+    reach(&run, 3);
+    let pid = children[1].id().to_string();
+    assert!(Command::new("kill")
+        .args(["-TERM", &pid])
+        .status()
+        .unwrap()
+        .success());
+    let outputs = ended(children);
+    for output in &outputs {
+        assert!(output.status.success(), "{output:?}");
+    }
+    let text = String::from_utf8_lossy(&outputs[0].stdout);
+    let step = step_of(&run).unwrap();
+    assert!(
+        text.contains(&format!("stopped and saved at step {step};")),
+        "{text}"
+    );
+    // rank 0 had no signal: the other one has said it
+    assert!(outputs[0].stderr.is_empty(), "{outputs:?}");
+
+    let end = step + 4;
+    done(&run, 2, &format!("train --resume run --max-steps {end}"));
+    done(&whole, 2, &format!("{long} --max-steps {end}"));
+    assert!(tensors(&run) == tensors(&whole), "resumed at step {step}");
+    done(
+        &run,
+        3,
+        &format!("train --resume run --max-steps {}", end + 2),
+    );
+    let arguments = format!("train --resume run --max-steps {}", end + 3);
+    let output = program(&folder_of(&run, 0), &arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let ranks: Vec<_> = records(&run).iter().map(|record| record.ranks).collect();
+    // two steps of three ranks and one of one, and the validation at the end of each
+    assert_eq!(ranks[ranks.len() - 5..], [3, 3, 3, 1, 1][..], "{ranks:?}");
+}
