@@ -1,5 +1,6 @@
 //! What a source holds, before anybody trains on it.
 
+#[cfg(feature = "pictures")]
 use super::Split;
 use std::collections::BTreeMap;
 

@@ -5,7 +5,6 @@
 use super::sys;
 use crate::{Error, Result};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-use std::ffi::c_int;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -74,7 +73,9 @@ pub(crate) fn version() -> Option<String> {
     let mut number = 0;
     // SAFETY: the name and type are those of nccl.h, which keeps them; the out-pointer lives for the call.
     let status = unsafe {
-        let get = library.get::<unsafe extern "C" fn(*mut c_int) -> c_int>(b"ncclGetVersion\0");
+        let get = library.get::<unsafe extern "C" fn(*mut std::ffi::c_int) -> std::ffi::c_int>(
+            b"ncclGetVersion\0",
+        );
         get.ok()?(&mut number)
     };
     // NCCL_VERSION since 2.9
