@@ -11,6 +11,7 @@ mod skip;
 
 mod ranks;
 
+mod bench;
 mod endings;
 mod exchange;
 mod faults;

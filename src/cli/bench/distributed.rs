@@ -110,7 +110,7 @@ impl DistributedArgs {
                 group.exchange(device),
             );
             tell(&format!(
-                "{ranks} over {over}, each on {}, {}",
+                "{ranks} over {over}; rank 0 on {}, {}",
                 head(device),
                 Clock::name(device)
             ));
