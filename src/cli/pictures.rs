@@ -36,7 +36,7 @@ pub struct Shape {
     /// Give every image a border, so that it has this side or size: 32 or 32x48
     #[arg(long, value_name = "HxW", value_parser = pad_of)]
     pad: Option<[i64; 2]>,
-    /// Part of your images that validates, and as many test, where files do not say [default: 0.1]
+    /// Part of your images that validates; as many test, if no file says else [default: 0.1]
     #[arg(long, value_name = "X")]
     val_fraction: Option<f64>,
 }

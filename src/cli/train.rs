@@ -61,7 +61,7 @@ pub struct TrainArgs {
     optimisation: Optimisation,
     #[command(flatten, next_help_heading = "Machine")]
     compute: Compute,
-    /// Folder of data files, or where your own are now [default: $INVERSE_FLOW_DATA, else data]
+    /// Folder of data files, or where yours are now [default: $INVERSE_FLOW_DATA, else data]
     #[arg(long, value_name = "DIR", help_heading = "Machine")]
     data_dir: Option<PathBuf>,
     /// Minutes between two checkpoints inside an epoch [default: 5]
@@ -85,7 +85,7 @@ struct Model {
     /// Flow family, such as finc or macow; alone it stands for --preset quick/M
     #[arg(long, value_name = "M", value_parser = values::model(), hide_possible_values = true)]
     model: Option<String>,
-    /// glyphs (built in), mnist, cifar10, noise64, or the path of pictures or arrays (docs/data.md)
+    /// glyphs (built in), mnist, cifar10, noise64, or a path of pictures or arrays: docs/data.md
     #[arg(long, value_name = "DATA", value_parser = values::data(), hide_possible_values = true)]
     data: Option<Source>,
     /// Levels of squeeze and split

@@ -10,7 +10,7 @@
 //! | `noise` | uniformly random images of any size: for measurements |
 //! | `mnist`, `cifar10`, `idx`, `files` | readers of the canonical files |
 //! | `own` | readers of files of one's own: pictures, arrays, IDX and CIFAR in any layout |
-//! | `verify` | what is right and wrong with the files of a data set |
+//! | `verify`, `published` | what is right and wrong with the files of a data set |
 //! | `batches` | the order of one epoch, resumable at any batch |
 //! | `augment` | random shifts and flips of training images |
 //! | `rng` | random streams as pure functions of `(seed, purpose, index)` |
@@ -31,6 +31,7 @@ mod name;
 mod noise;
 mod own;
 mod pixels;
+mod published;
 mod rng;
 mod source;
 mod survey;
@@ -45,6 +46,7 @@ pub use load::{image_shape, load, load_split, pack};
 pub use look::survey;
 pub use name::DataName;
 pub use own::Packing;
+pub use published::{check_md5, Published};
 pub use rng::{
     permutation, standard_normal, stream, stream_key, uniform_below, uniform_noise, Purpose,
 };

@@ -23,7 +23,11 @@ impl FileReport {
     }
 
     fn new(file: &DataFile<'_>, outcome: Result<()>) -> Self {
-        let path = file.path();
+        Self::of(file.path(), outcome)
+    }
+
+    /// The finding on the file `path`.
+    pub(super) fn of(path: PathBuf, outcome: Result<()>) -> Self {
         Self {
             bytes: path.metadata().ok().map(|metadata| metadata.len()),
             path,

@@ -101,7 +101,7 @@ pub fn cmyk_jpeg(ink: [u8; 4]) -> Vec<u8> {
         }
         bits += "0";
     }
-    while bits.len() % 8 != 0 {
+    while !bits.len().is_multiple_of(8) {
         bits += "1";
     }
     for start in (0..bits.len()).step_by(8) {

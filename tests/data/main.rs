@@ -9,5 +9,6 @@ mod files;
 mod glyphs;
 mod own_arrays;
 mod own_pictures;
+mod published;
 mod random;
 mod sets;

@@ -1,15 +1,14 @@
-//! `inverse-flow data fetch` and `data verify`: download the published files of MNIST and CIFAR-10, and check them.
+//! `inverse-flow data fetch` and `data verify`: download the published files of data sets, and check them.
 
-use crate::data::{default_data_dir, verify, DataName, FileReport};
-use crate::files;
+use super::download::{download, unpack};
+use crate::data::{check_md5, default_data_dir, verify, DataName, FileReport, Published};
 use anyhow::{anyhow, bail, Context, Result};
 use clap::{Args, ValueEnum};
 use std::env;
-use std::ffi::OsStr;
+
 use std::fs;
-use std::io::{stderr, IsTerminal};
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 const MNIST_URL: &str = "https://ossci-datasets.s3.amazonaws.com/mnist";
 const MNIST_FILES: [&str; 4] = [
@@ -21,6 +20,8 @@ const MNIST_FILES: [&str; 4] = [
 const CIFAR10_URL: &str = "https://www.cs.toronto.edu/~kriz";
 const CIFAR10_ARCHIVE: &str = "cifar-10-binary.tar.gz";
 const CIFAR10_FOLDER: &str = "cifar-10-batches-bin";
+const FASHION_MNIST_URL: &str = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com";
+const KMNIST_URL: &str = "http://codh.rois.ac.jp/kmnist/dataset/kmnist";
 
 /// A data set and where it is.
 #[derive(Debug, Args)]
@@ -37,16 +38,35 @@ pub struct DataSet {
 pub enum Files {
     Mnist,
     Cifar10,
+    FashionMnist,
+    Kmnist,
+    Cifar100,
 }
 
-impl DataSet {
-    fn name(&self) -> DataName {
-        match self.name {
-            Files::Mnist => DataName::Mnist,
-            Files::Cifar10 => DataName::Cifar10,
+impl Files {
+    fn reports(self, dir: &Path) -> Vec<FileReport> {
+        match self {
+            Self::Mnist => verify(DataName::Mnist, dir),
+            Self::Cifar10 => verify(DataName::Cifar10, dir),
+            Self::FashionMnist => Published::FashionMnist.verify(dir),
+            Self::Kmnist => Published::Kmnist.verify(dir),
+            Self::Cifar100 => Published::Cifar100.verify(dir),
         }
     }
 
+    /// As it is written on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mnist => "mnist",
+            Self::Cifar10 => "cifar10",
+            Self::FashionMnist => "fashion-mnist",
+            Self::Kmnist => "kmnist",
+            Self::Cifar100 => "cifar100",
+        }
+    }
+}
+
+impl DataSet {
     fn dir(&self) -> PathBuf {
         self.data_dir.clone().unwrap_or_else(default_data_dir)
     }
@@ -68,13 +88,13 @@ impl DataSet {
     /// # Errors
     /// A file that is missing or wrong.
     pub fn verify(&self) -> Result<()> {
-        check(self.name(), &self.dir())
+        check(self.name, &self.dir())
     }
 }
 
 /// Prints one line for every file.
-fn check(name: DataName, dir: &Path) -> Result<()> {
-    let reports = verify(name, dir);
+fn check(files: Files, dir: &Path) -> Result<()> {
+    let (name, reports) = (files.name(), files.reports(dir));
     for report in &reports {
         let verdict = report.problem.as_deref().unwrap_or("ok");
         println!("{}: {verdict}", report.path.display());
@@ -90,6 +110,9 @@ fn fetch(files: Files, dir: &Path) -> Result<()> {
     match files {
         Files::Mnist => fetch_mnist(dir),
         Files::Cifar10 => fetch_cifar10(dir),
+        Files::FashionMnist => fetch_files(Published::FashionMnist, FASHION_MNIST_URL, dir),
+        Files::Kmnist => fetch_files(Published::Kmnist, KMNIST_URL, dir),
+        Files::Cifar100 => fetch_cifar100(dir),
     }
 }
 
@@ -99,6 +122,8 @@ fn by_hand(files: Files, dir: &Path) -> String {
     match files {
         Files::Mnist => format!("download by hand: place {} in {dir}/mnist", MNIST_FILES.join(", ")),
         Files::Cifar10 => format!("download by hand: unpack {CIFAR10_ARCHIVE} so that {dir}/{CIFAR10_FOLDER}/test_batch.bin is there"),
+        Files::FashionMnist | Files::Kmnist => format!("download by hand: place {} in {dir}/{}", MNIST_FILES.join(", "), files.name()),
+        Files::Cifar100 => format!("download by hand: unpack cifar-100-binary.tar.gz so that {dir}/cifar-100-binary/test.bin is there"),
     }
 }
 
@@ -153,138 +178,53 @@ fn fetch_cifar10(dir: &Path) -> Result<()> {
             &archive,
         )?;
     }
-    unpack(&archive, dir)?;
+    unpack(&archive, CIFAR10_FOLDER, dir)?;
     fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))
 }
 
-/// Unpacks beside the destination first, so that a half-unpacked folder never looks whole.
-fn unpack(archive: &Path, dir: &Path) -> Result<()> {
-    let scratch = dir.join("cifar-10.part");
-    let _ = fs::remove_dir_all(&scratch);
-    fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
-    let args = [
-        OsStr::new("-xzf"),
-        archive.as_ref(),
-        OsStr::new("-C"),
-        scratch.as_ref(),
-    ];
-    if let Err(err) = run("tar", &args) {
-        let _ = fs::remove_dir_all(&scratch);
-        // the next attempt must not meet the same broken archive
-        let _ = fs::remove_file(archive);
-        return Err(err.context(format!("{} cannot be unpacked", archive.display())));
-    }
-    let target = dir.join(CIFAR10_FOLDER);
-    fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
-    for entry in
-        fs::read_dir(scratch.join(CIFAR10_FOLDER)).context("the archive holds no such folder")?
-    {
-        let entry = entry?;
-        let place = target.join(entry.file_name());
-        if !place.exists() {
-            files::move_into_place(&entry.path(), &place)?;
-        }
-    }
-    fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))
-}
-
-/// Downloads with curl to a `.part` file, which a second attempt continues, and renames it when it is whole.
-fn download(url: &str, place: &Path) -> Result<()> {
-    let part = place.with_extension("part");
-    let resumed = part.exists();
-    eprintln!(
-        "{} {url}",
-        if resumed { "continuing" } else { "downloading" }
-    );
-    let quiet: &[&str] = if stderr().is_terminal() {
-        &["--progress-bar"]
-    } else {
-        &["--silent", "--show-error"]
+/// Files that are read as they were published.
+fn fetch_files(set: Published, base: &str, dir: &Path) -> Result<()> {
+    refuse_damaged(&set.verify(dir))?;
+    let folder = dir.join(set.folder());
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let variable = match set {
+        Published::FashionMnist => "INVERSE_FLOW_FASHION_MNIST_URL",
+        Published::Kmnist => "INVERSE_FLOW_KMNIST_URL",
+        Published::Cifar100 => "INVERSE_FLOW_CIFAR100_URL",
     };
-    let mut args: Vec<&OsStr> = quiet.iter().map(OsStr::new).collect();
-    args.extend(
-        [
-            "--fail",
-            "--location",
-            "--retry",
-            "3",
-            "--connect-timeout",
-            "20",
-        ]
-        .map(OsStr::new),
-    );
-    args.extend(["--continue-at", "-", "--output"].map(OsStr::new));
-    args.extend([part.as_os_str(), OsStr::new(url)]);
-    if let Err(err) = run("curl", &args) {
-        if !resumed {
-            return Err(err);
+    for (name, _) in set.files() {
+        if !folder.join(name).exists() {
+            download(&address(variable, base, name), &folder.join(name))?;
         }
-        // a part that the server will not continue (whole already, or of another file) is worth one fresh start
-        fs::remove_file(&part).with_context(|| format!("cannot remove {}", part.display()))?;
-        run("curl", &args)?;
     }
-    Ok(files::move_into_place(&part, place)?)
+    Ok(())
 }
 
-/// Runs a program; its error output shows on a terminal and is part of the error elsewhere.
-fn run(program: &str, args: &[&OsStr]) -> Result<()> {
-    let mut command = Command::new(program);
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    if stderr().is_terminal() {
-        command.stderr(Stdio::inherit());
-    }
-    let result = command.output().with_context(|| {
-        format!("the program `{program}` cannot be run; install it (apt-get install {program}, dnf install {program})")
-    })?;
-    if result.status.success() {
+fn fetch_cifar100(dir: &Path) -> Result<()> {
+    let set = Published::Cifar100;
+    let reports = set.verify(dir);
+    if reports.iter().all(FileReport::ok) {
         return Ok(());
     }
-    let text = String::from_utf8_lossy(&result.stderr);
-    let why = text
-        .lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or("no message");
-    bail!("{program} failed ({}): {}", result.status, why.trim())
+    refuse_damaged(&reports)?;
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    for (name, md5) in set.files() {
+        let archive = dir.join(name);
+        if !archive.exists() {
+            let url = address("INVERSE_FLOW_CIFAR100_URL", CIFAR10_URL, name);
+            download(&url, &archive)?;
+        }
+        check_md5(&archive, md5)?;
+        unpack(&archive, set.folder(), dir)?;
+        fs::remove_file(&archive)
+            .with_context(|| format!("cannot remove {}", archive.display()))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_download_is_renamed_when_whole_and_continued_when_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let source = dir.path().join("source");
-        fs::write(&source, b"0123456789").unwrap();
-        let url = format!("file://{}", source.display());
-        let place = dir.path().join("place.gz");
-        fs::write(place.with_extension("part"), b"0123").unwrap();
-        download(&url, &place).unwrap();
-        assert_eq!(fs::read(&place).unwrap(), b"0123456789");
-        assert!(!place.with_extension("part").exists());
-    }
-
-    #[test]
-    fn a_failed_download_leaves_no_file_and_says_why() {
-        let dir = tempfile::tempdir().unwrap();
-        let place = dir.path().join("place.gz");
-        let err = download("file:///nowhere/at/all", &place).unwrap_err();
-        assert!(format!("{err:#}").contains("curl failed"), "{err:#}");
-        assert!(!place.exists());
-    }
-
-    #[test]
-    fn a_missing_program_is_named_with_its_package() {
-        let err = run("no-such-program", &[]).unwrap_err();
-        assert!(
-            format!("{err:#}").contains("apt-get install no-such-program"),
-            "{err:#}"
-        );
-    }
 
     #[test]
     fn a_damaged_file_is_not_overwritten() {

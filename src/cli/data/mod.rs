@@ -1,5 +1,6 @@
 //! `inverse-flow data`: get and check the files of data sets, and look at or pack one's own.
 
+mod download;
 mod fetch;
 mod source;
 
@@ -28,7 +29,8 @@ Then: inverse-flow train --data photos.pack --out runs/photos"
     Pack(Pack),
     /// Download what is missing, then check everything
     ///
-    /// INVERSE_FLOW_MNIST_URL and INVERSE_FLOW_CIFAR10_URL name other folders to download from.
+    /// INVERSE_FLOW_MNIST_URL, INVERSE_FLOW_CIFAR10_URL and so on name other folders to download from. Fashion-MNIST, KMNIST and
+    /// CIFAR-100 are then data by their folders: --data data/fashion-mnist
     Fetch(DataSet),
     /// Check every file against the published contents
     Verify(DataSet),

@@ -108,7 +108,8 @@ pub(super) fn found(mut arrays: BTreeMap<String, Array>) -> Result<Found, String
     let all = names(&arrays);
     let images: Vec<String> = arrays
         .iter()
-        .filter_map(|(name, array)| array.like_images().then(|| name.clone()))
+        .filter(|(_, array)| array.like_images())
+        .map(|(name, _)| name.clone())
         .collect();
     if images.is_empty() {
         return Err(format!(
