@@ -9,7 +9,7 @@ use super::Place;
 use crate::ffi::group::Store;
 use crate::{Error, Result};
 use std::sync::mpsc::sync_channel;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the process that keeps the store then stays for those who still read.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// Whether this process was the first to ask who tells the user about the end; unknown until it has asked.
+pub(super) type IsFirst = Arc<OnceLock<bool>>;
 
 /// What one can find out about the end of a group.
 enum Finding {
@@ -27,9 +30,9 @@ enum Finding {
 }
 
 /// Leaves the word that this process does not know the cause, and says what the others know.
-pub(super) fn ask(place: &Place, store: &Arc<Store>) -> String {
-    let asked = place.clone();
-    match in_time(store, move |store| inquire(&asked, store)) {
+pub(super) fn ask(place: &Place, store: &Arc<Store>, first: &IsFirst) -> String {
+    let (asked, first) = (place.clone(), Arc::clone(first));
+    match in_time(store, move |store| inquire(&asked, store, &first)) {
         Ok(Finding::Cause(rank, cause)) => format!("rank {rank} failed: {cause}"),
         Ok(Finding::Silent(ranks)) if ranks.is_empty() => {
             "a connection broke, and every rank is still there: see the network".into()
@@ -57,12 +60,17 @@ pub(super) fn tell(place: &Place, store: &Arc<Store>, cause: &str) -> Result<()>
 
 /// Whether no other process has asked this before: whoever is first tells the user about the end. All of them are where the
 /// store does not answer.
-pub(super) fn is_first(store: &Arc<Store>) -> bool {
-    let count = in_time(store, |store| store.count("speaker"));
-    count.map_or(true, |count| count == 1)
+pub(super) fn is_first(store: &Arc<Store>, first: &IsFirst) -> bool {
+    let settled = Arc::clone(first);
+    let answer = in_time(store, move |store| Ok(settle(&settled, store)));
+    answer.unwrap_or(true)
 }
 
-fn inquire(place: &Place, store: &Store) -> Result<Finding> {
+fn settle(first: &IsFirst, store: &Store) -> bool {
+    *first.get_or_init(|| store.count("speaker").map_or(true, |count| count == 1))
+}
+
+fn inquire(place: &Place, store: &Store, first: &IsFirst) -> Result<Finding> {
     let deadline = Instant::now() + PATIENCE;
     store.set(&format!("word/{}", place.rank), "")?;
     let (mut cause, mut present, mut silent) = (None, Vec::new(), Vec::new());
@@ -77,6 +85,8 @@ fn inquire(place: &Place, store: &Store) -> Result<Finding> {
             }
         }
     }
+    // before the store's process may leave: without it everyone would speak
+    settle(first, store);
     store.set(&format!("read/{}", place.rank), "")?;
     linger(place, store, &present, LINGER)?;
     Ok(cause.unwrap_or(Finding::Silent(silent)))

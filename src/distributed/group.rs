@@ -1,6 +1,6 @@
 //! Sums and broadcasts over the processes of a group.
 
-use super::farewell;
+use super::farewell::{self, IsFirst};
 use super::links::{Links, Route};
 use super::meeting::meet;
 use super::Place;
@@ -25,6 +25,7 @@ pub struct Group {
     timeout: Duration,
     store: Arc<Store>,
     state: Mutex<State>,
+    tells_the_user: IsFirst,
 }
 
 #[derive(Debug)]
@@ -53,6 +54,7 @@ impl Group {
             timeout,
             store: Arc::new(store),
             state: Mutex::new(State::Connected(Links::new(members))),
+            tells_the_user: IsFirst::default(),
         })
     }
 
@@ -190,7 +192,7 @@ impl Group {
     /// Whether this process is to tell the user about the end of the group: the first one to ask this. All of them are where
     /// nobody is left to decide it.
     pub fn tells_the_user(&self) -> bool {
-        farewell::is_first(&self.store)
+        farewell::is_first(&self.store, &self.tells_the_user)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -211,7 +213,7 @@ impl Group {
         };
         // closes the connections, before anything else: the others wait for this process
         *state = State::Ended(String::new());
-        let finding = farewell::ask(&self.place, &self.store);
+        let finding = farewell::ask(&self.place, &self.store, &self.tells_the_user);
         let problem = format!("{what} failed: {finding} ({failed})");
         *state = State::Ended(problem.clone());
         Err(self.place.problem(problem))
