@@ -77,7 +77,7 @@ pub fn step_of(folder: &Path) -> Option<u64> {
 /// Waits for a checkpoint of this step or a later one.
 pub fn reach(folder: &Path, step: u64) {
     // no measurement: it only ends a test whose run never gets there
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(240);
     while step_of(folder).is_none_or(|reached| reached < step) {
         assert!(Instant::now() < deadline, "no checkpoint of step {step}");
         std::thread::sleep(Duration::from_millis(5));
