@@ -121,7 +121,7 @@ fn a_row_is_stopped_goes_on_runs_once_and_is_reported() {
         assert!(cells[key]["measured"].as_f64().unwrap() > 0.0, "{key}");
     }
     let state = json(&out.join("rows/inverse-flow/state.json"));
-    assert_eq!(state["seeds"][0]["steps"], 3);
+    assert_eq!(state["seeds"][0]["steps"], 2);
     assert_eq!(state["clamp"], Value::Null);
     let other = row(&report, "snf-harness-wide");
     assert_eq!(other["status"], "not run");
