@@ -8,6 +8,8 @@ mod skip;
 mod files;
 mod glyphs;
 mod own_arrays;
+mod own_files;
+mod own_layouts;
 mod own_pictures;
 mod published;
 mod random;
