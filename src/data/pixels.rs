@@ -1,5 +1,6 @@
 //! The bytes of images, in memory or in a file.
 
+use crate::words::counted;
 use crate::{Error, Result};
 use std::fmt;
 use std::fs::File;
@@ -84,7 +85,7 @@ impl Pixels {
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Memory(bytes) => write!(f, "{} bytes in memory", bytes.len()),
+            Self::Memory(bytes) => write!(f, "{} in memory", counted(bytes.len(), "byte")),
             Self::File(opened) => write!(f, "in {}", opened.0.display()),
         }
     }

@@ -7,6 +7,7 @@
 //! | CIFAR-100 (Krizhevsky, 2009) | its page: MD5 of the archive; of unpacked files, their sizes and 500 and 100 images a class |
 
 use super::FileReport;
+use crate::words::counted;
 use crate::{Error, Result};
 use md5::{Digest, Md5};
 use std::fs::File;
@@ -146,7 +147,10 @@ fn check_cifar100(path: &Path, a_class: usize) -> Result<()> {
     let bytes = std::fs::read(path).map_err(|err| Error::file(path, err))?;
     let expected = 100 * a_class * RECORD;
     if bytes.len() != expected {
-        let problem = format!("has {} bytes, the published file {expected}", bytes.len());
+        let problem = format!(
+            "has {}, the published file {expected}",
+            counted(bytes.len(), "byte")
+        );
         return Err(Error::file(path, problem));
     }
     let mut counts = [0; 256];
@@ -158,8 +162,8 @@ fn check_cifar100(path: &Path, a_class: usize) -> Result<()> {
         Some(class) => Err(Error::file(
             path,
             format!(
-                "right size, but {} images of class {class}, where {a_class} were published",
-                counts[class]
+                "right size, but {} of class {class}, where {a_class} were published",
+                counted(counts[class], "image")
             ),
         )),
     }

@@ -2,6 +2,7 @@
 
 use super::Team;
 use crate::data::Dataset;
+use crate::words::counted;
 use crate::{Error, Result};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -17,10 +18,10 @@ fn fingerprint(data: &[&Dataset]) -> Result<String> {
         let some: Vec<_> = (0..set.len()).step_by(apart).collect();
         let bytes: Vec<u8> = Vec::try_from(&set.batch(&some)?.f_view([-1])?)?;
         (set.chw, &set.labels, bytes).hash(&mut hasher);
-        counts.push(set.len().to_string());
+        counts.push(counted(set.len(), "image"));
     }
     let hash = hasher.finish();
-    Ok(format!("{} images ({hash:016x})", counts.join(" and ")))
+    Ok(format!("{} ({hash:016x})", counts.join(" and ")))
 }
 
 /// Checks that all processes have the same images.

@@ -136,7 +136,8 @@ impl Parts {
         let (batch, ranks) = (config.train.batch_size, team.ranks());
         if batch < ranks {
             return Err(Error::config(format!(
-                "`train.batch_size` is that of all processes together: {batch} images are too few for {ranks} of them"
+                "`train.batch_size` is that of all processes together: {} are too few for {ranks} of them",
+                crate::words::counted(batch, "image")
             )));
         }
         let mut watch = match team.is_main() {

@@ -256,12 +256,12 @@ impl DistributedArgs {
             format!("\n  {what:<38} {median:>9.2} ms ({iqr:.2})")
         };
         format!(
-            "{}: step on {} a process, sum of {} numbers, {} bytes{}{}{}\n  of the time of a step, the exchange leaves {:.1} %, sharing \
+            "{}: step on {} a process, sum of {}, {}{}{}{}\n  of the time of a step, the exchange leaves {:.1} %, sharing \
              the machine {:.1} %",
             self.preset,
             counted(times.images as usize, "image"),
-            times.params,
-            times.bytes,
+            counted(times.params as usize, "number"),
+            counted(times.bytes as usize, "byte"),
             line("rank 0 alone, the others waiting", times.alone),
             line("all processes, without exchange", times.control),
             line("all processes, with the sum", times.step),

@@ -13,6 +13,7 @@
 use super::bytes::read_file;
 use super::found::{Found, Images};
 use super::pickled;
+use crate::words::counted;
 use crate::{Error, Result};
 use std::fs;
 use std::path::Path;
@@ -115,9 +116,9 @@ fn read(path: &Path, records: Records) -> Result<Images> {
     .map_err(|problem| Error::file(path, problem))?;
     if labels.is_empty() || pixels.len() != labels.len() * PIXELS {
         let problem = format!(
-            "holds {} bytes of pixels and {} labels, which is not 3x32x32 for each",
-            pixels.len(),
-            labels.len()
+            "holds {} of pixels and {}, which is not 3x32x32 for each",
+            counted(pixels.len(), "byte"),
+            counted(labels.len(), "label")
         );
         return Err(Error::file(path, problem));
     }
@@ -132,8 +133,8 @@ fn binary(bytes: &[u8], labels: usize) -> Result<(Vec<u8>, Vec<u16>), String> {
     let record = labels + PIXELS;
     if !bytes.len().is_multiple_of(record) {
         return Err(format!(
-            "truncated: {} bytes are no multiple of {record}, the length of a record",
-            bytes.len()
+            "truncated: {} are no multiple of {record}, the length of a record",
+            counted(bytes.len(), "byte")
         ));
     }
     let mut pixels = Vec::with_capacity(bytes.len());

@@ -38,13 +38,13 @@ fn read(path: &Path) -> Result<Array> {
     let found = bytes.len() - header;
     if expected != Some(found) {
         return Err(wrong(format!(
-            "{}: its header speaks of {shape:?}, which are {} bytes, and it has {found}",
+            "{}: its header speaks of {shape:?}, which are {}, and it has {found}",
             if expected.is_none_or(|expected| found < expected) {
                 "truncated"
             } else {
                 "too long"
             },
-            expected.map_or("too many".to_owned(), |bytes| bytes.to_string()),
+            expected.map_or("too many bytes".to_owned(), |bytes| counted(bytes, "byte")),
         )));
     }
     Ok(Array {

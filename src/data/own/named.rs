@@ -31,7 +31,10 @@ pub(super) fn npz(file: File) -> Result<BTreeMap<String, Array>, String> {
         };
         let size = entry.size();
         if size > MAX_ENTRY {
-            return Err(format!("`{name}` claims to unpack to {size} bytes"));
+            return Err(format!(
+                "`{name}` claims to unpack to {}",
+                crate::words::counted(size, "byte")
+            ));
         }
         let mut bytes = Vec::new();
         // one more byte than it may have shows that it has more
@@ -126,7 +129,7 @@ pub(super) fn found(mut arrays: BTreeMap<String, Array>) -> Result<Found, String
         };
         if by_split.contains_key(split) {
             return Err(format!(
-                "has several arrays that could be the {split} images: {all}; name them x_train, x_val, x_test"
+                "has several arrays that could be the images of {split}: {all}; name them x_train, x_val, x_test"
             ));
         }
         let Some(array) = arrays.remove(&name) else {
@@ -156,7 +159,7 @@ pub(super) fn found(mut arrays: BTreeMap<String, Array>) -> Result<Found, String
     for (split, other) in [("val", &val), ("test", &test)] {
         if let Some(other) = other.as_ref().filter(|other| other.chw != train.chw) {
             return Err(format!(
-                "has training images of {:?}, but {split} images of {:?}",
+                "has training images of {:?}, but images of {split} of {:?}",
                 train.chw, other.chw
             ));
         }

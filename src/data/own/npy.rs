@@ -51,8 +51,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Array, String> {
         .unwrap_or(0);
     if size > 0 && Some(data.len()) != count.checked_mul(size) {
         return Err(format!(
-            "truncated: {shape:?} of {dtype} are {} bytes, found {}",
-            count.saturating_mul(size),
+            "truncated: {shape:?} of {dtype} are {}, found {}",
+            crate::words::counted(count.saturating_mul(size), "byte"),
             data.len()
         ));
     }

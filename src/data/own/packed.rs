@@ -6,6 +6,7 @@
 use super::found::short;
 use crate::data::pixels::Pixels;
 use crate::data::{Dataset, Split};
+use crate::words::counted;
 use crate::{Error, Result};
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::Dtype;
@@ -75,8 +76,8 @@ impl Packed {
             return Err(Error::file(
                 path,
                 format!(
-                    "truncated: its header speaks of {} bytes of images and labels, it has {}",
-                    header.data_len(),
+                    "truncated: its header speaks of {} of images and labels, it has {}",
+                    counted(header.data_len(), "byte"),
                     length - start
                 ),
             ));
@@ -137,7 +138,7 @@ impl Packed {
             info.ok_or_else(|| {
                 Error::file(
                     &self.path,
-                    format!("is packed, but has no `{name}` of {dtype:?}"),
+                    format!("is packed, but has no `{name}` of {dtype}"),
                 )
             })
         };

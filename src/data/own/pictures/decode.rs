@@ -64,8 +64,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
     }
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(format!(
-            "is a picture of {width}x{height} in {} bytes; at most {MAX_PIXELS} pixels are read",
-            bytes.len()
+            "is a picture of {width}x{height} in {}; at most {MAX_PIXELS} pixels are read",
+            crate::words::counted(bytes.len(), "byte")
         ));
     }
     if format == ImageFormat::Jpeg && !jpeg::is_whole(bytes) {
