@@ -11,12 +11,12 @@
 use super::times::{Authors, RebuiltStep, SampleTimes, Sound, StepTimes};
 use super::Timings;
 use crate::cuda::check;
-use crate::data::{stream, uniform_noise, Purpose};
+use crate::data::{stream, Purpose};
 use crate::ffi::peak;
 use crate::flows::Cx;
 use crate::models::{parameter_count, MultiScale};
 use crate::train::timing::{summary, wait};
-use crate::train::{build_model, stop, Learner, RunConfig};
+use crate::train::{build_model, initialize_at_random, stop, Learner, RunConfig};
 use crate::Result;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
@@ -39,16 +39,9 @@ pub fn step_times(
     let held = peak::peak(device)?.mib;
     let (mut model, vs) = build_model(config, device)?;
     let params = parameter_count(&vs);
-    let [c, h, w] = config.model.image();
     let images = config.train.batch_size as i64;
     let mut rng = stream(config.seed, Purpose::Probe, 0);
-    let mut random = || uniform_noise(&mut rng, &[images, c, h, w], Kind::Float, device);
-    let (x, noise) = (random()?.f_mul_scalar(256.0)?.f_floor()?, random()?);
-    let cx = Cx {
-        noise: Some(&noise),
-        ..Cx::default()
-    };
-    tch::no_grad(|| model.initialize(&x, cx))?;
+    let (x, noise) = initialize_at_random(&mut model, images, &mut rng, device)?;
     let mut learner = Learner::new(model, vs, &config.train)?;
     let rebuilt = match rebuild {
         false => None,
@@ -73,6 +66,10 @@ pub fn step_times(
     };
     let peak = peak::peak(device)?;
     let model = &learner.model;
+    let cx = Cx {
+        noise: Some(&noise),
+        ..Cx::default()
+    };
     let mut forward = || tch::no_grad(|| model.log_prob(&x, cx)).map(drop);
     let Some(forward) = sound(device, timings, images, &mut forward)? else {
         return Ok(None);

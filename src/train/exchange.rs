@@ -87,6 +87,16 @@ impl Learner {
         self.update(&whole.nll, whole.grads, lr)?;
         Ok(whole.wishes)
     }
+
+    /// [`step`](Self::step) for one of several processes. Returns what any of them wants.
+    ///
+    /// # Errors
+    /// As [`whole_gradients`](Self::whole_gradients).
+    pub(crate) fn step_whole(&mut self, team: &Team, own: Own<'_>, lr: f64) -> Result<Wishes> {
+        let wishes = self.queue_whole(team, own, lr)?;
+        self.read()?;
+        Wishes::read(&wishes)
+    }
 }
 
 fn zeros(params: &[Tensor]) -> Result<Vec<Tensor>> {

@@ -12,7 +12,7 @@
 //! | `checkpoint`, `format` | [`Checkpoint`]: exact resume; versions of the files |
 //! | `evaluate`, `sampling` | likelihood, round trips, images from the prior |
 //! | `metrics`, `watch` | `metrics.jsonl`; [`Watch`]: what a user sees of a run |
-//! | `timing` | how long a call takes |
+//! | `timing`, `random_batch` | how long a call takes, and images to measure on |
 //! | `run_dir`, `lock`, `device`, `stop` | the run folder, which one process at a time writes into, the choice of a device, the request to stop |
 //!
 //! Three steps on the built-in digits, and images that the best model of the run draws:
@@ -57,6 +57,7 @@ mod lock;
 mod measure;
 pub mod metrics;
 pub mod presets;
+mod random_batch;
 pub mod recipes;
 mod resolve;
 mod run_dir;
@@ -84,6 +85,7 @@ pub use fingerprint::same_everywhere;
 pub use format::{stored_config, FileKind};
 pub use learner::{Learner, Step};
 pub use load::{build_model, load_model, load_state};
+pub(crate) use random_batch::initialize_at_random;
 pub use run_dir::{find_checkpoint, RunDir};
 pub use sampling::{prior_latents, sample, sample_in};
 pub use schedule::{Decay, Schedule};

@@ -67,15 +67,19 @@ fn broadcasts_are_those_of_rank_0() {
 #[test]
 fn an_exchange_counts_as_a_change_of_the_parameter() {
     const TEST: &str = "an_exchange_counts_as_a_change_of_the_parameter";
-    in_a_group(TEST, 2, |group| {
-        let parameter = Tensor::from_slice(&[2.0, 3.0]).set_requires_grad(true);
-        // the square keeps its argument for the backward pass, which must not see another one
-        let loss = parameter.square().sum(Kind::Double);
-        group.broadcast(&parameter).unwrap();
-        let err = loss.f_backward().unwrap_err().to_string();
-        assert!(err.contains("modified by an inplace operation"), "{err}");
-        assert!(parameter.requires_grad() && parameter.is_leaf());
-    });
+    in_a_group(TEST, 2, |group| counts_as_a_change(group, tch::Device::Cpu));
+}
+
+/// Autograd sees that a broadcast has changed a parameter of `device`.
+pub fn counts_as_a_change(group: &Group, device: tch::Device) {
+    let parameter = Tensor::from_slice(&[2.0, 3.0]).to_device(device);
+    let parameter = parameter.set_requires_grad(true);
+    // the square keeps its argument for the backward pass, which must not see another one
+    let loss = parameter.square().sum(Kind::Double);
+    group.broadcast(&parameter).unwrap();
+    let err = loss.f_backward().unwrap_err().to_string();
+    assert!(err.contains("modified by an inplace operation"), "{err}");
+    assert!(parameter.requires_grad() && parameter.is_leaf());
 }
 
 #[test]

@@ -3,18 +3,19 @@
 use super::all_reduce::{self, slowest, summary, together, AllReduce};
 use super::head::head;
 use crate::cli::common::Compute;
-use crate::data::{stream, uniform_noise, Purpose};
+use crate::data::{stream, Purpose};
 use crate::distributed::{Group, Place};
-use crate::flows::Cx;
 use crate::train::timing::Clock;
-use crate::train::{build_model, say, DeviceChoice, Learner, RunConfig};
+use crate::train::{
+    build_model, initialize_at_random, say, DeviceChoice, Learner, Own, RunConfig, Team, Wishes,
+};
 use crate::words::{self, counted};
 use crate::{Error, Result};
 use clap::Args;
 use serde_json::json;
 use std::cell::RefCell;
 use std::time::Duration;
-use tch::{Device, Kind, Tensor};
+use tch::Device;
 
 /// How long a process may take to come, and for anything that only one of them does.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -57,7 +58,7 @@ struct StepTimes {
     params: i64,
     /// Images of one process.
     images: i64,
-    /// Bytes of the sum.
+    /// Bytes of the gradients; the sum has the likelihood and three wishes more.
     bytes: i64,
     /// In rank 0 while the others wait.
     alone: [f64; 2],
@@ -93,12 +94,14 @@ impl DistributedArgs {
         let device = choice.pick_in(&place)?.device;
         let group = Group::join(&place, TIMEOUT)?;
         group.connect(device)?;
-        self.measure(&group, device)?;
+        let team = Team::of(group);
+        let group = team.group().expect("made of one");
+        self.measure(&team, group, device)?;
         group.barrier()?;
         Ok(())
     }
 
-    fn measure(&self, group: &Group, device: Device) -> Result<()> {
+    fn measure(&self, team: &Team, group: &Group, device: Device) -> Result<()> {
         let tell = |text: &str| {
             if group.rank() == 0 {
                 say(text);
@@ -128,7 +131,7 @@ impl DistributedArgs {
                 false => sum_to_text(&times),
             });
         }
-        let times = self.step(group, device)?;
+        let times = self.step(team, group, device)?;
         tell(&match self.json {
             true => self.step_to_json(group, device, &times),
             false => self.step_to_text(&times),
@@ -136,7 +139,7 @@ impl DistributedArgs {
         Ok(())
     }
 
-    fn step(&self, group: &Group, device: Device) -> Result<StepTimes> {
+    fn step(&self, team: &Team, group: &Group, device: Device) -> Result<StepTimes> {
         let config = RunConfig::resolve(Some(&self.preset), None)?;
         let (mut model, vs) = build_model(&config, device)?;
         let ranks = i64::from(group.ranks());
@@ -147,15 +150,8 @@ impl DistributedArgs {
                 "--batch {batch}: fewer images than the {ranks} processes"
             )));
         }
-        let [c, h, w] = config.model.image();
         let mut rng = stream(0, Purpose::Noise, u64::from(group.rank()));
-        let mut random = || uniform_noise(&mut rng, &[images, c, h, w], Kind::Float, device);
-        let (x, noise) = (random()?.f_mul_scalar(256.0)?.f_floor()?, random()?);
-        let cx = Cx {
-            noise: Some(&noise),
-            ..Cx::default()
-        };
-        tch::no_grad(|| model.initialize(&x, cx))?;
+        let (x, noise) = initialize_at_random(&mut model, images, &mut rng, device)?;
         let learner = RefCell::new(Learner::new(model, vs, &config.train)?);
         let params: i64 = learner
             .borrow()
@@ -165,15 +161,13 @@ impl DistributedArgs {
             .map(|p| p.numel() as i64)
             .sum();
         let step = || learner.borrow_mut().step(&x, &noise, 1e-6).map(drop);
-        let exchanged = || {
-            let learner = &mut learner.borrow_mut();
-            let params = learner.adam.params();
-            let flat = params.iter().map(|param| param.detach().f_reshape([-1]));
-            let flat = flat.collect::<std::result::Result<Vec<_>, _>>()?;
-            let flat = Tensor::f_cat(&flat, 0)?;
-            group.sum(&flat)?;
-            learner.step(&x, &noise, 1e-6).map(drop)
+        let own = Own {
+            x: &x,
+            noise: &noise,
+            share: 1.0 / ranks as f64,
+            wishes: Wishes::default(),
         };
+        let exchanged = || learner.borrow_mut().step_whole(team, own, 1e-6).map(drop);
         let clock = Clock::of(device)?;
         let mut times = [Vec::new(), Vec::new(), Vec::new()];
         for sample in 0..=self.samples {
