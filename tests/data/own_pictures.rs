@@ -187,6 +187,11 @@ fn pictures_of_another_size_are_fitted_as_asked() {
     for (y, x) in (0..4).flat_map(|y| (0..5).map(move |x| (y, x))) {
         assert_eq!(cropped[y * 5 + x], inside[(y + 1) * 6 + x], "{y} {x}");
     }
+    let cropped = fitted(&png(&grey(7, 9, 4)), Fit::Crop).unwrap();
+    let inside = planes(&grey(7, 9, 4));
+    for (y, x) in (0..4).flat_map(|y| (0..5).map(move |x| (y, x))) {
+        assert_eq!(cropped[y * 5 + x], inside[y * 9 + x + 2], "{y} {x}");
+    }
     assert!(fitted(&small, Fit::Crop)
         .unwrap_err()
         .contains("--fit resize"));
