@@ -1,6 +1,6 @@
 //! `bench distributed`, as a user starts it.
 
-use crate::ranks::free_port;
+use crate::ranks::{environment, free_port};
 use serde_json::Value;
 use std::process::{Command, Output, Stdio};
 
@@ -10,9 +10,7 @@ fn bench(rank: Option<usize>, port: u16) -> Command {
     command.args(["--samples", "1", "--size", "1000", "--batch", "2", "--json"]);
     command.env_remove("RANK").env_remove("WORLD_SIZE");
     if let Some(rank) = rank {
-        command.env("RANK", rank.to_string()).env("WORLD_SIZE", "2");
-        command.env("MASTER_ADDR", "127.0.0.1");
-        command.env("MASTER_PORT", port.to_string());
+        command.envs(environment(rank, 2, &port.to_string()));
     }
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command

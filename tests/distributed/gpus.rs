@@ -38,7 +38,7 @@ fn on_two_gpus(test: &'static str, work: impl FnOnce(&Group, Device)) {
     }
 }
 
-fn two_gpus(test: &str) -> bool {
+pub fn two_gpus(test: &str) -> bool {
     let Some(_) = gpu(test) else { return false };
     let enough = tch::Cuda::device_count() >= 2;
     if !enough {

@@ -1,6 +1,7 @@
 //! The program in several processes, each in a folder of its own, as on machines without a shared disk.
 
-use crate::ranks::free_port;
+use crate::gpus::two_gpus;
+use crate::ranks::{environment, free_port};
 use inverse_flow::train::metrics::{self, Record};
 use inverse_flow::train::Checkpoint;
 use std::path::{Path, PathBuf};
@@ -32,13 +33,9 @@ pub fn program(folder: &Path, arguments: &str) -> Command {
 pub fn start(folder: &Path, ranks: usize, arguments: &str) -> Vec<Child> {
     let port = free_port().to_string();
     let one = |rank: usize| {
-        program(&folder_of(folder, rank), arguments)
-            .env("RANK", rank.to_string())
-            .env("WORLD_SIZE", ranks.to_string())
-            .env("MASTER_ADDR", "127.0.0.1")
-            .env("MASTER_PORT", &port)
-            .spawn()
-            .unwrap()
+        let mut command = program(&folder_of(folder, rank), arguments);
+        command.envs(environment(rank, ranks, &port));
+        command.spawn().unwrap()
     };
     (0..ranks).map(one).collect()
 }
@@ -101,18 +98,10 @@ pub fn tensors(folder: &Path) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-#[test]
-fn two_ranks_train_like_one_and_rank_0_alone_leaves_files_and_lines() {
-    let dir = tempfile::tempdir().unwrap();
-    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
-    let two_epochs = format!("{RUN} --epochs 2");
-    let output = program(&folder_of(&one, 0), &two_epochs).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = done(&two, 2, &two_epochs);
-    assert!(text.contains(", device cpu, 2 processes"), "{text}");
-    assert!(text.contains("done: 8 steps"), "{text}");
-
-    let (of_one, of_two) = (records(&one), records(&two));
+/// Compares the metrics of one process with those of two.
+#[track_caller]
+fn trained_alike(one: &Path, two: &Path) {
+    let (of_one, of_two) = (records(one), records(two));
     assert_eq!(of_one.len(), of_two.len());
     for (a, b) in of_one.iter().zip(&of_two) {
         assert_eq!(
@@ -125,6 +114,20 @@ fn two_ranks_train_like_one_and_rank_0_alone_leaves_files_and_lines() {
         let most = if a.step == 1 { 1e-6 } else { 1e-3 };
         assert!(apart < most, "step {}: {apart:e}", a.step);
     }
+}
+
+#[test]
+fn two_ranks_train_like_one_and_rank_0_alone_leaves_files_and_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let two_epochs = format!("{RUN} --epochs 2");
+    let output = program(&folder_of(&one, 0), &two_epochs).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = done(&two, 2, &two_epochs);
+    assert!(text.contains(", device cpu, 2 processes"), "{text}");
+    assert!(text.contains("done: 8 steps"), "{text}");
+
+    trained_alike(&one, &two);
     assert!(std::fs::read_dir(folder_of(&two, 1))
         .unwrap()
         .next()
@@ -135,6 +138,36 @@ fn two_ranks_train_like_one_and_rank_0_alone_leaves_files_and_lines() {
         "checkpoints/best.safetensors",
     ] {
         assert!(folder_of(&two, 0).join("run").join(file).exists(), "{file}");
+    }
+}
+
+/// Each with a GPU of its own, over both ways of exchange.
+#[test]
+fn cuda_two_ranks_train_like_one() {
+    if !two_gpus("cuda_two_ranks_train_like_one") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let command = format!(
+        "{} --epochs 1",
+        RUN.replace("--device cpu", "--device cuda")
+    );
+    let one = dir.path().join("one");
+    let output = program(&folder_of(&one, 0), &command).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    for way in ["nccl", "gloo"] {
+        let two = dir.path().join(way);
+        let (port, mut children) = (free_port().to_string(), Vec::new());
+        for rank in 0..2 {
+            let mut child = program(&folder_of(&two, rank), &command);
+            child.envs(environment(rank, 2, &port));
+            child.env("INVERSE_FLOW_GPU_EXCHANGE", way);
+            children.push(child.spawn().unwrap());
+        }
+        for output in ended(children) {
+            assert!(output.status.success(), "{way}: {output:?}");
+        }
+        trained_alike(&one, &two);
     }
 }
 

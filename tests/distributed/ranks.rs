@@ -39,6 +39,20 @@ impl Ended {
     }
 }
 
+/// What torchrun would set for one of `ranks` processes of this machine.
+pub fn environment(rank: usize, ranks: usize, port: &str) -> [(&'static str, String); 7] {
+    [
+        ("RANK", rank.to_string()),
+        ("WORLD_SIZE", ranks.to_string()),
+        ("LOCAL_RANK", rank.to_string()),
+        ("LOCAL_WORLD_SIZE", ranks.to_string()),
+        ("MASTER_ADDR", "127.0.0.1".into()),
+        ("MASTER_PORT", port.into()),
+        // threads of several processes that wait for each other take the cores from each other
+        ("OMP_NUM_THREADS", "1".into()),
+    ]
+}
+
 /// The processes of a test, with the environment of each.
 pub struct Ranks {
     test: (&'static str, &'static str),
@@ -52,17 +66,9 @@ impl Ranks {
     pub fn new(module: &'static str, test: &'static str, count: usize) -> Self {
         let port = free_port().to_string();
         let environment = |rank: usize| {
-            vec![
-                (RANK_OF, test.to_owned()),
-                ("RANK", rank.to_string()),
-                ("WORLD_SIZE", count.to_string()),
-                ("LOCAL_RANK", rank.to_string()),
-                ("LOCAL_WORLD_SIZE", count.to_string()),
-                ("MASTER_ADDR", "127.0.0.1".into()),
-                // as torchrun sets it: threads of several processes that wait for each other take the cores from each other
-                ("OMP_NUM_THREADS", "1".into()),
-                ("MASTER_PORT", port.clone()),
-            ]
+            let mut environment = vec![(RANK_OF, test.to_owned())];
+            environment.extend(self::environment(rank, count, &port));
+            environment
         };
         Self {
             test: (module, test),
