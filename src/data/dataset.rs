@@ -151,7 +151,7 @@ impl Dataset {
     /// # Errors
     /// An index past the end, or a file that cannot be read any more.
     pub fn image(&self, i: usize) -> Result<Vec<u8>> {
-        self.gather(&[i])
+        self.gathered(&[i])
     }
 
     /// The pixels of all images, side by side.
@@ -232,27 +232,31 @@ impl Dataset {
     /// # Errors
     /// An index past the end, or a file that cannot be read any more.
     pub fn batch(&self, indices: &[usize]) -> Result<Tensor> {
-        self.to_tensor(&self.gather(indices)?)
+        self.to_tensor(&self.gathered(indices)?)
     }
 
-    /// [`batch`](Self::batch) after random augmentation of every image, drawn from `rng` in order.
+    /// [`gathered`](Self::gathered) pixels after random augmentation of every image, drawn from `rng` in order.
     ///
     /// # Errors
     /// As [`batch`](Self::batch).
-    pub fn augmented_batch(
+    pub fn augmented(
         &self,
         indices: &[usize],
         augmentation: Augmentation,
         rng: &mut impl RngCore,
-    ) -> Result<Tensor> {
-        let mut pixels = self.gather(indices)?;
+    ) -> Result<Vec<u8>> {
+        let mut pixels = self.gathered(indices)?;
         for image in pixels.chunks_exact_mut(self.image_len()) {
             augmentation.apply(image, self.chw, rng)?;
         }
-        self.to_tensor(&pixels)
+        Ok(pixels)
     }
 
-    fn gather(&self, indices: &[usize]) -> Result<Vec<u8>> {
+    /// The pixels of the images at `indices`, side by side.
+    ///
+    /// # Errors
+    /// As [`batch`](Self::batch).
+    pub fn gathered(&self, indices: &[usize]) -> Result<Vec<u8>> {
         let size = self.image_len();
         let mut pixels = vec![0; indices.len() * size];
         for (&i, image) in indices.iter().zip(pixels.chunks_exact_mut(size)) {

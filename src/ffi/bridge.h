@@ -83,6 +83,9 @@ int ivf_tf32(int* convolutions, int* products, char** error);
 int ivf_device_peak(int index, uint64_t* bytes, char** error);
 int ivf_device_reset_peak(int index, char** error);
 
+// A copy of a CPU tensor in pinned memory, or the tensor itself if it is there.
+int ivf_pinned(ivf_tensor tensor, ivf_tensor* out, char** error);
+
 // A copy of a CPU tensor on CUDA device `index`, by way of pinned memory: the host does not wait for it.
 int ivf_upload(ivf_tensor tensor, int index, ivf_tensor* out, char** error);
 

@@ -91,6 +91,10 @@ int ivf_device_reset_peak(int index, char** error) {
   });
 }
 
+int ivf_pinned(ivf_tensor tensor, ivf_tensor* out, char** error) {
+  return guarded(error, [&] { *out = release(borrow(tensor).pin_memory()); });
+}
+
 int ivf_upload(ivf_tensor tensor, int index, ivf_tensor* out, char** error) {
   return guarded(error, [&] {
     const at::NoGradGuard no_grad;

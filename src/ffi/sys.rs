@@ -150,6 +150,7 @@ extern "C" {
     #[cfg(feature = "program")]
     pub fn ivf_device_reset_peak(index: c_int, error: *mut *mut c_char) -> c_int;
 
+    pub fn ivf_pinned(tensor: Handle, out: *mut Handle, error: *mut *mut c_char) -> c_int;
     pub fn ivf_upload(
         tensor: Handle,
         index: c_int,

@@ -92,6 +92,7 @@ impl Learner {
     ///
     /// # Errors
     /// As [`whole_gradients`](Self::whole_gradients).
+    #[cfg(feature = "program")]
     pub(crate) fn step_whole(&mut self, team: &Team, own: Own<'_>, lr: f64) -> Result<Wishes> {
         let wishes = self.queue_whole(team, own, lr)?;
         self.read()?;

@@ -21,6 +21,7 @@ impl Trainer {
             lr: self.schedule.lr(progress.step.saturating_sub(1)),
             grad_norm: None,
             images_per_s: None,
+            data_wait: None,
             seconds: progress.seconds,
             skipped: progress.skipped,
             ranks: self.team.ranks(),

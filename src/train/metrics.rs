@@ -27,6 +27,9 @@ pub struct Record {
     pub grad_norm: Option<f64>,
     /// Images handled per second.
     pub images_per_s: Option<f64>,
+    /// Part of the time of these steps in which this process waited for their images, 0 to 1; `train` only.
+    #[serde(default)]
+    pub data_wait: Option<f64>,
     /// Time spent in the run, all sessions together.
     pub seconds: f64,
     /// Steps skipped in the run because loss or gradient were not finite.
@@ -114,18 +117,21 @@ pub struct Sums {
     pub images: u64,
     /// Time of all steps, seconds.
     pub seconds: f64,
+    /// Time of these in which they waited for their images, seconds.
+    pub waited: f64,
     nll: f64,
     grad_norm: f64,
 }
 
 impl Sums {
-    /// Adds steps of `images` images that took `seconds`, all of them together.
-    pub fn add(&mut self, totals: &Totals, images: u64, seconds: f64) {
+    /// Adds steps of `images` images that took `seconds`, all of them together, `waited` of these before they had them.
+    pub fn add(&mut self, totals: &Totals, images: u64, seconds: f64, waited: f64) {
         self.steps += totals.taken;
         self.nll += totals.nll;
         self.grad_norm += totals.grad_norm;
         self.images += images;
         self.seconds += seconds;
+        self.waited += waited;
     }
 
     /// Whether nothing has been added.
@@ -143,6 +149,11 @@ impl Sums {
     pub fn images_per_s(&self) -> Option<f64> {
         (self.seconds > 0.0).then(|| self.images as f64 / self.seconds)
     }
+
+    /// Part of the time in which the steps waited for their images.
+    pub fn data_wait(&self) -> Option<f64> {
+        (self.seconds > 0.0).then(|| self.waited / self.seconds)
+    }
 }
 
 #[cfg(test)]
@@ -159,6 +170,7 @@ mod tests {
             lr: 1e-3,
             grad_norm: None,
             images_per_s: Some(100.0),
+            data_wait: Some(0.25),
             seconds: 1.5,
             skipped: 0,
             ranks: 1,
@@ -193,7 +205,8 @@ mod tests {
     fn a_line_has_the_documented_keys() {
         let value = serde_json::to_value(record(1)).unwrap();
         let keys: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
-        let documented = "step epoch split nll_nats bpd lr grad_norm images_per_s seconds skipped";
+        let documented =
+            "step epoch split nll_nats bpd lr grad_norm images_per_s data_wait seconds skipped";
         assert_eq!(keys.join(" "), documented);
         assert!(value["grad_norm"].is_null());
         let of_three = Record {
@@ -215,10 +228,11 @@ mod tests {
             grad_norm,
             ..Totals::default()
         };
-        sums.add(&totals(1, 2.0, 1.0), 10, 0.5);
-        sums.add(&totals(0, 0.0, 0.0), 10, 0.5);
-        sums.add(&totals(2, 10.0, 5.0), 10, 1.0);
+        sums.add(&totals(1, 2.0, 1.0), 10, 0.5, 0.25);
+        sums.add(&totals(0, 0.0, 0.0), 10, 0.5, 0.0);
+        sums.add(&totals(2, 10.0, 5.0), 10, 1.0, 0.25);
         assert_eq!(sums.means(), Some((4.0, 2.0)));
         assert_eq!(sums.images_per_s(), Some(15.0));
+        assert_eq!(sums.data_wait(), Some(0.25));
     }
 }

@@ -7,11 +7,11 @@
 //! | `team`, `exchange`, `wishes` | [`Team`]: the processes of a run, their sum of a step, what they must do together |
 //! | `learner`, `totals` | [`Learner`]: optimisation steps; [`Totals`]: what they measured, and which were skipped |
 //! | `adam`, `schedule` | the optimiser with its state, the learning rate of a step |
-//! | `feed`, `clock` | [`Feed`], [`Batches`]: the images and the noise of every step; the time of a run |
+//! | `feed`, `batches`, `host_batches`, `ahead` | [`Feed`], [`Batches`]: the images and the noise of every step, made ahead of it |
 //! | `load` | models, freshly drawn or with the content of a file |
 //! | `checkpoint`, `format` | [`Checkpoint`]: exact resume; versions of the files |
 //! | `evaluate`, `sampling` | likelihood, round trips, images from the prior |
-//! | `metrics`, `watch` | `metrics.jsonl`; [`Watch`]: what a user sees of a run |
+//! | `metrics`, `watch`, `clock` | `metrics.jsonl`; [`Watch`]: what a user sees of a run; its time |
 //! | `timing`, `random_batch` | how long a call takes, and images to measure on |
 //! | `run_dir`, `lock`, `device`, `stop` | the run folder, which one process at a time writes into, the choice of a device, the request to stop |
 //!
@@ -42,6 +42,8 @@
 //! ```
 
 mod adam;
+mod ahead;
+mod batches;
 mod checkpoint;
 mod clock;
 mod config;
@@ -51,12 +53,14 @@ mod exchange;
 mod feed;
 mod fingerprint;
 mod format;
+mod host_batches;
 mod learner;
 mod load;
 mod lock;
 mod measure;
 pub mod metrics;
 pub mod presets;
+#[cfg(feature = "program")]
 mod random_batch;
 pub mod recipes;
 mod resolve;
@@ -73,6 +77,8 @@ mod watch;
 mod wishes;
 
 pub use adam::Adam;
+pub use ahead::Ahead;
+pub use batches::Batches;
 pub use checkpoint::{save, save_model, save_torchscript, stored_progress, Checkpoint, Progress};
 pub use config::{RunConfig, TrainConfig};
 pub use device::{DeviceChoice, Picked};
@@ -80,11 +86,12 @@ pub use evaluate::{
     Dequantization, Evaluation, Likelihood, Reconstruction, RoundTrip, RoundTripErrors,
 };
 pub use exchange::{Own, Whole};
-pub use feed::{to_float, Batches, Feed};
+pub use feed::{to_float, Feed};
 pub use fingerprint::same_everywhere;
 pub use format::{stored_config, FileKind};
 pub use learner::{Learner, Step};
 pub use load::{build_model, load_model, load_state};
+#[cfg(feature = "program")]
 pub(crate) use random_batch::initialize_at_random;
 pub use run_dir::{find_checkpoint, RunDir};
 pub use sampling::{prior_latents, sample, sample_in};

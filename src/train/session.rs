@@ -16,6 +16,7 @@ use crate::models::MultiScale;
 use crate::nn::Precision;
 use crate::{files, Error, Result};
 use std::path::Path;
+use std::sync::Arc;
 use tch::Device;
 
 impl Trainer {
@@ -242,7 +243,7 @@ impl Parts {
             config: self.config,
             dir,
             device: self.device,
-            train: self.train,
+            train: Arc::new(self.train),
             feed: self.feed.of_part(self.team.part()),
             team: self.team,
             val: self.val,

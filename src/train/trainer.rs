@@ -1,7 +1,8 @@
 //! The loop over epochs and batches: when to measure, to save and to stop.
 
+use super::ahead::Ahead;
 use super::clock::Clock;
-use super::feed::{order, Batches, Feed};
+use super::feed::{order, Feed};
 use super::learner::diverged;
 use super::lock::Lock;
 use super::metrics::{Metrics, Record, Sums};
@@ -12,6 +13,7 @@ use crate::data::{Dataset, Split};
 use crate::distributions::bits_per_dim;
 use crate::Result;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 use tch::{Device, Tensor};
 
@@ -31,7 +33,7 @@ pub struct Trainer {
     pub(super) config: RunConfig,
     pub(super) dir: RunDir,
     pub(super) device: Device,
-    pub(super) train: Dataset,
+    pub(super) train: Arc<Dataset>,
     pub(super) feed: Feed,
     pub(super) val: Dataset,
     pub(super) watch: Box<dyn Watch>,
@@ -189,13 +191,14 @@ impl Trainer {
             self.measure()?;
             self.save_last()?;
         }
+        let mut epoch = epoch.ahead(&self.train, self.progress.batch)?;
         while self.progress.batch < batches && !self.at_limit() {
-            self.run_step(&epoch)?;
+            self.run_step(&mut epoch)?;
             if self.log_is_due() {
-                self.log(&epoch)?;
+                self.log(&mut epoch)?;
             }
             if self.wishes().stop {
-                self.log(&epoch)?;
+                self.log(&mut epoch)?;
                 return Ok(Outcome::Interrupted);
             }
             // what comes after the last step is the end of the epoch, or of the run
@@ -203,15 +206,15 @@ impl Trainer {
                 break;
             }
             if self.validation_is_due() {
-                self.log(&epoch)?;
+                self.log(&mut epoch)?;
                 self.measure()?;
                 self.save_last()?;
             } else if self.wishes().save {
-                self.log(&epoch)?;
+                self.log(&mut epoch)?;
                 self.save_last()?;
             }
         }
-        self.log(&epoch)?;
+        self.log(&mut epoch)?;
         self.end_epoch(batches)?;
         Ok(Outcome::Finished)
     }
@@ -243,11 +246,11 @@ impl Trainer {
         self.save_last()
     }
 
-    fn run_step(&mut self, epoch: &Batches) -> Result<()> {
+    fn run_step(&mut self, epoch: &mut Ahead) -> Result<()> {
         let own_wishes = self.own_wishes();
         let unread = self.unread.get_or_insert_with(Unread::now);
-        let (x, noise) = epoch.get(&self.train, self.progress.batch)?;
-        let (images, part) = epoch.images(self.progress.batch)?;
+        let (x, noise) = epoch.take()?;
+        let (images, part) = epoch.batches().images(self.progress.batch)?;
         unread.images += images.len() as u64;
         let lr = self.schedule.lr(self.progress.step);
         if self.team.is_alone() {
@@ -282,7 +285,7 @@ impl Trainer {
     }
 
     /// Reads what the steps since the last reading have measured, if there are any.
-    fn read(&mut self, epoch: &Batches) -> Result<()> {
+    fn read(&mut self, epoch: &mut Ahead) -> Result<()> {
         let Some(unread) = self.unread.take() else {
             return Ok(());
         };
@@ -296,7 +299,8 @@ impl Trainer {
         }
         // from the first of the steps to the reading: only here is a GPU known to have done them
         let seconds = unread.since.elapsed().as_secs_f64();
-        self.sums.add(&totals, unread.images, seconds);
+        let waited = epoch.take_waited().as_secs_f64();
+        self.sums.add(&totals, unread.images, seconds, waited);
         let nll = (totals.taken > 0).then(|| totals.nll / totals.taken as f64);
         self.shown.bpd = nll.map(|nll| self.bits_per_dim(nll));
         self.shown.images_per_s = self.sums.images_per_s().unwrap_or(0.0);
@@ -304,8 +308,8 @@ impl Trainer {
     }
 
     /// Where the first number of a batch that is not finite comes from, whichever process has it.
-    fn first_bad(&self, epoch: &Batches, batch: u64) -> Result<Option<String>> {
-        let (x, noise) = epoch.get(&self.train, batch)?;
+    fn first_bad(&self, epoch: &Ahead, batch: u64) -> Result<Option<String>> {
+        let (x, noise) = epoch.batches().get(&self.train, batch)?;
         let found = match x.size()[0] {
             0 => None,
             _ => self.learner.first_bad(&x, &noise)?,
@@ -326,7 +330,7 @@ impl Trainer {
     }
 
     /// Reads, and writes the means since the last line, if any step was done.
-    fn log(&mut self, epoch: &Batches) -> Result<()> {
+    fn log(&mut self, epoch: &mut Ahead) -> Result<()> {
         self.read(epoch)?;
         if self.sums.is_empty() {
             return Ok(());
@@ -337,6 +341,7 @@ impl Trainer {
             bpd: means.map(|(nll, _)| self.bits_per_dim(nll)),
             grad_norm: means.map(|(_, norm)| norm),
             images_per_s: self.sums.images_per_s(),
+            data_wait: self.sums.data_wait(),
             ..self.record(Split::Train)
         };
         self.sums = Sums::default();

@@ -48,16 +48,16 @@ impl Case {
     fn on_cpu(&self) -> [Tensor; 2] {
         let mut changes = stream(3, Purpose::Augment, 7);
         let bytes = match self.augmentation {
-            Some(augmentation) => {
-                self.data
-                    .augmented_batch(&self.indices, augmentation, &mut changes)
-            }
-            None => self.data.batch(&self.indices),
+            Some(augmentation) => self
+                .data
+                .augmented(&self.indices, augmentation, &mut changes),
+            None => self.data.gathered(&self.indices),
         };
         let (seed, purpose, index) = Self::noise_stream();
         let mut rng = stream(seed, purpose, index);
         let noise = uniform_noise(&mut rng, &self.size, Kind::Float, Device::Cpu);
-        [bytes.unwrap().to_kind(Kind::Float), noise.unwrap()]
+        let x = Tensor::from_slice(&bytes.unwrap()).view(self.size);
+        [x.to_kind(Kind::Float), noise.unwrap()]
     }
 
     fn by_the_kernel(&self, order: u32) -> [Tensor; 2] {

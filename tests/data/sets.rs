@@ -150,17 +150,16 @@ fn augmentation_moves_by_what_it_says_and_no_more() {
 }
 
 #[test]
-fn augmented_batches_depend_on_the_stream_alone() {
+fn augmented_images_depend_on_the_stream_alone() {
     let data = load_split(&limited(9), 0, Split::Train).unwrap();
     let batch = |step| {
         let mut rng = stream(1, Purpose::Augment, step);
         let augmentation = Augmentation::of(DataName::Glyphs);
-        data.augmented_batch(&[4, 2, 8], augmentation, &mut rng)
-            .unwrap()
+        data.augmented(&[4, 2, 8], augmentation, &mut rng).unwrap()
     };
     assert_eq!(batch(0), batch(0));
     assert_ne!(batch(0), batch(1));
-    assert_eq!(batch(0).size(), [3, 1, 28, 28]);
+    assert_eq!(batch(0).len(), 3 * 28 * 28);
 }
 
 #[test]

@@ -89,6 +89,17 @@ fn measurements(folder: &Path) -> Vec<String> {
         .collect()
 }
 
+/// What lines about training, and no others, say about waiting.
+fn waits_are_parts_of_the_time(folder: &Path) {
+    let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    for line in text.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        let wait = value["data_wait"].as_f64();
+        assert_eq!(wait.is_some(), value["split"] == "train", "{line}");
+        assert!((0.0..1.0).contains(&wait.unwrap_or(0.0)), "{line}");
+    }
+}
+
 /// Both runs have the same checkpoint, to the last bit.
 pub fn same(a: &Path, b: &Path) {
     let (a, b) = (tensors(a), tensors(b));
@@ -103,6 +114,7 @@ fn resuming_in_the_middle_and_at_the_end_of_an_epoch_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
     train(&whole, &format!("{RUN} --max-steps 21 --out"));
+    waits_are_parts_of_the_time(&whole);
     // 5 steps end in the middle of the first epoch, 16 with the second
     train(&parts, &format!("{RUN} --max-steps 5 --out"));
     train(&parts, "train --max-steps 16 --resume");

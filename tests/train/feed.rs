@@ -2,9 +2,12 @@
 
 use crate::device::device;
 use crate::gpu::gpu;
-use inverse_flow::data::{stream, DataName, Dataset, Epoch, Purpose};
+use inverse_flow::data::{
+    load_split, pack, stream, DataName, Dataset, Epoch, Purpose, Source, Split,
+};
 use inverse_flow::train::{presets, Batches, Feed, RunConfig};
 use rand_chacha::rand_core::RngCore;
+use std::sync::Arc;
 use tch::{Device, Tensor};
 
 const IMAGES: usize = 23;
@@ -101,4 +104,57 @@ fn a_batch_past_the_end_is_an_error() {
     assert_eq!(batches.len(), 4);
     let err = batches.get(&data, 4).unwrap_err().to_string();
     assert!(err.contains("less than 4, got 4"), "{err}");
+}
+
+#[test]
+fn batches_made_ahead_are_those_that_are_asked_for() {
+    let data = Arc::new(data([3, 8, 6]));
+    let order = Epoch::eval(IMAGES, 4).unwrap();
+    for resident in [true, false] {
+        let config = config(DataName::Cifar10, true, resident);
+        let feed = Feed::new(&config, &data, device()).unwrap();
+        let epoch = || feed.epoch(order.clone(), 40).unwrap();
+        let asked = epoch();
+        for first in [0, 2, 6] {
+            let mut ahead = epoch().ahead(&data, first).unwrap();
+            for number in first..6 {
+                let expected = asked.get(&data, number).unwrap();
+                let expected = (
+                    expected.0.to_device(Device::Cpu),
+                    expected.1.to_device(Device::Cpu),
+                );
+                let what = format!("batch {number} from {first}, resident {resident}");
+                assert_equal(ahead.take().unwrap(), &expected, &what);
+            }
+            let err = ahead.take().unwrap_err().to_string();
+            assert!(err.contains("less than 6, got 6"), "{err}");
+        }
+        // the others are not waited for
+        drop(epoch().ahead(&data, 0).unwrap());
+    }
+}
+
+#[test]
+fn a_file_that_ends_while_its_images_are_made_is_an_error_of_the_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let packed = dir.path().join("own.pack");
+    let mut config = config(DataName::Glyphs, false, false);
+    config.data.limit = Some(12);
+    pack(&config.data, config.seed, &packed).unwrap();
+    config.data.name = Source::Own(packed.clone());
+    let train = Arc::new(load_split(&config.data, config.seed, Split::Train).unwrap());
+    let feed = Feed::new(&config, &train, device()).unwrap();
+    let epoch = feed.epoch(Epoch::eval(train.len(), 1).unwrap(), 0).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(&packed)
+        .unwrap()
+        .set_len(10)
+        .unwrap();
+    let mut ahead = epoch.ahead(&train, 0).unwrap();
+    let err = ahead.take().unwrap_err().to_string();
+    assert!(
+        err.contains("own.pack") && err.contains("cannot be read any more"),
+        "{err}"
+    );
 }
