@@ -5,6 +5,7 @@ use super::pictures::{Pictures, Shape};
 use super::ranks::Ranks;
 use super::{signals, values, Screen};
 use crate::data::{image_shape, Source};
+use crate::flows::Bits;
 use crate::models::Overrides;
 use crate::nn::Precision;
 use crate::train::{presets, say, Decay, Outcome, RunConfig, RunDir, Team, Trainer};
@@ -103,6 +104,9 @@ struct Model {
     /// What the coupling nets compute in: float32, tf32 or bfloat16
     #[arg(long, value_name = "X", value_parser = values::precision(), hide_possible_values = true)]
     precision: Option<Precision>,
+    /// Bits of a pixel that the model is a density of, 1 to 8; Glow's 5 make 32 grey levels
+    #[arg(long, value_name = "B", value_parser = values::bits(), hide_possible_values = true)]
+    bits: Option<Bits>,
     /// Use only the first N images of every split
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -174,8 +178,9 @@ struct Optimisation {
 }
 
 /// What `train -h` leaves to `train --help`.
-const RARE: [&str; 26] = [
+const RARE: [&str; 27] = [
     "precision",
+    "bits",
     "image",
     "fit",
     "background",
@@ -316,6 +321,7 @@ impl Model {
         replace(&mut config.data.augment, self.augment);
         replace(&mut config.seed, self.seed);
         replace(&mut config.precision, self.precision);
+        replace(&mut config.bits, self.bits);
         config.model.change(&Overrides {
             model: self.model.clone(),
             image: Some(image_shape(&config.data)?),

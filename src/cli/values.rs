@@ -1,6 +1,7 @@
 //! Values of flags that a shell can complete.
 
 use crate::data::Source;
+use crate::flows::Bits;
 use crate::models::MODELS;
 use crate::nn::Precision;
 use crate::train::{presets, DeviceChoice};
@@ -50,6 +51,11 @@ pub fn data() -> Offered<Source> {
 /// What the nets compute in.
 pub fn precision() -> Offered<Precision> {
     offered(|| Precision::ALL.map(|known| known.to_string()).into())
+}
+
+/// Bits of a pixel.
+pub fn bits() -> Offered<Bits> {
+    offered(|| owned(&["5", "8"]))
 }
 
 /// A device.

@@ -9,75 +9,12 @@
 use super::check::image_size;
 use super::{sum_per_sample, Cx, Mapped, Transform};
 use crate::torchscript::Script;
-use crate::words::{device, dtype};
 use crate::{Error, Result};
 use std::f64::consts::LN_2;
 use tch::{Kind, Tensor};
 
 /// The number of values of an 8-bit pixel.
 pub const PIXEL_LEVELS: f64 = 256.0;
-
-/// Adds the noise of [`Cx`] to integer pixels: `z = x + u`, `u` in `[0, 1)`; log-det 0.
-///
-/// With uniform noise the expected log-likelihood of `z` is a lower bound on that of the pixels. Without noise `u` is
-/// 0.5 everywhere, which makes an evaluation reproducible. The inverse is the identity on continuous images;
-/// [`to_pixels`] rounds them down to the pixels they came from.
-///
-/// Source: Theis, van den Oord, Bethge, *A note on the evaluation of generative models*, 2016,
-/// <https://arxiv.org/abs/1511.01844>.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Dequantize;
-
-impl Transform for Dequantize {
-    fn name(&self) -> &'static str {
-        "dequantize"
-    }
-
-    fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
-        image_size("dequantize", x)?;
-        let value = match cx.noise {
-            None => x.f_add_scalar(0.5)?,
-            Some(noise) => {
-                if noise.size() != x.size()
-                    || noise.kind() != x.kind()
-                    || noise.device() != x.device()
-                {
-                    return Err(Error::argument(
-                        "dequantize",
-                        "noise",
-                        format!(
-                            "must be like the images {:?} {} on {}, got {:?} {} on {}",
-                            x.size(),
-                            dtype(x.kind()),
-                            device(x.device()),
-                            noise.size(),
-                            dtype(noise.kind()),
-                            device(noise.device())
-                        ),
-                    ));
-                }
-                x.f_add(noise)?
-            }
-        };
-        Ok(with_constant(value, 0.0))
-    }
-
-    fn inverse(&self, z: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
-        image_size("dequantize", z)?;
-        Ok(with_constant(z.shallow_clone(), 0.0))
-    }
-
-    fn out_shape(&self, chw: [i64; 3]) -> Result<[i64; 3]> {
-        Ok(chw)
-    }
-
-    fn torchscript(&self) -> Result<Script> {
-        Ok(Script {
-            takes_noise: true,
-            ..Script::new("Dequantize", include_str!("dequantize.torchscript.py"))
-        })
-    }
-}
 
 /// Divides by 256: `[0, 256)` → `[0, 1)`, log-det `-D ln 256` for `D = C H W` dimensions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -276,7 +213,7 @@ pub fn to_pixels(images: &Tensor) -> Result<Tensor> {
     Ok(pixels.f_to_kind(Kind::Uint8)?)
 }
 
-fn with_constant(value: Tensor, log_det: f64) -> Mapped {
+pub(super) fn with_constant(value: Tensor, log_det: f64) -> Mapped {
     let log_det = Tensor::full([value.size()[0]], log_det, (value.kind(), value.device()));
     Mapped { value, log_det }
 }

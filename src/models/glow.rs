@@ -25,7 +25,7 @@ impl GlowConfig {
     pub fn build(&self, vs: &nn::Path) -> Result<MultiScale> {
         self.check()?;
         let mut builder = MultiScale::builder(vs, self.image)?;
-        builder.layer("preprocess.dequantize", Dequantize)?;
+        builder.layer("preprocess.dequantize", Dequantize::default())?;
         builder.layer("preprocess.scale", Scale)?;
         builder.layer("preprocess.logit", LogitMap::new(self.alpha)?)?;
         for level in 0..self.levels {

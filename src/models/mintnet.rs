@@ -119,7 +119,7 @@ impl MintNetConfig {
             )));
         }
         let mut builder = MultiScale::builder(vs, self.image)?;
-        builder.layer("preprocess.dequantize", Dequantize)?;
+        builder.layer("preprocess.dequantize", Dequantize::default())?;
         builder.layer("preprocess.scale", Scale)?;
         builder.layer("preprocess.logit", LogitMap::symmetric(self.alpha)?)?;
         let mut latent = self.latent;

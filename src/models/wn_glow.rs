@@ -15,7 +15,7 @@ use tch::nn;
 
 /// 8-bit pixels to `[-1, 1)`.
 pub(super) fn preprocess(builder: &mut MultiScaleBuilder) -> Result<()> {
-    builder.layer("preprocess.dequantize", Dequantize)?;
+    builder.layer("preprocess.dequantize", Dequantize::default())?;
     builder.layer("preprocess.scale", Scale)?;
     builder.layer("preprocess.center", Center::new(2.0)?)
 }

@@ -101,7 +101,7 @@ impl WoodburyConfig {
             return Err(Error::config("`levels` must be 1 or more, got 0"));
         }
         let mut builder = MultiScale::builder(vs, self.image)?;
-        builder.layer("preprocess.dequantize", Dequantize)?;
+        builder.layer("preprocess.dequantize", Dequantize::default())?;
         builder.layer("preprocess.scale", Scale)?;
         builder.layer("preprocess.center", Center::new(1.0)?)?;
         for level in 0..self.levels {

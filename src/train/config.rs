@@ -2,6 +2,7 @@
 
 use super::Decay;
 use crate::data::DataConfig;
+use crate::flows::Bits;
 use crate::models::ModelConfig;
 use crate::nn::Precision;
 use crate::{Error, Result};
@@ -125,6 +126,9 @@ pub struct RunConfig {
     /// What the nets inside the model's couplings compute in: a part of the density, like the parameters.
     #[serde(default)]
     pub precision: Precision,
+    /// The bits of a pixel that the model is a density of.
+    #[serde(default)]
+    pub bits: Bits,
     /// The images.
     pub data: DataConfig,
     /// The optimisation.

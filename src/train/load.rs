@@ -22,12 +22,14 @@ pub fn build_model(config: &RunConfig, device: Device) -> Result<(MultiScale, Va
     let mut model = models::build(&drawn.root(), &config.model)?;
     if device == Device::Cpu {
         model.set_precision(config.precision)?;
+        model.set_bits(config.bits)?;
         return Ok((model, drawn));
     }
     // a GPU's generator draws other numbers from the same seed; a model's tensors stay where they were made
     let mut vs = VarStore::new(device);
     let mut model = models::build(&vs.root(), &config.model)?;
     model.set_precision(config.precision)?;
+    model.set_bits(config.bits)?;
     vs.copy(&drawn)?;
     Ok((model, vs))
 }

@@ -11,9 +11,10 @@ use super::{
     Trainer, Watch, Wishes,
 };
 use crate::data::{self, Dataset};
-use crate::flows::Cx;
+use crate::flows::{Bits, Cx};
 use crate::models::MultiScale;
 use crate::nn::Precision;
+use crate::words::counted;
 use crate::{files, Error, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -138,7 +139,7 @@ impl Parts {
         if batch < ranks {
             return Err(Error::config(format!(
                 "`train.batch_size` is that of all processes together: {} are too few for {ranks} of them",
-                crate::words::counted(batch, "image")
+                counted(batch, "image")
             )));
         }
         let mut watch = match team.is_main() {
@@ -174,6 +175,13 @@ impl Parts {
             }
         ));
         splits.remarks.iter().for_each(|remark| watch.line(remark));
+        if config.bits != Bits::ALL {
+            let levels = 256.0 / config.bits.step();
+            watch.line(&format!(
+                "a density of {} of every pixel, {levels} grey levels",
+                counted(u8::from(config.bits), "bit")
+            ));
+        }
         let precision = config.precision;
         match precision.remark(picked.device) {
             Some(remark) => watch.line(&format!("precision {precision}: {remark}")),

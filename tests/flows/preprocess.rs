@@ -52,8 +52,8 @@ fn pixels_survive_dequantisation_and_the_way_back() {
             noise: noise.as_ref(),
             ..Cx::default()
         };
-        let z = Dequantize.forward(&x, cx).unwrap();
-        let back = Dequantize.inverse(&z.value, cx).unwrap().value;
+        let z = Dequantize::default().forward(&x, cx).unwrap();
+        let back = Dequantize::default().inverse(&z.value, cx).unwrap().value;
         let pixels = to_pixels(&back).unwrap();
         assert_eq!(pixels.kind(), Kind::Uint8);
         assert_eq!(max_diff(&pixels.to_kind(Kind::Double), &x), 0.0);
@@ -71,7 +71,7 @@ fn noise_of_another_shape_is_an_error() {
         noise: Some(&noise),
         ..Cx::default()
     };
-    let err = Dequantize
+    let err = Dequantize::default()
         .forward(&images(1, &[2, 1, 2, 2]), cx)
         .unwrap_err();
     assert!(
@@ -111,27 +111,56 @@ fn the_logit_of_every_float32_pixel_value_is_finite_both_ways() {
 }
 
 #[test]
-fn uniform_noise_under_the_uniform_density_costs_8_bits_per_dimension() {
+fn uniform_noise_under_the_uniform_density_costs_all_bits_of_a_dimension() {
     // a density that is 1 on [0, 1): all that is left is the scaling
     let x = images(3, &[4, 3, 5, 7]);
     let noise = uniform(4, &[4, 3, 5, 7]);
-    let flow = Sequential::new()
-        .push("dequantize", Dequantize)
-        .push("scale", Scale);
-    let mapped = flow
-        .forward(
-            &x,
-            Cx {
-                noise: Some(&noise),
-                ..Cx::default()
-            },
-        )
-        .unwrap();
-    assert!(
-        mapped.value.min().double_value(&[]) >= 0.0 && mapped.value.max().double_value(&[]) < 1.0
-    );
-    let nll = -mapped.log_det.mean(Kind::Double).double_value(&[]);
-    assert!((bits_per_dim(nll, 3 * 5 * 7) - 8.0).abs() < 1e-12);
+    for bits in 1..=8 {
+        let flow = Sequential::new()
+            .push("dequantize", Dequantize::new(Bits::new(bits).unwrap()))
+            .push("scale", Scale);
+        let noisy = Cx {
+            noise: Some(&noise),
+            ..cx()
+        };
+        let mapped = flow.forward(&x, noisy).unwrap();
+        let (least, most) = (mapped.value.min(), mapped.value.max());
+        assert!(least.double_value(&[]) >= 0.0 && most.double_value(&[]) < 1.0);
+        let nll = -mapped.log_det.mean(Kind::Double).double_value(&[]);
+        assert!((bits_per_dim(nll, 3 * 5 * 7) - f64::from(bits)).abs() < 1e-12);
+        let back = flow.inverse(&mapped.value, cx()).unwrap();
+        assert_close("log-det", &back.log_det, &mapped.log_det.neg(), 1e-12);
+    }
+}
+
+/// The density of a pixel value is the integral over the continuous values that it stands for.
+#[test]
+fn a_pixel_of_few_bits_has_the_probability_of_all_that_it_stands_for() {
+    // the density of z is 2 z / 256^2, so that of a bin from q to q + s is ((q + s)^2 - q^2) / 256^2
+    let bits = Bits::new(5).unwrap();
+    let all: Vec<f64> = (0..256).map(f64::from).collect();
+    let x = Tensor::from_slice(&all)
+        .view([256, 1, 1, 1])
+        .to_device(device());
+    let mapped = Dequantize::new(bits).forward(&x, cx()).unwrap();
+    // linear in z, so that the middle of a bin is its mean
+    let density = mapped.value.flatten(0, -1) * (2.0 / 256.0f64.powi(2));
+    let probability = Vec::<f64>::try_from((density.log() + mapped.log_det).exp()).unwrap();
+    for (x, probability) in probability.iter().enumerate() {
+        let q = (x / 8 * 8) as f64;
+        let expected = ((q + 8.0).powi(2) - q.powi(2)) / 256.0f64.powi(2);
+        assert!((probability - expected).abs() < 1e-14, "{x}");
+    }
+    let (pixels, noise) = bits.split(&mapped.value).unwrap();
+    assert_eq!(max_diff(&pixels, &(x / 8.0).floor().g_mul_scalar(8.0)), 0.0);
+    assert_eq!(max_diff(&noise, &noise.full_like(0.5)), 0.0);
+    for wrong in [0, 9, 255] {
+        let err = Bits::new(wrong).unwrap_err().to_string();
+        assert!(
+            err.contains("between 1 and 8") && err.contains(&wrong.to_string()),
+            "{err}"
+        );
+    }
 }
 
 #[test]

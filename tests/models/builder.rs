@@ -27,7 +27,7 @@ fn conditional(vs: &nn::Path) -> MultiScale {
         CouplingNet::with_condition(vs, inputs, outputs, &config, FEATURES)
     };
     let mut model = MultiScale::builder(vs, [1, 4, 4]).unwrap();
-    model.layer("dequantize", Dequantize).unwrap();
+    model.layer("dequantize", Dequantize::default()).unwrap();
     model.layer("scale", Scale).unwrap();
     model.layer("logit", LogitMap::new(0.05).unwrap()).unwrap();
     model.layer("squeeze", Squeeze::new(2).unwrap()).unwrap();

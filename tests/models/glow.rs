@@ -184,7 +184,7 @@ fn the_log_dets_of_the_layers_add_up_to_the_models() {
     let root = twin.root() / "levels" / 0;
     let step = &root / "steps" / 0;
     let parts: Vec<Box<dyn Transform>> = vec![
-        Box::new(Dequantize),
+        Box::new(Dequantize::default()),
         Box::new(Scale),
         Box::new(LogitMap::new(1e-6).unwrap()),
         Box::new(Squeeze::new(2).unwrap()),

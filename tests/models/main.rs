@@ -21,6 +21,7 @@ mod common {
     pub use crate::{close::*, device::*, gradients::*, jacobian::*, random::*, variables::*};
 }
 
+mod bits;
 mod builder;
 mod changes;
 mod families;

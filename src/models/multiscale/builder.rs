@@ -3,7 +3,7 @@
 use super::model::MultiScale;
 use super::stage::{Part, Stage};
 use crate::distributions::SplitPrior;
-use crate::flows::{Sequential, Transform};
+use crate::flows::{Bits, Sequential, Transform};
 use crate::nn::Precision;
 use crate::torchscript::check_name;
 use crate::words::counted;
@@ -25,7 +25,7 @@ use tch::nn;
 /// let config = CouplingConfig { net: Net::Z, width: 16, zero_init_last: false };
 /// let net = |vs: &nn::Path, inputs, outputs| CouplingNet::new(vs, inputs, outputs, &config);
 /// let mut model = MultiScale::builder(&root, [1, 8, 8])?;
-/// model.layer("dequantize", Dequantize)?;
+/// model.layer("dequantize", Dequantize::default())?;
 /// model.layer("scale", Scale)?;
 /// model.layer("logit", LogitMap::new(1e-6)?)?;
 /// for level in 0..2 {
@@ -76,6 +76,7 @@ impl MultiScaleBuilder {
             kind: vs.kind(),
             device: vs.device(),
             precision: Precision::Float32,
+            bits: Bits::ALL,
             stages: Vec::new(),
         };
         Ok(Self { flow, chw: image })

@@ -1,8 +1,8 @@
 //! A model of stages: likelihood, latents, samples.
 
-use super::stage::{Stage, Staged};
+use super::stage::{Part, Stage, Staged};
 use crate::distributions::{standard_normal, standard_normal_log_prob};
-use crate::flows::{Cx, LogDets, Mapped};
+use crate::flows::{Bits, Cx, Dequantize, LogDets, Mapped, Transform};
 use crate::models::latents::{Encoded, Latents};
 use crate::nn::Precision;
 use crate::ops::filter::Filters;
@@ -28,6 +28,7 @@ pub struct MultiScale {
     pub(super) device: Device,
     /// What the nets compute in.
     pub(super) precision: Precision,
+    pub(super) bits: Bits,
     /// From data to latent.
     pub(super) stages: Vec<Stage>,
 }
@@ -63,6 +64,31 @@ impl MultiScale {
         }
         self.precision = precision;
         Ok(())
+    }
+
+    /// The bits of a pixel that this is a density of: 8 unless [`set_bits`](Self::set_bits) says otherwise.
+    pub fn bits(&self) -> Bits {
+        self.bits
+    }
+
+    /// Makes it a density of so many bits of every pixel. What a model was fitted to belongs to it like its parameters.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a model that does not begin with a [`Dequantize`] layer.
+    pub fn set_bits(&mut self, bits: Bits) -> Result<()> {
+        if bits == self.bits {
+            return Ok(());
+        }
+        match self.stages.first_mut() {
+            Some(first) if first.kind() == Dequantize::default().name() => {
+                first.part = Part::Layer(Box::new(Dequantize::new(bits)));
+                self.bits = bits;
+                Ok(())
+            }
+            _ => Err(Error::config(format!(
+                "a model of {bits} bits must begin with a `dequantize` layer: append it first"
+            ))),
+        }
     }
 
     /// The stages from data to latent, for whoever runs or measures them one by one.

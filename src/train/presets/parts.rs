@@ -2,6 +2,7 @@
 
 use super::super::{RunConfig, TrainConfig};
 use crate::data::{DataConfig, DataName};
+use crate::flows::Bits;
 use crate::models::{CouplingConfig, ModelConfig, Net, SplineConfig};
 use crate::nn::Precision;
 
@@ -42,6 +43,7 @@ pub(super) fn run(data: DataName, model: impl Into<ModelConfig>, train: TrainCon
         seed: 0,
         model: model.into(),
         precision: Precision::Float32,
+        bits: Bits::ALL,
         data: DataConfig::new(data),
         train,
     }
