@@ -112,7 +112,7 @@ pub(crate) use log_det::LogDets;
 pub use macow::{macow_unit, MaskedConvFlow};
 pub use masked_conv::MaskedConv;
 pub use mintnet::MaskedResidual;
-pub use preprocess::{to_pixels, Center, LogitMap, Scale, PIXEL_LEVELS};
+pub use preprocess::{to_pixels, to_range, Center, LogitMap, Scale, LARGEST_PIXEL, PIXEL_LEVELS};
 pub use quad_coupling::QuadCoupling;
 pub use reverse::ReverseChannels;
 pub use scale_then_shift::ScaleThenShift;

@@ -16,6 +16,9 @@ use tch::{Kind, Tensor};
 /// The number of values of an 8-bit pixel.
 pub const PIXEL_LEVELS: f64 = 256.0;
 
+/// The largest float32 number below the end of the pixel range: what [`to_range`] makes of everything beyond.
+pub const LARGEST_PIXEL: f64 = PIXEL_LEVELS - 1.0 / 65_536.0;
+
 /// Divides by 256: `[0, 256)` → `[0, 1)`, log-det `-D ln 256` for `D = C H W` dimensions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Scale;
@@ -116,6 +119,12 @@ impl Transform for Center {
 /// Where: `a` is the margin that keeps black and white pixels finite, `D = C H W`. The inverse takes both logarithms
 /// from the log-sigmoid of `z`, so it is finite for every latent. If made by [`symmetric`](LogitMap::symmetric),
 /// `y = a + (1 - 2a) x` instead, which leaves the same margin on both sides.
+///
+/// The inverse has values in the open interval of all `x` with `0 < y < 1`, which is `[0, 1]` with its margins. A float32
+/// sigmoid rounds to 1 from `z` = 17 on, and then `x` lies on the end of that interval, where the logit is infinite. So
+/// `y` counts as the nearest number inside wherever `x` is on the end or beyond it by less than one grey level: the logit
+/// of whatever the inverse returns is finite, and so is that of an image with the noise of a pixel added to it. The
+/// pixels themselves lie inside, and nothing changes for them. What is farther away is no image, and NaN as before.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LogitMap {
     alpha: f64,
@@ -152,6 +161,23 @@ impl LogitMap {
     fn log_slope(&self, dims: i64) -> f64 {
         dims as f64 * (-2.0 * self.alpha).ln_1p()
     }
+
+    /// The numbers that `y` is never nearer to 0 and 1 than: its own rounding error at 0, and the last number before 1.
+    fn ends(&self, kind: Kind) -> (f64, f64) {
+        let unit = match kind {
+            Kind::Double => f64::EPSILON / 2.0,
+            _ => f64::from(f32::EPSILON) / 2.0,
+        };
+        (self.start * unit, 1.0 - unit)
+    }
+
+    /// `y` with what is on its ends, or beyond by less than a grey level, brought inside.
+    fn inside(&self, y: &Tensor) -> Result<Tensor> {
+        let (least, most) = self.ends(y.kind());
+        let inside = y.f_clamp(least, most)?;
+        let near = y.f_sub(&inside)?.f_abs()?.f_lt(1.0 / PIXEL_LEVELS)?;
+        Ok(inside.f_where_self(&near, y)?)
+    }
 }
 
 impl Transform for LogitMap {
@@ -159,10 +185,14 @@ impl Transform for LogitMap {
         "logit"
     }
 
-    fn forward(&self, x: &Tensor, _cx: Cx<'_>) -> Result<Mapped> {
+    fn forward(&self, x: &Tensor, cx: Cx<'_>) -> Result<Mapped> {
         let [_, c, h, w] = image_size("logit", x)?;
         let slope = 1.0 - 2.0 * self.alpha;
-        let y = x.f_mul_scalar(slope)?.f_add_scalar(self.start)?;
+        let mut y = x.f_mul_scalar(slope)?.f_add_scalar(self.start)?;
+        // a step is made on pixels and their noise, which lie inside
+        if cx.training.is_none() {
+            y = self.inside(&y)?;
+        }
         let (log_y, log_rest) = (y.f_log()?, y.f_neg()?.f_log1p()?);
         let log_det = sum_per_sample(&log_y.f_add(&log_rest)?)?.f_neg()?;
         Ok(Mapped {
@@ -196,9 +226,22 @@ impl Transform for LogitMap {
             Script::new("LogitMap", include_str!("logit.torchscript.py"))
                 .with("slope", 1.0 - 2.0 * self.alpha)
                 .with("start", self.start)
-                .with("log_slope", self.log_slope(1)),
+                .with("log_slope", self.log_slope(1))
+                .with("ends", self.ends(Kind::Float))
+                .with("ends_in_float64", self.ends(Kind::Double)),
         )
     }
+}
+
+/// Continuous images with every value brought into the pixel range `[0, 256)`, whose ends rounding reaches, and which a
+/// flow without a logit knows nothing of. What is not finite becomes NaN, which no range hides.
+///
+/// # Errors
+/// What libtorch reports for a tensor that is not of floating-point numbers.
+pub fn to_range(images: &Tensor) -> Result<Tensor> {
+    // the difference is 0, or NaN for infinities too
+    let nothing = images.f_sub(images)?;
+    Ok(images.f_clamp(0.0, LARGEST_PIXEL)?.f_add(&nothing)?)
 }
 
 /// 8-bit pixels of continuous images: rounded down, clamped to 0..=255, NaN to 0; `Kind::Uint8`.

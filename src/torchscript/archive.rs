@@ -12,7 +12,8 @@ pub const EXTRA_FILE: &str = "inverse_flow.json";
 /// [`model`](super::model()) has
 ///
 /// ```text
-/// sample(z: List[Tensor]) -> Tensor                          images in [0, 256), one z for each of `latent_shapes`
+/// sample(z: List[Tensor]) -> Tensor                          images in [0, 256), one z for each of `latent_shapes`; NaN if not finite
+/// decode(z: List[Tensor]) -> Tensor                          the same, the exact inverse of `encode`: its values may lie beyond
 /// log_prob(x, noise: Optional[Tensor] = None) -> Tensor      [N], nats; also `forward`
 /// encode(x, noise: Optional[Tensor] = None) -> Tuple[List[Tensor], Tensor]     latents and log-det
 /// ```

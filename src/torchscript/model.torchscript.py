@@ -30,8 +30,9 @@ def encode(self, x: Tensor, noise: Optional[Tensor] = None) -> Tuple[List[Tensor
     return latents, log_det
 
 
-# Latents, one tensor of each of `latent_shapes` with a batch in front, to images in [0, 256).
-def sample(self, z: List[Tensor]) -> Tensor:
+# Latents, one tensor of each of `latent_shapes` with a batch in front, to images: the exact inverse of `encode`, which may
+# reach the ends of the pixel range, and leave it where a model knows no range.
+def decode(self, z: List[Tensor]) -> Tensor:
     count = len(self.latent_shapes)
     assert len(z) == count, "expected {} latents, got {}".format(count, len(z))
     for i in range(count):
@@ -39,3 +40,9 @@ def sample(self, z: List[Tensor]) -> Tensor:
     x = z[-1]
     # every stage, from latent to data
     return x
+
+
+# The same in [0, 256): values beyond become the nearest inside, and those that are not finite NaN.
+def sample(self, z: List[Tensor]) -> Tensor:
+    x = self.decode(z)
+    return torch.clamp(x, 0.0, 256.0 - 1.0 / 65536.0) + (x - x)

@@ -35,6 +35,12 @@ impl From<f64> for Value {
     }
 }
 
+impl From<(f64, f64)> for Value {
+    fn from((a, b): (f64, f64)) -> Self {
+        Self::new("Tuple[float, float]", format!("({a:?}, {b:?})"))
+    }
+}
+
 /// Plain names: quotes and backslashes are not escaped.
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
@@ -68,11 +74,12 @@ mod tests {
     fn values_are_expressions_of_their_type() {
         let corners: &[&str] = &["top_left", "top_right"];
         let shapes: &[[i64; 3]] = &[[1, 2, 3], [4, 5, 6]];
-        let cases: [(Value, &str, &str); 6] = [
+        let cases: [(Value, &str, &str); 7] = [
             (3.into(), "int", "3"),
             (true.into(), "bool", "True"),
             (1e-6.into(), "float", "1e-6"),
             (4.0.into(), "float", "4.0"),
+            ((0.5, 1e-9).into(), "Tuple[float, float]", "(0.5, 1e-9)"),
             (corners.into(), "List[str]", r#"["top_left", "top_right"]"#),
             (shapes.into(), "List[List[int]]", "[[1, 2, 3], [4, 5, 6]]"),
         ];

@@ -3,7 +3,7 @@
 use super::Team;
 use crate::cuda::check;
 use crate::data::{standard_normal, stream, Purpose};
-use crate::flows::Cx;
+use crate::flows::{to_range, Cx};
 use crate::models::{Latents, MultiScale};
 use crate::Result;
 use tch::{Device, Kind, Tensor};
@@ -85,7 +85,7 @@ pub fn sample_in(
     let images = Tensor::f_cat(&images, 0)?;
     // where one process has an image, the others have zeros
     team.sum(&images)?;
-    Ok(images)
+    to_range(&images)
 }
 
 /// The latents of `length` images from `start` on.

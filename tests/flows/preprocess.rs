@@ -111,6 +111,80 @@ fn the_logit_of_every_float32_pixel_value_is_finite_both_ways() {
 }
 
 #[test]
+fn what_the_logit_has_made_never_comes_back_as_nan() {
+    for kind in [Kind::Float, Kind::Double] {
+        for logit in [
+            LogitMap::new(1e-6).unwrap(),
+            LogitMap::symmetric(0.05).unwrap(),
+        ] {
+            let z = Tensor::linspace(-150.0, 150.0, 3001, (Kind::Double, device()));
+            let z = z.to_kind(kind).view([1, 1, 1, 3001]);
+            let x = logit.inverse(&z, cx()).unwrap().value;
+            let again = logit.forward(&x, cx()).unwrap();
+            for part in [&again.value, &again.log_det] {
+                assert_eq!(part.isfinite().all().int64_value(&[]), 1, "{kind:?}");
+            }
+            // as far as the numbers tell latents apart
+            let near = z.abs().lt(if kind == Kind::Float { 4.0 } else { 15.0 });
+            let apart = (&again.value - &z).masked_select(&near).abs().max();
+            assert!(apart.double_value(&[]) < 0.01, "{apart:?}");
+        }
+    }
+}
+
+#[test]
+fn the_logit_of_pixels_is_what_it_is_without_a_guard() {
+    let logit = LogitMap::new(1e-6).unwrap();
+    // the ends of what a pixel and its noise can be, 256 by rounding among them
+    let x = Tensor::from_slice(&[0.0f32, 5.960_464_5e-8, 0.25, 0.999_999_94, 1.0])
+        .view([1, 1, 1, 5])
+        .to_device(device());
+    let losses = AuxiliaryLosses::default();
+    let in_training = Cx {
+        training: Some(&losses),
+        ..cx()
+    };
+    let [guarded, plain] = [cx(), in_training].map(|cx| logit.forward(&x, cx).unwrap());
+    assert_close("value", &guarded.value, &plain.value, 0.0);
+    assert_close("log-det", &guarded.log_det, &plain.log_det, 0.0);
+    // less than a grey level beyond is the end; what is farther away is no image
+    let level = 1.0 / 256.0;
+    for (x, is_image) in [
+        (1.0 + 0.99 * level, true),
+        (-0.99 * level, true),
+        (1.0 + 1.01 * level, false),
+        (-1.01 * level, false),
+        (f64::NAN, false),
+    ] {
+        let z = logit
+            .forward(
+                &Tensor::full([1, 1, 1, 1], x, (Kind::Float, device())),
+                cx(),
+            )
+            .unwrap();
+        assert_eq!(
+            z.value.isfinite().all().int64_value(&[]) == 1,
+            is_image,
+            "{x}"
+        );
+    }
+}
+
+#[test]
+fn the_range_of_pixels_hides_nothing_that_is_not_finite() {
+    let odd = [-3.5, 0.0, 255.99, 255.999_999, 256.0, 1e9].map(|x| x as f32);
+    let x = Tensor::from_slice(&odd).to_device(device());
+    let got = Vec::<f32>::try_from(to_range(&x).unwrap()).unwrap();
+    let white = LARGEST_PIXEL as f32;
+    assert_eq!(got, [0.0, 0.0, 255.99, white, white, white]);
+    assert!(white < 256.0 && white.to_bits() + 1 == 256f32.to_bits());
+    for lost in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let x = Tensor::from_slice(&[lost]).to_device(device());
+        assert!(to_range(&x).unwrap().double_value(&[0]).is_nan());
+    }
+}
+
+#[test]
 fn uniform_noise_under_the_uniform_density_costs_all_bits_of_a_dimension() {
     // a density that is 1 on [0, 1): all that is left is the scaling
     let x = images(3, &[4, 3, 5, 7]);

@@ -3,7 +3,9 @@
 
 use crate::common::*;
 use crate::support::*;
-use inverse_flow::flows::{Bits, ButterflyInit, Cx, FixedPoint, SelfNormConfig, WoodburyRanks};
+use inverse_flow::flows::{
+    to_range, Bits, ButterflyInit, Cx, FixedPoint, SelfNormConfig, WoodburyRanks,
+};
 use inverse_flow::models::*;
 use inverse_flow::torchscript::{archive, Solve};
 use inverse_flow::train::{build_model, load_state, presets, save_torchscript, stored_config};
@@ -145,11 +147,8 @@ fn answers(
         .zip(flow.latent_shapes())
         .map(|(seed, [c, h, w])| float(normal(seed, &[5, c, h, w])) * 0.7)
         .collect();
-    let images = sample(
-        flow,
-        &Latents(eps.iter().map(Tensor::shallow_clone).collect()),
-        1.0,
-    );
+    let latents_of_eps = Latents(eps.iter().map(Tensor::shallow_clone).collect());
+    let images = sample(flow, &latents_of_eps, 1.0).unwrap();
     let mut answers = vec![
         (
             "midpoint".to_owned(),
@@ -159,7 +158,8 @@ fn answers(
         ("noise".to_owned(), noise),
         ("log_prob".to_owned(), log_prob),
         ("log_det".to_owned(), log_det),
-        ("sample".to_owned(), images.unwrap()),
+        ("sample".to_owned(), to_range(&images).unwrap()),
+        ("decode".to_owned(), images),
     ];
     for (name, tensors) in [("latent", latents.0), ("eps", eps)] {
         let numbered = (0..).zip(tensors);
@@ -204,14 +204,14 @@ fn check_in_rust(name: &str, file: &Path, answers: &[(String, Tensor)]) {
         .filter(|(known, _)| known.starts_with("eps."))
         .map(|(_, eps)| eps.shallow_clone())
         .collect();
-    let IValue::Tensor(sample) = module
-        .method_is("sample", &[IValue::TensorList(eps)])
-        .unwrap()
-    else {
-        panic!("{name}: sample returns a tensor")
-    };
-    let error = relative(&sample, of(answers, "sample"));
-    assert!(error <= 1e-5, "{name}: sample differs by {error:e}");
+    for method in ["sample", "decode"] {
+        let eps = IValue::TensorList(eps.iter().map(Tensor::shallow_clone).collect());
+        let IValue::Tensor(image) = module.method_is(method, &[eps]).unwrap() else {
+            panic!("{name}: {method} returns a tensor")
+        };
+        let error = relative(&image, of(answers, method));
+        assert!(error <= 1e-5, "{name}: {method} differs by {error:e}");
+    }
 }
 
 #[test]

@@ -98,6 +98,7 @@ class Checks:
     def test_samples_and_likelihoods_are_those_of_rust(self, model, a):
         with torch.no_grad():
             self.assert_close(model.sample(numbered(a, "eps")), a["sample"])
+            self.assert_close(model.decode(numbered(a, "eps")), a["decode"])
             self.assert_close(model.log_prob(a["x"], a["noise"]), a["log_prob"])
             self.assert_close(model(a["x"]), a["midpoint"])
             latents, log_det = model.encode(a["x"], a["noise"])
@@ -136,7 +137,7 @@ class Checks:
         with torch.no_grad():
             eps = [e.double() for e in numbered(a, "eps")]
             # without noise the program adds 0.5 to the pixels
-            latents, _ = model.encode(model.sample(eps) - 0.5)
+            latents, _ = model.encode(model.decode(eps) - 0.5)
             self.assert_all_close(latents, eps, 1e-6)
 
     @for_each_model
@@ -158,6 +159,30 @@ class Checks:
                 for _ in range(2):
                     self.assert_close(frozen.sample(numbered(a, "eps")), a["sample"])
                     self.assert_close(frozen.log_prob(a["x"], a["noise"]), a["log_prob"])
+
+    @for_each_model
+    @as_written
+    def test_samples_are_pixels_at_the_ends_of_the_range_too(self, model, a):
+        white = 256.0 - 2.0**-16
+        # so wide that pixels saturate, and beyond where the sigmoid of float32 rounds to 0 and 1
+        for width in [1.0, 30.0]:
+            eps = [width * e for e in numbered(a, "eps")]
+            with torch.no_grad():
+                try:
+                    decoded, images = model.decode(eps), model.sample(eps)
+                except torch.jit.Error as error:  # a fixed point that is not reached
+                    self.assertIn("residual", str(error))
+                    continue
+            whole = torch.isfinite(decoded)
+            self.assertTrue(torch.equal(images[whole], decoded[whole].clamp(0.0, white)))
+            self.assertTrue(bool(images[~whole].isnan().all()))
+            self.assertTrue(torch.equal(images[whole].to(torch.uint8).float(), images[whole].floor()))
+            images = images[whole.flatten(1).all(1)]
+            for noise in [images - images.floor(), torch.rand_like(images), None]:
+                with torch.no_grad():
+                    latents, log_det = model.encode(images.floor() if noise is not None else images, noise)
+                for number in [*latents, log_det]:
+                    self.assertFalse(bool(number.isnan().any()))
 
     def test_wrong_shapes_are_errors_that_say_so(self):
         model, a = self.load("inverse-flow"), ANSWERS["inverse-flow"]

@@ -2,7 +2,7 @@
 
 use super::stage::{Part, Stage, Staged};
 use crate::distributions::{standard_normal, standard_normal_log_prob};
-use crate::flows::{Bits, Cx, Dequantize, LogDets, Mapped, Transform};
+use crate::flows::{to_range, Bits, Cx, Dequantize, LogDets, Mapped, Transform};
 use crate::models::latents::{Encoded, Latents};
 use crate::nn::Precision;
 use crate::ops::filter::Filters;
@@ -137,8 +137,9 @@ impl MultiScale {
         })
     }
 
-    /// Latents to images (continuous, in `[0, 256)`; floor them for 8-bit pixels), the exact inverse of `encode`;
-    /// `log_det` is `log|det ∂image/∂latents|`.
+    /// Latents to images (continuous; floor them for 8-bit pixels), the exact inverse of `encode`. Rounding may put a value
+    /// on or beyond an end of `[0, 256)`, and a flow without a logit knows no range: [`to_range`] is for those. `log_det` is
+    /// `log|det ∂image/∂latents|`.
     ///
     /// # Errors
     /// A wrong shape, or not initialised.
@@ -182,8 +183,8 @@ impl MultiScale {
         })
     }
 
-    /// `n` images, `[n, C, H, W]`, from latents of the prior times `temperature`: 1 is the model's own distribution,
-    /// less gives smoother images.
+    /// `n` images, `[n, C, H, W]`, in `[0, 256)`, from latents of the prior times `temperature`: 1 is the model's own
+    /// distribution, less gives smoother images. What decoding takes beyond the range is [brought into it](to_range).
     ///
     /// The latents are drawn from libtorch's global generator, which `tch::manual_seed` seeds; no gradients are
     /// recorded. For latents of your own there is [`decode`](MultiScale::decode).
@@ -196,7 +197,7 @@ impl MultiScale {
             .iter()
             .map(|&chw| standard_normal(n, chw, temperature, (self.kind, self.device)));
         let latents = Latents(latents.collect::<Result<_>>()?);
-        Ok(tch::no_grad(|| self.decode(&latents, cx))?.value)
+        to_range(&tch::no_grad(|| self.decode(&latents, cx))?.value)
     }
 
     /// The model in TorchScript, with the methods that [`archive`](crate::torchscript::archive()) describes.
