@@ -1,6 +1,7 @@
 //! `inverse-flow eval`
 
 use super::common::{self, Compute, Described, Images, NetPrecision};
+use super::non_finite::{Lost, NonFinite};
 use super::ranks::{self, Ranks};
 use crate::nn::Precision;
 use crate::train::{same_everywhere, say, Dequantization, Evaluation, Likelihood, RoundTrip, Team};
@@ -8,6 +9,9 @@ use crate::words::counted;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
+
+/// Indices of images that the JSON names.
+const LISTED: usize = 16;
 
 /// Measure the likelihood of a model on a data set, and how exactly it inverts
 #[derive(Debug, Args)]
@@ -30,6 +34,9 @@ pub struct EvalArgs {
     /// What is added to integer pixels: uniform noise from the seed, or midpoint for 0.5
     #[arg(long, default_value = "uniform")]
     dequantize: Dequantization,
+    /// Samples of the noise of every image: the mean over them, and the bound log 1/K sum p(x + noise)
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    dequantize_samples: usize,
     /// Also measure max |decode(encode(x)) - x| / 256, on the data and on samples of the model
     #[arg(long)]
     roundtrip: bool,
@@ -43,7 +50,20 @@ pub struct EvalArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    non_finite: NonFinite,
+    #[command(flatten)]
     compute: Compute,
+}
+
+/// What was measured.
+struct Found {
+    likelihood: Likelihood,
+    /// Of more samples of the noise than one.
+    bound: Option<Likelihood>,
+    /// Of the images whose likelihood is finite.
+    finite: Option<Likelihood>,
+    lost: Option<Lost>,
+    round_trip: Option<RoundTrip>,
 }
 
 impl EvalArgs {
@@ -55,8 +75,11 @@ impl EvalArgs {
     }
 
     fn evaluate(&self, team: &Team) -> anyhow::Result<()> {
+        self.dequantize.check_samples(self.dequantize_samples)?;
         let device = self.compute.start_in(team)?;
         let loaded = common::load_in(team, &self.path, &self.described, &self.precision, device)?;
+        self.non_finite
+            .check_parameters(team, &self.path, &loaded.vs)?;
         let config = &loaded.config;
         let data = self.images.load(config, self.limit)?;
         same_everywhere(team, &[&data])?;
@@ -67,7 +90,10 @@ impl EvalArgs {
             device,
         };
         let model = &loaded.model;
-        let likelihood = evaluation.likelihood_in(team, model, &data)?;
+        let log_probs = evaluation.log_probs_in(team, model, &data, self.dequantize_samples)?;
+        let lost = self
+            .non_finite
+            .meet_log_probs(team, &evaluation, model, &data, &log_probs)?;
         let round_trip = match self.roundtrip {
             true => Some(evaluation.round_trip_in(team, model, &data)?),
             false => None,
@@ -75,31 +101,53 @@ impl EvalArgs {
         if !team.is_main() {
             return Ok(());
         }
+        let found = Found {
+            likelihood: log_probs.likelihood(),
+            bound: (self.dequantize_samples > 1)
+                .then(|| log_probs.importance_weighted_likelihood()),
+            finite: log_probs.likelihood_of_finite(),
+            lost,
+            round_trip,
+        };
         if self.json {
-            self.print_json(&loaded, likelihood, round_trip)
+            self.print_json(&loaded, &found)
         } else {
-            self.print(&loaded, likelihood, round_trip);
+            self.print(&loaded, &found);
             Ok(())
         }
     }
 
-    fn print_json(
-        &self,
-        loaded: &common::Loaded,
-        likelihood: Likelihood,
-        round_trip: Option<RoundTrip>,
-    ) -> anyhow::Result<()> {
+    fn print_json(&self, loaded: &common::Loaded, found: &Found) -> anyhow::Result<()> {
+        // a number that is not finite is written as null
+        let finite = |number: f64| number.is_finite().then_some(number);
         let mut object = json!({
             "model": loaded.config.model.name(),
             "params": common::scalars(&loaded.vs).0,
             "data": self.images.name(&loaded.config).to_string(),
             "split": self.images.split,
-            "images": likelihood.images,
-            "nll_nats": likelihood.nll_nats,
-            "bpd": likelihood.bpd,
-            "roundtrip_max_abs": round_trip.map(|errors| errors.data.largest),
+            "images": found.likelihood.images,
+            "nll_nats": finite(found.likelihood.nll_nats),
+            "bpd": finite(found.likelihood.bpd),
+            "roundtrip_max_abs": found.round_trip.and_then(|errors| finite(errors.data.largest)),
             "dequantize": self.dequantize,
         });
+        if let Some(bound) = &found.bound {
+            object["dequantize_samples"] = json!(self.dequantize_samples);
+            object["nll_nats_bound"] = json!(finite(bound.nll_nats));
+            object["bpd_bound"] = json!(finite(bound.bpd));
+        }
+        if let Some(errors) = &found.round_trip {
+            object["roundtrip"] = json!(errors);
+        }
+        if let Some(lost) = &found.lost {
+            object["not_finite"] = json!({
+                "images": lost.images.len(),
+                "first": lost.images.iter().take(LISTED).collect::<Vec<_>>(),
+                "place": lost.place,
+                "nll_nats_of_others": found.finite.map(|finite| finite.nll_nats),
+                "bpd_of_others": found.finite.map(|finite| finite.bpd),
+            });
+        }
         // a run that knows only float32 is described as it always was
         let precisions = [loaded.config.precision, loaded.trained_in];
         if precisions != [Precision::Float32; 2] {
@@ -110,33 +158,46 @@ impl EvalArgs {
         Ok(())
     }
 
-    fn print(
-        &self,
-        loaded: &common::Loaded,
-        likelihood: Likelihood,
-        round_trip: Option<RoundTrip>,
-    ) {
+    fn print(&self, loaded: &common::Loaded, found: &Found) {
         say(&format!(
             "{} ({}) on {} {}, {}, {} dequantisation",
             loaded.config.model.name(),
             counted(common::scalars(&loaded.vs).0, "parameter"),
             self.images.name(&loaded.config),
             self.images.split,
-            counted(likelihood.images, "image"),
+            counted(found.likelihood.images, "image"),
             self.dequantize
         ));
         if let Some(precision) = loaded.precision() {
             say(&precision);
         }
-        say(&format!(
-            "NLL {:.3} nats per image, {:.4} bits per dimension",
-            likelihood.nll_nats, likelihood.bpd
-        ));
-        if let Some(errors) = round_trip {
+        let line = |what: &str, likelihood: &Likelihood| {
+            say(&format!(
+                "{what} {:.3} nats per image, {:.4} bits per dimension",
+                likelihood.nll_nats, likelihood.bpd
+            ));
+        };
+        line("NLL", &found.likelihood);
+        if let Some(bound) = &found.bound {
+            let samples = counted(self.dequantize_samples, "sample");
+            line(&format!("importance-weighted bound of {samples}"), bound);
+        }
+        if let (Some(lost), Some(finite)) = (&found.lost, &found.finite) {
+            let others = found.likelihood.images - lost.images.len();
+            line(
+                &format!("NLL of the other {}", counted(others, "image")),
+                finite,
+            );
+        }
+        if let Some(errors) = &found.round_trip {
             say("round trip, largest error of an image as a part of the pixel range:");
             for (images, errors) in [("data", errors.data), ("samples", errors.samples)] {
+                let lost = match errors.not_finite {
+                    0 => String::new(),
+                    lost => format!(" ({} not finite)", counted(lost, "image")),
+                };
                 say(&format!(
-                    "  {images:<8} median {:.1e}, worst {:.1e}, within half a grey level {:.4} %",
+                    "  {images:<8} median {:.1e}, worst {:.1e}{lost}, within half a grey level {:.4} %",
                     errors.median,
                     errors.largest,
                     100.0 * errors.within_half_a_level

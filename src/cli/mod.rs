@@ -12,6 +12,7 @@ mod doctor;
 mod eval;
 mod exit;
 mod inspect;
+mod non_finite;
 mod pictures;
 mod plot;
 mod presets;

@@ -13,6 +13,7 @@
 //! | `verify`, `published` | what is right and wrong with the files of a data set |
 //! | `batches` | the order of one epoch, resumable at any batch |
 //! | `augment` | random shifts and flips of training images |
+//! | `dequantize` | the noise of images in evaluation, which other programs can draw too |
 //! | `rng` | random streams as pure functions of `(seed, purpose, index)` |
 
 mod augment;
@@ -20,6 +21,7 @@ mod batches;
 mod cifar10;
 mod config;
 mod dataset;
+mod dequantize;
 mod files;
 mod fit;
 mod glyphs;
@@ -41,6 +43,7 @@ pub use augment::{Augmentation, Change};
 pub use batches::Epoch;
 pub use config::{default_data_dir, DataConfig};
 pub use dataset::{Dataset, Split, Splits};
+pub use dequantize::evaluation_noise;
 pub use fit::{image_of, pad_of, size_text, Background, Fit};
 pub use load::{image_shape, load, load_split, pack};
 pub use look::survey;

@@ -22,7 +22,7 @@ pub enum Purpose {
     Shuffle = 1,
     /// Dequantisation noise in training; index = step.
     Noise = 2,
-    /// Dequantisation noise in evaluation; index = batch.
+    /// Dequantisation noise in evaluation; index = image.
     EvalNoise = 3,
     /// Random shifts and flips of training images; index = step.
     Augment = 4,

@@ -10,7 +10,8 @@
 //! | `feed`, `batches`, `host_batches`, `ahead` | [`Feed`], [`Batches`]: the images and the noise of every step, made ahead of it |
 //! | `load` | models, freshly drawn or with the content of a file |
 //! | `checkpoint`, `format` | [`Checkpoint`]: exact resume; versions of the files |
-//! | `evaluate`, `sampling` | likelihood, round trips, images from the prior |
+//! | `finite` | which numbers are not finite, and where that begins |
+//! | `evaluate`, `log_probs`, `noised`, `round_trip`, `sampling` | likelihood of images and their noise, round trips, images from the prior |
 //! | `metrics`, `watch`, `clock` | `metrics.jsonl`; [`Watch`]: what a user sees of a run; its time |
 //! | `timing`, `random_batch` | how long a call takes, and images to measure on |
 //! | `run_dir`, `lock`, `device`, `stop` | the run folder, which one process at a time writes into, the choice of a device, the request to stop |
@@ -52,18 +53,22 @@ mod evaluate;
 mod exchange;
 mod feed;
 mod fingerprint;
+pub mod finite;
 mod format;
 mod host_batches;
 mod learner;
 mod load;
 mod lock;
+mod log_probs;
 mod measure;
 pub mod metrics;
+mod noised;
 pub mod presets;
 #[cfg(feature = "program")]
 mod random_batch;
 pub mod recipes;
 mod resolve;
+mod round_trip;
 mod run_dir;
 mod sampling;
 mod schedule;
@@ -82,17 +87,17 @@ pub use batches::Batches;
 pub use checkpoint::{save, save_model, save_torchscript, stored_progress, Checkpoint, Progress};
 pub use config::{RunConfig, TrainConfig};
 pub use device::{DeviceChoice, Picked};
-pub use evaluate::{
-    Dequantization, Evaluation, Likelihood, Reconstruction, RoundTrip, RoundTripErrors,
-};
+pub use evaluate::{Dequantization, Evaluation};
 pub use exchange::{Own, Whole};
 pub use feed::{to_float, Feed};
 pub use fingerprint::same_everywhere;
 pub use format::{stored_config, FileKind};
 pub use learner::{Learner, Step};
 pub use load::{build_model, load_model, load_state};
+pub use log_probs::{Likelihood, LogProbs};
 #[cfg(feature = "program")]
 pub(crate) use random_batch::initialize_at_random;
+pub use round_trip::{Reconstruction, RoundTrip, RoundTripErrors};
 pub use run_dir::{find_checkpoint, RunDir};
 pub use sampling::{prior_latents, sample, sample_in};
 pub use schedule::{Decay, Schedule};

@@ -1,11 +1,11 @@
 //! Random streams, noise and permutations.
 
 use inverse_flow::data::{
-    permutation, standard_normal, stream, uniform_below, uniform_noise, Purpose,
+    evaluation_noise, permutation, standard_normal, stream, uniform_below, uniform_noise, Purpose,
 };
 use rand_chacha::rand_core::RngCore;
 use std::collections::HashSet;
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 #[test]
 fn streams_are_pinned() {
@@ -109,6 +109,44 @@ fn normal_numbers_are_pinned() {
         Vec::<f32>::try_from(z).unwrap(),
         [-1.829_720_6, -0.831_891, 0.105_454_65]
     );
+}
+
+/// tests/python/test_evaluation.py holds the lines of docs/evaluation.md, which know nothing of this crate, to the same numbers.
+#[test]
+fn the_noise_of_an_image_in_evaluation_is_pinned() {
+    let words = |noise: &Tensor, places: &[i64]| -> Vec<i64> {
+        let words = noise.view(-1) * f64::from(1 << 24);
+        let places = places.iter();
+        places.map(|&i| words.int64_value(&[i])).collect()
+    };
+    let noise = evaluation_noise(7, 12..13, 0, [3, 5, 4]).unwrap();
+    assert_eq!(
+        (noise.size(), noise.kind()),
+        (vec![1, 3, 5, 4], Kind::Float)
+    );
+    assert_eq!(
+        words(&noise, &[0, 1, 16, 59]),
+        [2_472_355, 14_971_697, 13_913_028, 11_228_545]
+    );
+    let image = (1 << 33) + 1;
+    let noise = evaluation_noise(u64::MAX, image..image + 1, (1 << 40) + 5, [1, 2, 3]).unwrap();
+    assert_eq!(words(&noise, &[0, 5]), [3_192_192, 9_296_757]);
+}
+
+#[test]
+fn the_noise_of_an_image_in_evaluation_is_its_own_in_any_batch() {
+    let noise = |images, sample| evaluation_noise(3, images, sample, [1, 3, 5]).unwrap();
+    let all = noise(0..9, 2);
+    assert_eq!(noise(4..7, 2), all.narrow(0, 4, 3));
+    let first = |images, sample| noise(images, sample).double_value(&[0, 0, 0, 0]).to_bits();
+    let values = HashSet::from([
+        first(0..1, 0),
+        first(0..1, 1),
+        first(1..2, 0),
+        first(1..2, 1),
+    ]);
+    assert_eq!(values.len(), 4);
+    assert_eq!(noise(5..5, 0).size(), [0, 1, 3, 5]);
 }
 
 #[test]

@@ -7,14 +7,16 @@
 //! ```
 
 use crate::bindings::{emulated, Counts, Driver};
-use inverse_flow::data::{stream, uniform_noise, Purpose};
+use inverse_flow::data::{stream, uniform_noise, Dataset, Purpose};
 use inverse_flow::flows::Cx;
 use inverse_flow::models::{Latents, ModelConfig, MultiScale};
 use inverse_flow::nn::Precision;
-use inverse_flow::train::{build_model, prior_latents, Learner, RunConfig};
+use inverse_flow::train::{
+    build_model, prior_latents, Dequantization, Evaluation, Learner, RunConfig,
+};
 use serde_json::{json, Map, Value};
 use std::path::Path;
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 /// The two networks whose depth the counts are made for, and every family's own layers on the smallest.
 const PRESETS: [&str; 11] = [
@@ -110,4 +112,38 @@ fn cuda_a_step_makes_as_many_launches_as_are_written_down() {
         "the counts now, and those of {}",
         path.display()
     );
+}
+
+#[test]
+fn cuda_an_evaluation_uploads_once_and_waits_once_for_every_batch_and_sample() {
+    let test = "cuda_an_evaluation_uploads_once_and_waits_once_for_every_batch_and_sample";
+    let Some((_turn, driver, [device, _])) = emulated(test) else {
+        return;
+    };
+    let config = config("quick/inverse-flow");
+    let (mut model, _vs) = build_model(&config, device).unwrap();
+    let [c, h, w] = config.model.image();
+    let x = Tensor::zeros([2, c, h, w], (Kind::Float, device));
+    tch::no_grad(|| model.initialize(&x, Cx::default())).unwrap();
+    let pixels = vec![7; (10 * c * h * w) as usize];
+    let data = Dataset::new("test", [c, h, w], pixels, vec![0; 10]).unwrap();
+    let evaluation = Evaluation {
+        batch_size: 4,
+        dequantize: Dequantization::Uniform,
+        seed: 0,
+        device,
+    };
+    let counted = |samples| {
+        let work = || drop(evaluation.log_probs(&model, &data, samples).unwrap());
+        work();
+        driver.count(work)
+    };
+    let (one, two) = (counted(1), counted(2));
+    let of_model = driver.count(|| drop(tch::no_grad(|| model.log_prob(&x, Cx::default()))));
+    // 3 batches: images and noise in one copy, the numbers in another
+    assert_eq!([one.waits, one.downloads], [3, 3]);
+    assert_eq!(one.uploads - 3 * of_model.uploads, 3);
+    // more samples bring their own noise, and nothing is waited for in between
+    assert_eq!([two.waits, two.downloads], [3, 3]);
+    assert_eq!(two.uploads - 6 * of_model.uploads, 6);
 }

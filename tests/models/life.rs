@@ -4,6 +4,9 @@ use crate::common::*;
 use crate::support::*;
 use inverse_flow::flows::Cx;
 use inverse_flow::models::*;
+use inverse_flow::train::finite::{
+    non_finite_parameters, where_decoding_ends, where_encoding_ends,
+};
 use inverse_flow::Error;
 use tch::Kind;
 
@@ -68,6 +71,58 @@ fn the_first_layer_that_is_not_finite_is_named() {
     let _ = bad.fill_(300.0);
     let found = flow.first_non_finite(&bad, Cx::default()).unwrap();
     assert_eq!(found.as_deref(), Some("preprocess.logit"));
+}
+
+#[test]
+fn the_first_layer_that_is_not_finite_on_the_way_to_an_image_is_named() {
+    let x = images(1, &[5, 1, 4, 4]);
+    let (vs, flow) = moved(&small([1, 4, 4], 2, 2), Kind::Double, &x, 0.1);
+    let latents = flow.encode(&x, Cx::default()).unwrap().latents;
+    let first = |latents: &Latents| {
+        flow.first_non_finite_decode(latents, Cx::default())
+            .unwrap()
+    };
+    assert_eq!(first(&latents), None);
+    for layer in ["levels.0.steps.1.actnorm", "levels.1.steps.0.actnorm"] {
+        // what comes later on this way is damaged first
+        tch::no_grad(|| {
+            let variable = format!("{layer}.loc");
+            let _ = vs.variables()[&variable].shallow_clone().fill_(f64::NAN);
+        });
+        assert_eq!(first(&latents).as_deref(), Some(layer));
+        assert_eq!(
+            where_decoding_ends(&flow, &latents, Cx::default()).unwrap(),
+            Some(format!("from layer `{layer}` on"))
+        );
+    }
+    let _ = latents.0[1].get(0).fill_(f64::INFINITY);
+    let place = where_decoding_ends(&flow, &latents, Cx::default()).unwrap();
+    assert_eq!(place.as_deref(), Some("from latent 1 on, as it was given"));
+}
+
+#[test]
+fn parameters_that_are_not_finite_are_counted_by_name() {
+    let x = images(1, &[5, 1, 4, 4]);
+    let (vs, flow) = moved(&small([1, 4, 4], 2, 2), Kind::Double, &x, 0.1);
+    assert_eq!(non_finite_parameters(&vs).unwrap(), []);
+    let variables = vs.variables();
+    tch::no_grad(|| {
+        let loc = variables["levels.1.steps.0.actnorm.loc"].view(-1);
+        let _ = loc.get(1).fill_(f64::NAN);
+        let weight = &variables["levels.0.steps.1.inv_conv.weight"];
+        let _ = weight.get(0).fill_(f64::NEG_INFINITY);
+    });
+    let row = variables["levels.0.steps.1.inv_conv.weight"].get(0).numel();
+    let found = non_finite_parameters(&vs).unwrap();
+    assert_eq!(
+        found,
+        [
+            ("levels.0.steps.1.inv_conv.weight".to_owned(), row),
+            ("levels.1.steps.0.actnorm.loc".to_owned(), 1)
+        ]
+    );
+    let place = where_encoding_ends(&flow, &x, Cx::default()).unwrap();
+    assert_eq!(place, "from layer `levels.0.steps.1.inv_conv` on");
 }
 
 #[test]

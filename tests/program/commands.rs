@@ -64,7 +64,7 @@ fn a_small_run_from_training_to_curves() {
     ));
     assert_eq!(
         keys(&result),
-        "model params data split images nll_nats bpd roundtrip_max_abs dequantize"
+        "model params data split images nll_nats bpd roundtrip_max_abs dequantize roundtrip"
     );
     assert_eq!(
         (&result["images"], &result["split"]),

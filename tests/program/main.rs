@@ -18,6 +18,7 @@ mod commands;
 mod convert;
 mod devices;
 mod doctor;
+mod evaluate;
 mod files;
 mod help;
 mod models;

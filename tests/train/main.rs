@@ -13,6 +13,7 @@ mod support;
 
 mod checkpoint;
 mod config;
+mod evaluate;
 mod feed;
 mod learner;
 mod preset_counts;

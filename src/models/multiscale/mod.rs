@@ -6,10 +6,12 @@
 //! | `model` | the stages in a row: likelihood, latents, samples, the TorchScript of it all |
 //! | `check` | what a model refuses at its entry |
 //! | `singular` | which layer has no inverse, where only a GPU knows that one has none |
+//! | `finite` | which layer makes the first number that is not finite |
 //! | `builder` | a model in the making |
 
 mod builder;
 mod check;
+mod finite;
 mod model;
 mod singular;
 mod stage;

@@ -144,31 +144,16 @@ impl MultiScale {
     /// # Errors
     /// A wrong shape, or not initialised.
     pub fn decode(&self, latents: &Latents, cx: Cx<'_>) -> Result<Mapped> {
-        let Latents(latents) = latents;
-        let top = self.check_latents(latents, cx.condition)?;
-        let filters = self.filters()?;
-        let cx = Cx {
-            filters: filters.as_ref(),
-            ..cx
-        };
-        let mut waiting = latents.iter().rev().skip(1);
-        let mut value = top.shallow_clone();
         let mut log_dets = LogDets::default();
-        for stage in self.stages.iter().rev() {
-            let latent = if stage.is_split() {
-                waiting.next()
-            } else {
-                None
-            };
-            let log_det;
-            (value, log_det) = stage.inverse(&value, latent, cx)?;
+        let value = self.run_back(latents, cx, |_, _, log_det| {
             if let Some(log_det) = log_det {
-                log_dets.push(log_det);
+                log_dets.push(log_det.shallow_clone());
             }
-        }
+            Ok(true)
+        })?;
         Ok(Mapped {
+            log_det: log_dets.sum(&value)?,
             value,
-            log_det: log_dets.sum(top)?,
         })
     }
 
@@ -221,32 +206,8 @@ impl MultiScale {
         torchscript::model(self.image, &self.latents, program)
     }
 
-    /// Runs `encode` layer by layer and names the first layer whose value or log-det is not finite.
-    ///
-    /// # Errors
-    /// As [`encode`](MultiScale::encode).
-    pub fn first_non_finite(&self, x: &Tensor, cx: Cx<'_>) -> Result<Option<String>> {
-        let mut culprit = None;
-        tch::no_grad(|| {
-            self.run(x, cx, |name, staged| {
-                let others = [&staged.latent, &staged.log_det];
-                for tensor in [&staged.kept]
-                    .into_iter()
-                    .chain(others.into_iter().flatten())
-                {
-                    if tensor.f_isfinite()?.f_all()?.f_double_value(&[])? == 0.0 {
-                        culprit = Some(name.to_owned());
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
-            })
-        })?;
-        Ok(culprit)
-    }
-
     /// Runs `x` through all stages, shows `see` the name of each and what it made, and stops when it says so.
-    fn run(
+    pub(super) fn run(
         &self,
         x: &Tensor,
         cx: Cx<'_>,
@@ -271,6 +232,37 @@ impl MultiScale {
         }
         latents.push(value);
         Ok(latents)
+    }
+
+    /// Runs latents back through all stages, shows `see` the name of each with what it made and its log-det, and stops when
+    /// it says so.
+    pub(super) fn run_back(
+        &self,
+        latents: &Latents,
+        cx: Cx<'_>,
+        mut see: impl FnMut(&str, &Tensor, Option<&Tensor>) -> Result<bool>,
+    ) -> Result<Tensor> {
+        let Latents(latents) = latents;
+        let top = self.check_latents(latents, cx.condition)?;
+        let filters = self.filters()?;
+        let cx = Cx {
+            filters: filters.as_ref(),
+            ..cx
+        };
+        let mut waiting = latents.iter().rev().skip(1);
+        let mut value = top.shallow_clone();
+        for stage in self.stages.iter().rev() {
+            let latent = match stage.is_split() {
+                true => waiting.next(),
+                false => None,
+            };
+            let log_det;
+            (value, log_det) = stage.inverse(&value, latent, cx)?;
+            if !see(stage.name(), &value, log_det.as_ref())? {
+                break;
+            }
+        }
+        Ok(value)
     }
 
     /// The filters of all inverse convolutions, made in one launch; on a CPU each layer makes its own, when it needs it.
