@@ -42,6 +42,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Whether something is given.
+    pub fn is_given(&self) -> bool {
+        self.image.is_some() || self.pad.is_some() || self.val_fraction.is_some()
+    }
+
     /// Puts what was given into a configuration.
     pub fn apply(&self, config: &mut DataConfig) {
         config.image = self.image.or(config.image);

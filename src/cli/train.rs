@@ -44,9 +44,12 @@ pub struct TrainArgs {
     /// Replace the run in that folder
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
-    /// Go on with a run; only limits and machine may change
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["Model", "Optimisation", "Shape", "Pictures"])]
+    /// Go on with a run, with what these flags and its config.json change
+    #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
+    /// Go on with the run in --out if there is one: for jobs that are queued again
+    #[arg(long, conflicts_with_all = ["resume", "overwrite"])]
+    resume_or_start: bool,
     /// Print nothing but errors
     #[arg(long)]
     quiet: bool,
@@ -73,7 +76,7 @@ pub struct TrainArgs {
     log_every: Option<u64>,
 }
 
-/// What a run is about; fixed once it has begun.
+/// What a run is about; most of it is fixed once it has begun.
 #[derive(Debug, Args)]
 #[group(id = "Model", multiple = true)]
 struct Model {
@@ -132,7 +135,7 @@ struct Limits {
     max_minutes: Option<f64>,
 }
 
-/// How the parameters are fitted; fixed once a run has begun.
+/// How the parameters are fitted.
 #[derive(Debug, Args)]
 #[group(id = "Optimisation", multiple = true)]
 struct Optimisation {
@@ -169,6 +172,9 @@ struct Optimisation {
     /// Validate with the first N images of the validation split only
     #[arg(long, value_name = "N")]
     val_limit: Option<usize>,
+    /// Images in the sample grid of every validation; 0 for none
+    #[arg(long, value_name = "N")]
+    samples: Option<usize>,
     /// Stop when validation reaches X bits per dimension
     #[arg(long, value_name = "X")]
     target_bpd: Option<f64>,
@@ -178,7 +184,9 @@ struct Optimisation {
 }
 
 /// What `train -h` leaves to `train --help`.
-const RARE: [&str; 27] = [
+const RARE: [&str; 29] = [
+    "resume_or_start",
+    "samples",
     "precision",
     "bits",
     "image",
@@ -239,9 +247,13 @@ impl TrainArgs {
             (None, Some(root)) if team.from_main(|| ranks.has_begun(root))? => {
                 (root, self.go_on(team, root, screen)?)
             }
+            (None, Some(root)) if self.resume_or_start && team.from_main(|| began(root))? => {
+                (root, self.go_on(team, root, screen)?)
+            }
             (None, Some(root)) => {
                 let config = team.from_main(|| self.resolve())?;
-                let overwrite = self.overwrite;
+                // a run that was ended before its first checkpoint has nothing to go on from
+                let overwrite = self.overwrite || self.resume_or_start;
                 let trainer = Trainer::new_in(team.clone(), config, root, overwrite, screen)?;
                 ranks.begun(root)?;
                 (root, trainer)
@@ -260,7 +272,14 @@ impl TrainArgs {
             true => RunDir::open(root)?,
             false => RunDir::elsewhere(root),
         };
-        Trainer::resume_in(team.clone(), dir, screen, |config| self.change(config))
+        Trainer::resume_in(team.clone(), dir, screen, |config| {
+            if !self.resume_or_start {
+                return self.change(config);
+            }
+            // the same command as before says all that the run is
+            *config = self.resolve()?;
+            Ok(())
+        })
     }
 
     /// What to do after the end of one of several processes.
@@ -280,13 +299,30 @@ impl TrainArgs {
         };
         let mut config = RunConfig::resolve(preset.as_deref(), model.config.as_deref())?;
         model.apply(&mut config, &self.shape, &self.pictures)?;
-        self.optimisation.apply(&mut config);
-        self.change(&mut config);
+        self.apply(&mut config);
         Ok(config)
     }
 
-    /// What may be changed in a run that has begun.
-    fn change(&self, config: &mut RunConfig) {
+    /// Changes a run that has begun; what may not be changed is found out later.
+    fn change(&self, config: &mut RunConfig) -> crate::Result<()> {
+        let model = &self.model;
+        if let Some(file) = &model.config {
+            *config = config.with_file(file)?;
+        }
+        config.preset = model.preset.clone().or(config.preset.take());
+        if model.changes_the_model() || self.shape.is_given() {
+            model.apply(config, &self.shape, &self.pictures)?;
+        } else {
+            model.apply_small(config);
+            self.pictures.apply(&mut config.data);
+        }
+        self.apply(config);
+        Ok(())
+    }
+
+    /// Everything but what the run is about.
+    fn apply(&self, config: &mut RunConfig) {
+        self.optimisation.apply(config);
         let t = &mut config.train;
         replace(&mut t.epochs, self.limits.epochs);
         replace(&mut t.checkpoint_minutes, self.checkpoint_minutes);
@@ -295,6 +331,7 @@ impl TrainArgs {
             &mut t.device,
             self.compute.device.map(|device| device.to_string()),
         );
+        t.threads = self.compute.threads.or(t.threads);
         t.max_steps = self.limits.max_steps.or(t.max_steps);
         t.max_minutes = self.limits.max_minutes.or(t.max_minutes);
         if let Some(dir) = &self.data_dir {
@@ -317,11 +354,7 @@ impl Model {
         }
         shape.apply(data);
         pictures.apply(data);
-        config.data.limit = self.limit.or(config.data.limit);
-        replace(&mut config.data.augment, self.augment);
-        replace(&mut config.seed, self.seed);
-        replace(&mut config.precision, self.precision);
-        replace(&mut config.bits, self.bits);
+        self.apply_small(config);
         config.model.change(&Overrides {
             model: self.model.clone(),
             image: Some(image_shape(&config.data)?),
@@ -330,6 +363,28 @@ impl Model {
             kernel: self.kernel,
             width: self.width,
         })
+    }
+}
+
+impl Model {
+    /// Whether something is given that the architecture depends on.
+    fn changes_the_model(&self) -> bool {
+        let sizes = [
+            self.levels.is_some(),
+            self.steps.is_some(),
+            self.kernel.is_some(),
+            self.width.is_some(),
+        ];
+        self.model.is_some() || self.data.is_some() || sizes.contains(&true)
+    }
+
+    /// What the architecture does not depend on.
+    fn apply_small(&self, config: &mut RunConfig) {
+        config.data.limit = self.limit.or(config.data.limit);
+        replace(&mut config.data.augment, self.augment);
+        replace(&mut config.seed, self.seed);
+        replace(&mut config.precision, self.precision);
+        replace(&mut config.bits, self.bits);
     }
 }
 
@@ -357,9 +412,15 @@ impl Optimisation {
         replace(&mut t.rebuild_activations, self.rebuild_activations);
         t.val_every_steps = self.val_every.or(t.val_every_steps);
         t.val_limit = self.val_limit.or(t.val_limit);
+        replace(&mut t.samples, self.samples);
         t.target_bpd = self.target_bpd.or(t.target_bpd);
         t.clamp_weights = self.clamp_weights.or(t.clamp_weights);
     }
+}
+
+/// Whether there is a run to go on with.
+fn began(root: &Path) -> crate::Result<bool> {
+    Ok(RunDir::open(root).is_ok_and(|dir| dir.last().exists()))
 }
 
 fn replace<T>(slot: &mut T, value: Option<T>) {

@@ -192,7 +192,7 @@ impl Work<'_> {
         let seed = config.seed;
         let root = Plan::row_dir(self.dir, &self.row.name).join(format!("seed-{seed}"));
         let mut trainer = match root.join("checkpoints/last.safetensors").exists() {
-            true => Trainer::resume(RunDir::open(&root)?, (self.watch)(), |_| {})?,
+            true => Trainer::resume(RunDir::open(&root)?, (self.watch)(), |_| Ok(()))?,
             false => {
                 if root.exists() {
                     // a run that was stopped before its first checkpoint

@@ -61,6 +61,18 @@ impl Default for Progress {
     }
 }
 
+impl Progress {
+    /// The same place where batches have `new` images instead of `old`: where these do not divide what the epoch has seen, it
+    /// goes on with the next batch that begins among unseen images.
+    pub(super) fn with_batches_of(self, new: usize, old: usize) -> Self {
+        let seen = self.batch.saturating_mul(old as u64);
+        Self {
+            batch: seen.div_ceil(new.max(1) as u64),
+            ..self
+        }
+    }
+}
+
 /// Writes a checkpoint that [`Checkpoint::open`] reads back.
 ///
 /// # Errors

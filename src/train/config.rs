@@ -1,6 +1,6 @@
 //! Everything a run is made of.
 
-use super::Decay;
+use super::{Change, Decay};
 use crate::data::DataConfig;
 use crate::flows::Bits;
 use crate::models::ModelConfig;
@@ -54,6 +54,9 @@ pub struct TrainConfig {
     pub target_bpd: Option<f64>,
     /// `auto`, `cpu`, `cuda` or `cuda:i`.
     pub device: String,
+    /// CPU threads; `None` for one a core.
+    #[serde(default)]
+    pub threads: Option<i32>,
     /// MiB of training images, 8 bits a number, that may lie on a GPU for the whole run; of more, each batch is uploaded.
     #[serde(default = "default_device_data_mib")]
     pub device_data_mib: u64,
@@ -101,6 +104,7 @@ impl Default for TrainConfig {
             clamp_weights: None,
             target_bpd: None,
             device: "auto".into(),
+            threads: None,
             device_data_mib: default_device_data_mib(),
             eval_every: 1,
             val_every_steps: None,
@@ -133,6 +137,9 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// The optimisation.
     pub train: TrainConfig,
+    /// What was changed since the run began, and when.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
 }
 
 impl RunConfig {
@@ -170,6 +177,7 @@ impl RunConfig {
                 "more than 0",
             ),
             (t.batch_size > 0, "batch_size", "at least 1"),
+            (t.threads.is_none_or(|n| n > 0), "threads", "at least 1"),
             (positive(t.lr), "lr", "more than 0"),
             (
                 t.betas.iter().all(|b| (0.0..1.0).contains(b)),

@@ -18,12 +18,13 @@ impl Trainer {
             split,
             nll_nats: None,
             bpd: None,
-            lr: self.schedule.lr(progress.step.saturating_sub(1)),
+            lr: self.schedule.lr(self.at(1)),
             grad_norm: None,
             images_per_s: None,
             data_wait: None,
             seconds: progress.seconds,
             skipped: progress.skipped,
+            changes: Vec::new(),
             ranks: self.team.ranks(),
         }
     }

@@ -1,6 +1,7 @@
 //! `metrics.jsonl`: what a run measured, one JSON object a line.
 
 use super::totals::Totals;
+use super::Change;
 use crate::data::Split;
 use crate::{files, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub struct Record {
     pub seconds: f64,
     /// Steps skipped in the run because loss or gradient were not finite.
     pub skipped: u64,
+    /// What was changed when the run went on at this step; such a line has no measurements.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
     /// How many processes trained together; not written for one.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub ranks: usize,
@@ -66,7 +70,11 @@ impl Metrics {
             let text = std::fs::read_to_string(path).map_err(|err| Error::file(path, err))?;
             for line in text.lines() {
                 let record = serde_json::from_str::<Record>(line);
-                if record.is_ok_and(|record| record.step <= step) {
+                // what changed at this step is said again
+                let stays = |record: &Record| {
+                    record.step < step || record.step == step && record.changes.is_empty()
+                };
+                if record.is_ok_and(|record| stays(&record)) {
                     kept.push_str(line);
                     kept.push('\n');
                 }
@@ -173,6 +181,7 @@ mod tests {
             data_wait: Some(0.25),
             seconds: 1.5,
             skipped: 0,
+            changes: Vec::new(),
             ranks: 1,
         }
     }

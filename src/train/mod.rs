@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `config`, `resolve`, `presets`, `recipes` | [`RunConfig`]: what a run is made of, and named starting points |
+//! | `changes`, `horizon` | [`Change`]: what may be changed in a run that goes on, and what was; where it ends |
 //! | `session`, `fingerprint`, `trainer`, `measure` | [`Trainer`]: puts a run together; its epochs, stopping; validation |
 //! | `team`, `exchange`, `wishes` | [`Team`]: the processes of a run, their sum of a step, what they must do together |
 //! | `learner`, `totals` | [`Learner`]: optimisation steps; [`Totals`]: what they measured, and which were skipped |
@@ -45,6 +46,7 @@
 mod adam;
 mod ahead;
 mod batches;
+mod changes;
 mod checkpoint;
 mod clock;
 mod config;
@@ -55,6 +57,7 @@ mod feed;
 mod fingerprint;
 pub mod finite;
 mod format;
+mod horizon;
 mod host_batches;
 mod learner;
 mod load;
@@ -84,6 +87,7 @@ mod wishes;
 pub use adam::Adam;
 pub use ahead::Ahead;
 pub use batches::Batches;
+pub use changes::Change;
 pub use checkpoint::{save, save_model, save_torchscript, stored_progress, Checkpoint, Progress};
 pub use config::{RunConfig, TrainConfig};
 pub use device::{DeviceChoice, Picked};
@@ -100,7 +104,7 @@ pub(crate) use random_batch::initialize_at_random;
 pub use round_trip::{Reconstruction, RoundTrip, RoundTripErrors};
 pub use run_dir::{find_checkpoint, RunDir};
 pub use sampling::{prior_latents, sample, sample_in};
-pub use schedule::{Decay, Schedule};
+pub use schedule::{At, Decay, Schedule, Warmup};
 pub use team::{Part, Team};
 pub use totals::{Totals, MAX_SKIPPED_IN_ROW};
 pub use trainer::{Outcome, Trainer};

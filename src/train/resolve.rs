@@ -29,6 +29,15 @@ impl RunConfig {
         Ok(config)
     }
 
+    /// This configuration with the values of a JSON file, which may hold any subset of the keys, in place of its own.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown key or a value of the wrong type.
+    pub fn with_file(&self, file: &Path) -> Result<Self> {
+        self.overlaid(read_json(file)?)
+            .map_err(|problem| Error::file(file, problem))
+    }
+
     /// This configuration with the values of `overlay` in place of its own.
     fn overlaid(&self, overlay: Value) -> std::result::Result<Self, String> {
         let mut value = serde_json::to_value(self).map_err(|err| err.to_string())?;

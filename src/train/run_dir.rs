@@ -65,7 +65,7 @@ impl RunDir {
     /// There is no run in `root`.
     pub fn open(root: &Path) -> Result<Self> {
         let run = Self(root.to_path_buf());
-        if !run.config().exists() {
+        if !run.config().exists() && !run.last().exists() {
             let problem = "is not a run folder: no config.json in it";
             return Err(Error::file(root, problem));
         }

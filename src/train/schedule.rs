@@ -42,6 +42,18 @@ pub enum Decay {
     },
 }
 
+impl Decay {
+    /// A cosine that ends before the end of the run at `steps` steps, or `epochs` epochs, stretched to end with it; `None` if
+    /// there is nothing to stretch.
+    pub fn stretched(&self, steps: u64, epochs: u64) -> Option<Self> {
+        match *self {
+            Self::Cosine { epochs: end } if end < epochs => Some(Self::Cosine { epochs }),
+            Self::CosineSteps { steps: end } if end < steps => Some(Self::CosineSteps { steps }),
+            _ => None,
+        }
+    }
+}
+
 /// Linear warm-up, then decay:
 ///
 /// ```text
@@ -53,38 +65,67 @@ pub enum Decay {
 /// ```
 ///
 /// Where `s` counts steps from 0 and `W` is the number of warm-up steps. Nothing is accumulated, so that a
-/// resumed run needs no state to have the rates of one that was never stopped.
+/// resumed run needs no state to have the rates of one that was never stopped. Where epochs count, `s` is the place in the
+/// epochs: see [`At`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
     /// The rate at the end of the warm-up.
     pub base: f64,
-    /// Steps of linear warm-up, `W`; 0 for none.
-    pub warmup_steps: u64,
+    /// Linear warm-up, `W`.
+    pub warmup: Warmup,
     /// Optimiser steps in one epoch.
     pub steps_per_epoch: u64,
     /// What follows the warm-up.
     pub decay: Decay,
 }
 
+/// How long the warm-up is; 0 for none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Warmup {
+    /// So many steps.
+    Steps(u64),
+    /// So many epochs, fractions of one included.
+    Epochs(f64),
+}
+
+/// A step, counted from 0. Both numbers are the same unless the batch size has changed in the run, and with it how many steps
+/// an epoch has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At {
+    /// Steps of the run before this one.
+    pub step: u64,
+    /// Steps of this batch size that the run's epochs would have had before this one.
+    pub in_epochs: u64,
+}
+
 impl Schedule {
-    /// Learning rate of step `step`, counted from 0.
-    pub fn lr(&self, step: u64) -> f64 {
-        if step < self.warmup_steps {
-            return self.base * (step + 1) as f64 / self.warmup_steps as f64;
+    /// Learning rate of a step.
+    pub fn lr(&self, at: At) -> f64 {
+        let (s, warmup) = match self.warmup {
+            Warmup::Steps(steps) => (at.step, steps),
+            Warmup::Epochs(epochs) => {
+                let steps = (epochs * self.steps_per_epoch as f64).round();
+                (at.in_epochs, steps as u64)
+            }
+        };
+        if s < warmup {
+            return self.base * (s + 1) as f64 / warmup as f64;
         }
-        let epoch = step / self.steps_per_epoch.max(1);
-        let after = step - self.warmup_steps;
+        let epoch = at.in_epochs / self.steps_per_epoch.max(1);
         let power = |factor: f64, times: u64| factor.powi(times.min(i32::MAX as u64) as i32);
         self.base
             * match &self.decay {
                 Decay::Constant => 1.0,
                 Decay::Exponential { factor } => {
+                    let after = at.in_epochs.saturating_sub(warmup);
                     power(*factor, after / self.steps_per_epoch.max(1))
                 }
-                Decay::ExponentialSteps { factor } => power(*factor, after),
+                Decay::ExponentialSteps { factor } => {
+                    power(*factor, at.step.saturating_sub(warmup))
+                }
                 Decay::Cosine { epochs } => half_cosine(epoch, *epochs),
                 Decay::CosineSteps { steps } => {
-                    half_cosine(after, steps.saturating_sub(self.warmup_steps))
+                    half_cosine(at.step.saturating_sub(warmup), steps.saturating_sub(warmup))
                 }
                 Decay::Milestones { factor, epochs } => {
                     let passed = epochs.iter().filter(|&&end| end <= epoch).count();
@@ -108,14 +149,19 @@ mod tests {
     fn schedule(decay: Decay) -> Schedule {
         Schedule {
             base: 8e-3,
-            warmup_steps: 4,
+            warmup: Warmup::Steps(4),
             steps_per_epoch: 3,
             decay,
         }
     }
 
+    fn lr(schedule: &Schedule, step: u64) -> f64 {
+        let in_epochs = step;
+        schedule.lr(At { step, in_epochs })
+    }
+
     fn rates(schedule: &Schedule, steps: std::ops::Range<u64>) -> Vec<f64> {
-        steps.map(|step| schedule.lr(step)).collect()
+        steps.map(|step| lr(schedule, step)).collect()
     }
 
     fn assert_close(got: &[f64], expected: &[f64]) {
@@ -147,7 +193,7 @@ mod tests {
     #[test]
     fn a_cosine_falls_from_epoch_to_epoch_and_ends_at_zero() {
         let schedule = Schedule {
-            warmup_steps: 0,
+            warmup: Warmup::Steps(0),
             ..schedule(Decay::Cosine { epochs: 3 })
         };
         let (a, b, c) = (8e-3, 6e-3, 2e-3);
@@ -162,7 +208,7 @@ mod tests {
         assert_close(&rates, &[a, a, b, c, 0.0, 0.0, 0.0]);
         // a warm-up that is no shorter leaves nothing to fall
         let short = schedule(Decay::CosineSteps { steps: 2 });
-        assert_close(&[short.lr(4), short.lr(5)], &[a, 0.0]);
+        assert_close(&[lr(&short, 4), lr(&short, 5)], &[a, 0.0]);
     }
 
     #[test]
@@ -180,9 +226,46 @@ mod tests {
     #[test]
     fn without_warm_up_the_first_step_has_the_base_rate() {
         let schedule = Schedule {
-            warmup_steps: 0,
+            warmup: Warmup::Steps(0),
             ..schedule(Decay::Exponential { factor: 0.5 })
         };
         assert_close(&rates(&schedule, 0..4), &[8e-3, 8e-3, 8e-3, 4e-3]);
+    }
+
+    #[test]
+    fn epochs_count_where_steps_have_changed() {
+        // 40 steps were done in the first two epochs, which have 3 steps each now
+        let at = |more: u64| At {
+            step: 40 + more,
+            in_epochs: 6 + more,
+        };
+        let rate = |decay| {
+            let schedule = Schedule {
+                warmup: Warmup::Epochs(1.0),
+                ..schedule(decay)
+            };
+            [0, 3].map(|more| schedule.lr(at(more)))
+        };
+        assert_close(&rate(Decay::Exponential { factor: 0.5 }), &[4e-3, 2e-3]);
+        assert_close(&rate(Decay::Cosine { epochs: 3 }), &[2e-3, 0.0]);
+        let milestones = Decay::Milestones {
+            factor: 0.1,
+            epochs: vec![3],
+        };
+        assert_close(&rate(milestones), &[8e-3, 8e-4]);
+        let cosine = rate(Decay::CosineSteps { steps: 43 });
+        assert!(cosine[0] > 0.0 && cosine[1] == 0.0, "{cosine:?}");
+    }
+
+    #[test]
+    fn a_cosine_is_stretched_to_the_end_of_a_longer_run() {
+        let cosine = Decay::Cosine { epochs: 3 };
+        assert_eq!(cosine.stretched(30, 4), Some(Decay::Cosine { epochs: 4 }));
+        assert_eq!(cosine.stretched(30, 3), None);
+        let by_steps = Decay::CosineSteps { steps: 30 };
+        let longer = Decay::CosineSteps { steps: 31 };
+        assert_eq!(by_steps.stretched(31, 9), Some(longer));
+        assert_eq!(by_steps.stretched(30, 9), None);
+        assert_eq!(Decay::Constant.stretched(31, 9), None);
     }
 }

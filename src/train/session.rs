@@ -1,16 +1,18 @@
 //! Puts a run together: a new one from its configuration, or one that goes on from a checkpoint.
 
+use super::changes::changes;
 use super::checkpoint::optimizer_state;
 use super::clock::Clock;
 use super::feed::{order, Feed};
 use super::fingerprint::same_everywhere;
+use super::horizon::{place, total_steps};
 use super::lock::Lock;
-use super::metrics::{Metrics, Sums};
+use super::metrics::{Metrics, Record, Sums};
 use super::{
-    build_model, Checkpoint, Figures, Learner, Progress, RunConfig, RunDir, Schedule, Silent, Team,
-    Trainer, Watch, Wishes,
+    build_model, Change, Checkpoint, Figures, Learner, Progress, RunConfig, RunDir, Schedule,
+    Silent, Team, Trainer, Warmup, Watch, Wishes,
 };
-use crate::data::{self, Dataset};
+use crate::data::{self, Dataset, Split};
 use crate::flows::{Bits, Cx};
 use crate::models::MultiScale;
 use crate::nn::Precision;
@@ -72,14 +74,18 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// The run of `dir` from its last checkpoint on; `change` may move its limits, its data folder and its device.
+    /// The run of `dir` from its last checkpoint on, with the settings of its `config.json`, which somebody may have edited,
+    /// and those of `change`. What differs from the settings of the checkpoint is recorded in the configuration
+    /// ([`RunConfig::changes`]) and in the metrics. A cosine decay that would end before a run that has become longer is
+    /// stretched to its end.
     ///
     /// # Errors
-    /// As [`new`](Self::new), or a checkpoint that is missing, damaged or of another model.
+    /// As [`new`](Self::new), a setting that is fixed once a run has begun, or a checkpoint that is missing, damaged or of
+    /// another model.
     pub fn resume(
         dir: RunDir,
         watch: Box<dyn Watch>,
-        change: impl FnOnce(&mut RunConfig),
+        change: impl FnOnce(&mut RunConfig) -> Result<()>,
     ) -> Result<Self> {
         Self::resume_in(Team::alone(), dir, watch, change)
     }
@@ -93,21 +99,29 @@ impl Trainer {
         team: Team,
         dir: RunDir,
         watch: Box<dyn Watch>,
-        change: impl FnOnce(&mut RunConfig),
+        change: impl FnOnce(&mut RunConfig) -> Result<()>,
     ) -> Result<Self> {
         let (mut lock, mut checkpoint) = (None, None);
-        let (config, progress) = team.from_main(|| {
+        let (config, progress, batch_size) = team.from_main(|| {
             if !dir.last().exists() {
                 let problem = "has no checkpoint to resume from: start it again with --overwrite";
                 return Err(Error::file(dir.root(), problem));
             }
             lock = Some(Lock::take(dir.root())?);
             let opened = checkpoint.insert(Checkpoint::open(&dir.last())?);
-            let mut config = opened.config.clone();
-            change(&mut config);
-            Ok((config, opened.progress))
+            let mut config = stored(&dir, opened)?;
+            change(&mut config)?;
+            let data = &mut config.data;
+            data.fingerprint = data
+                .fingerprint
+                .take()
+                .or(opened.config.data.fingerprint.clone());
+            let changes = changes(&opened.config, &config, opened.progress.step)?;
+            config.changes = [opened.config.changes.clone(), changes].concat();
+            Ok((config, opened.progress, opened.config.train.batch_size))
         })?;
         let mut parts = Parts::prepare(team, config, watch)?;
+        let progress = progress.with_batches_of(parts.config.train.batch_size, batch_size);
         let (model, vs) = build_model(&parts.config, parts.device)?;
         let mut learner = Learner::new(model, vs, &parts.config.train)?;
         if let Some(checkpoint) = checkpoint {
@@ -117,8 +131,46 @@ impl Trainer {
         let (step, epoch) = (progress.step, progress.epoch);
         let line = format!("resuming at step {step}, epoch {epoch}");
         parts.watch.line(&line);
-        parts.into_trainer(dir, lock, learner, progress)
+        parts.stretch_decay(&progress)?;
+        let mut trainer = parts.into_trainer(dir, lock, learner, progress)?;
+        trainer.record_changes()?;
+        Ok(trainer)
     }
+
+    /// Says and writes down what was changed at this step.
+    fn record_changes(&mut self) -> Result<()> {
+        let changes = changes_at(&self.config, self.progress.step);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        for change in &changes {
+            self.watch.line(&change.to_string());
+        }
+        let record = Record {
+            changes,
+            ..self.record(Split::Train)
+        };
+        self.write(&record)
+    }
+}
+
+/// The settings in the folder of a run; those of its checkpoint, if they are not there.
+fn stored(dir: &RunDir, checkpoint: &Checkpoint) -> Result<RunConfig> {
+    let path = dir.config();
+    if !path.exists() {
+        return Ok(checkpoint.config.clone());
+    }
+    let text = std::fs::read_to_string(&path).map_err(|err| Error::file(&path, err))?;
+    RunConfig::from_json(&text).map_err(|err| {
+        let problem = format!("{err}; mend it, or remove it: the last checkpoint has its own");
+        Error::file(&path, problem)
+    })
+}
+
+/// What was changed after so many steps.
+fn changes_at(config: &RunConfig, step: u64) -> Vec<Change> {
+    let changes = config.changes.iter().filter(|change| change.step == step);
+    changes.cloned().collect()
 }
 
 /// What a run needs besides its model.
@@ -146,6 +198,9 @@ impl Parts {
             true => watch,
             false => Box::new(Silent),
         };
+        if let Some(threads) = config.train.threads {
+            tch::set_num_threads(threads);
+        }
         let picked = team.pick(config.train.device.parse()?)?;
         let splits = data::load(&config.data, config.seed)?;
         let (train, mut val) = (splits.train, splits.val);
@@ -199,6 +254,41 @@ impl Parts {
         })
     }
 
+    /// Lets a cosine decay end with a run that is to become longer from here on, unless somebody has set it.
+    fn stretch_decay(&mut self, progress: &Progress) -> Result<()> {
+        let changed = changes_at(&self.config, progress.step);
+        let is_changed = |key: &str| changed.iter().any(|change| change.key == key);
+        let limits = ["train.epochs", "train.max_steps"];
+        if is_changed("train.decay") || !limits.into_iter().any(is_changed) {
+            return Ok(());
+        }
+        let schedule = self.schedule()?;
+        let steps = total_steps(&self.config, &schedule, progress);
+        let left = steps.saturating_sub(progress.step);
+        let in_epochs = place(&schedule, progress).in_epochs.saturating_add(left);
+        let epochs = in_epochs.div_ceil(schedule.steps_per_epoch.max(1));
+        let t = &mut self.config.train;
+        if let Some(longer) = t.decay.stretched(steps, epochs) {
+            let before = self.config.clone();
+            self.config.train.decay = longer;
+            let stretched = changes(&before, &self.config, progress.step)?;
+            self.config.changes.extend(stretched);
+        }
+        Ok(())
+    }
+
+    fn schedule(&self) -> Result<Schedule> {
+        let t = &self.config.train;
+        Ok(Schedule {
+            base: t.lr,
+            warmup: t
+                .warmup_steps
+                .map_or(Warmup::Epochs(t.warmup_epochs), Warmup::Steps),
+            steps_per_epoch: order(&self.config, &self.train, 1)?.len() as u64,
+            decay: t.decay.clone(),
+        })
+    }
+
     /// Data-dependent initialisation from the first batch of the run, as its first step will see it.
     fn initialize(&self, model: &mut MultiScale) -> Result<()> {
         let epoch = order(&self.config, &self.train, 1)?;
@@ -231,15 +321,7 @@ impl Parts {
             }
             false => None,
         };
-        let steps_per_epoch = order(&self.config, &self.train, 1)?.len() as u64;
-        let t = &self.config.train;
-        let warmup = (t.warmup_epochs * steps_per_epoch as f64).round() as u64;
-        let schedule = Schedule {
-            base: t.lr,
-            warmup_steps: t.warmup_steps.unwrap_or(warmup),
-            steps_per_epoch,
-            decay: t.decay.clone(),
-        };
+        let schedule = self.schedule()?;
         Ok(Trainer {
             metrics,
             agreed: Wishes::default(),

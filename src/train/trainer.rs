@@ -79,6 +79,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::Diverged`](crate::Error::Diverged), a file that cannot be written, or what the model reports.
     pub fn run(&mut self) -> Result<Outcome> {
+        self.warn_of_steps_without_a_rate();
         self.watch.start(self.progress.step, self.total_steps());
         self.agree()?;
         let past = self.progress.epoch > self.config.train.epochs;
@@ -129,12 +130,6 @@ impl Trainer {
             seconds: self.clock.seconds(),
             ..self.progress
         }
-    }
-
-    fn total_steps(&self) -> u64 {
-        let t = &self.config.train;
-        let all = t.epochs.saturating_mul(self.schedule.steps_per_epoch);
-        t.max_steps.map_or(all, |limit| limit.min(all))
     }
 
     fn at_limit(&self) -> bool {
@@ -248,11 +243,11 @@ impl Trainer {
 
     fn run_step(&mut self, epoch: &mut Ahead) -> Result<()> {
         let own_wishes = self.own_wishes();
+        let lr = self.schedule.lr(self.at(0));
         let unread = self.unread.get_or_insert_with(Unread::now);
         let (x, noise) = epoch.take()?;
         let (images, part) = epoch.batches().images(self.progress.batch)?;
         unread.images += images.len() as u64;
-        let lr = self.schedule.lr(self.progress.step);
         if self.team.is_alone() {
             self.learner.queue(&x, &noise, lr)?;
         } else {

@@ -167,8 +167,8 @@ fn wrong_usage_is_2() {
     for (arguments, expected) in [
         ("train", "--out"),
         ("train --out a --resume b", "--resume"),
-        ("train --resume a --lr 1", "--lr"),
-        ("train --resume a --preset quick/mnist", "--preset"),
+        ("train --resume a --resume-or-start", "--resume-or-start"),
+        ("train --out a --overwrite --resume-or-start", "--overwrite"),
         ("train --out a --device gpu", "cuda:0"),
         ("train --out a --data imagenet", "glyphs"),
         ("train --out a --lr 0", "`train.lr`"),

@@ -14,6 +14,7 @@ mod skip;
 mod made_up;
 mod run;
 
+mod changes;
 mod commands;
 mod convert;
 mod devices;

@@ -46,6 +46,7 @@ pub(super) fn run(data: DataName, model: impl Into<ModelConfig>, train: TrainCon
         bits: Bits::ALL,
         data: DataConfig::new(data),
         train,
+        changes: Vec::new(),
     }
 }
 
