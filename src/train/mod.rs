@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `config`, `resolve`, `presets`, `recipes` | [`RunConfig`]: what a run is made of, and named starting points |
-//! | `changes`, `horizon` | [`Change`]: what may be changed in a run that goes on, and what was; where it ends |
+//! | `change`, `changes`, `horizon` | [`Change`]: what may be changed in a run that goes on, and what was; where it ends |
 //! | `session`, `fingerprint`, `trainer`, `measure` | [`Trainer`]: puts a run together; its epochs, stopping; validation |
 //! | `team`, `exchange`, `wishes` | [`Team`]: the processes of a run, their sum of a step, what they must do together |
 //! | `learner`, `totals` | [`Learner`]: optimisation steps; [`Totals`]: what they measured, and which were skipped |
@@ -46,6 +46,7 @@
 mod adam;
 mod ahead;
 mod batches;
+mod change;
 mod changes;
 mod checkpoint;
 mod clock;
@@ -87,7 +88,7 @@ mod wishes;
 pub use adam::Adam;
 pub use ahead::Ahead;
 pub use batches::Batches;
-pub use changes::Change;
+pub use change::Change;
 pub use checkpoint::{save, save_model, save_torchscript, stored_progress, Checkpoint, Progress};
 pub use config::{RunConfig, TrainConfig};
 pub use device::{DeviceChoice, Picked};
