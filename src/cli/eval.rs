@@ -3,6 +3,7 @@
 use super::common::{self, Compute, Described, Images, NetPrecision};
 use super::non_finite::{Lost, NonFinite};
 use super::ranks::{self, Ranks};
+use crate::flows::Bits;
 use crate::nn::Precision;
 use crate::train::{same_everywhere, say, Dequantization, Evaluation, Likelihood, RoundTrip, Team};
 use crate::words::counted;
@@ -148,6 +149,9 @@ impl EvalArgs {
                 "bpd_of_others": found.finite.map(|finite| finite.bpd),
             });
         }
+        if loaded.config.bits != Bits::ALL {
+            object["bits"] = json!(loaded.config.bits);
+        }
         // a run that knows only float32 is described as it always was
         let precisions = [loaded.config.precision, loaded.trained_in];
         if precisions != [Precision::Float32; 2] {
@@ -168,6 +172,10 @@ impl EvalArgs {
             counted(found.likelihood.images, "image"),
             self.dequantize
         ));
+        if loaded.config.bits != Bits::ALL {
+            let bits = counted(u8::from(loaded.config.bits), "bit");
+            say(&format!("a density of {bits} of every pixel"));
+        }
         if let Some(precision) = loaded.precision() {
             say(&precision);
         }

@@ -53,10 +53,11 @@ impl ReconstructArgs {
             say(&precision);
         }
         say(&format!(
-            "largest error {:.3e} of the pixel range, {} of {} 8-bit pixels differ; {}",
+            "largest error {:.3e} of the pixel range, {} of {} {}-bit pixels differ; {}",
             pairs.max_abs,
             pairs.pixels_that_differ,
             pairs.originals.numel(),
+            loaded.config.bits,
             self.out.display()
         ));
         Ok(())

@@ -4,17 +4,14 @@ use super::evaluate::Evaluation;
 use super::{prior_latents, sampling::narrow_latents, Part, Team};
 use crate::cuda::{check, numbers};
 use crate::data::Dataset;
-use crate::flows::Cx;
+use crate::flows::{to_range, Cx, Dequantize, Transform};
 use crate::models::MultiScale;
-use crate::Result;
+use crate::{Error, Result};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
 /// Errors of pixels are given as a part of their range.
 const PIXEL_RANGE: f64 = 256.0;
-
-/// The largest float32 number below the end of the pixel range.
-const LARGEST_PIXEL: f64 = 256.0 - 1.0 / 65_536.0;
 
 /// What encoding and decoding does to images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -63,7 +60,7 @@ pub struct Reconstruction {
     pub decoded: Tensor,
     /// Largest absolute difference, as a part of the pixel range.
     pub max_abs: f64,
-    /// Pixels whose 8-bit values differ.
+    /// Pixels whose values differ, in the bits that the model is a density of.
     pub pixels_that_differ: i64,
 }
 
@@ -75,14 +72,15 @@ impl Evaluation {
     pub fn reconstruct(&self, model: &MultiScale, data: &Dataset) -> Result<Reconstruction> {
         let (mut originals, mut decoded) = (Vec::new(), Vec::new());
         self.each_batch(Part::WHOLE, model, data, 1, |_, x, cx| {
-            originals.push(dequantised(x, cx)?.f_to_device(Device::Cpu)?);
+            originals.push(dequantised(model, x, cx)?.f_to_device(Device::Cpu)?);
             let value = model.decode(&model.encode(x, cx)?.latents, cx)?.value;
             decoded.push(value.f_to_device(Device::Cpu)?);
             Ok(())
         })?;
         check(self.device).map_err(|err| model.locate(err, Cx::default()))?;
         let (originals, decoded) = (Tensor::f_cat(&originals, 0)?, Tensor::f_cat(&decoded, 0)?);
-        let differ = originals.f_floor()?.f_ne_tensor(&decoded.f_floor()?)?;
+        let pixels = |images| Ok::<_, Error>(model.bits().split(images)?.0);
+        let differ = pixels(&originals)?.f_ne_tensor(&pixels(&decoded)?)?;
         Ok(Reconstruction {
             max_abs: RoundTripErrors::of(errors(&decoded, &originals)?).largest,
             pixels_that_differ: differ.f_sum(Kind::Int64)?.f_int64_value(&[])?,
@@ -115,7 +113,7 @@ impl Evaluation {
             keep(
                 &mut of_data,
                 first,
-                &errors(&decoded, &dequantised(x, cx)?)?,
+                &errors(&decoded, &dequantised(model, x, cx)?)?,
             );
             Ok(())
         })?;
@@ -142,18 +140,14 @@ impl Evaluation {
             let length = self.batch_size.min(count - start);
             let latents = narrow_latents(&latents, start as i64, length as i64)?;
             // rounding may put a saturated pixel on or beyond the ends of the range
-            let image = model
-                .decode(&latents, Cx::default())?
-                .value
-                .f_clamp(0.0, LARGEST_PIXEL)?;
-            // a continuous image is its own integer part and noise
-            let floor = image.f_floor()?;
-            let noise = image.f_sub(&floor)?;
+            let image = to_range(&model.decode(&latents, Cx::default())?.value)?;
+            // a continuous image is its own pixels and noise
+            let (pixels, noise) = model.bits().split(&image)?;
             let cx = Cx {
                 noise: Some(&noise),
                 ..Cx::default()
             };
-            let again = model.decode(&model.encode(&floor, cx)?.latents, cx)?.value;
+            let again = model.decode(&model.encode(&pixels, cx)?.latents, cx)?.value;
             keep(&mut all, start, &errors(&again, &image)?);
         }
         Ok(all)
@@ -161,11 +155,8 @@ impl Evaluation {
 }
 
 /// What `encode` makes of integer pixels before anything else.
-fn dequantised(x: &Tensor, cx: Cx<'_>) -> Result<Tensor> {
-    Ok(match cx.noise {
-        Some(noise) => x.f_add(noise)?,
-        None => x.f_add_scalar(0.5)?,
-    })
+fn dequantised(model: &MultiScale, x: &Tensor, cx: Cx<'_>) -> Result<Tensor> {
+    Ok(Dequantize::new(model.bits()).forward(x, cx)?.value)
 }
 
 /// Puts the errors of some images to those of all.

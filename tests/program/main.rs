@@ -14,6 +14,7 @@ mod skip;
 mod made_up;
 mod run;
 
+mod bits;
 mod changes;
 mod commands;
 mod convert;

@@ -1,0 +1,37 @@
+//! Densities of fewer than 8 bits of a pixel, from training to pictures.
+
+use crate::run::{done, fails};
+use serde_json::Value;
+
+#[test]
+fn a_density_of_three_bits_is_trained_measured_and_inverted() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let said = done(
+        at,
+        "train --bits 3 --limit 20 --batch-size 10 --steps 1 --width 8 --max-steps 4 --device cpu --out run",
+    );
+    assert!(
+        said.contains("a density of 3 bits of every pixel, 8 grey levels"),
+        "{said}"
+    );
+    let said = done(at, "eval run --device cpu");
+    assert!(said.contains("a density of 3 bits"), "{said}");
+    let said = done(at, "eval run --roundtrip --json --device cpu");
+    let result: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(result["bits"], 3);
+    // uniformly random pixels of 3 bits have 3 bits; digits are mostly black
+    assert!(result["bpd"].as_f64().unwrap() < 3.0, "{said}");
+    for images in ["data", "samples"] {
+        let median = result["roundtrip"][images]["median"].as_f64().unwrap();
+        assert!(median < 1e-4, "{said}");
+    }
+    let said = done(
+        at,
+        "reconstruct run --count 8 --out pictures.png --device cpu",
+    );
+    assert!(said.contains(" 0 "), "{said}");
+
+    let message = fails(at, "train --bits 9 --out other", 2);
+    assert!(message.contains("between 1 and 8"), "{message}");
+}
