@@ -12,7 +12,10 @@
 //! `/dev/null`, is written into. A new file gets the permissions that the umask leaves, a replaced one keeps its own.
 //!
 //! [`write_with`] does the same with what is written piece by piece. Two more calls serve files that grow or come from
-//! elsewhere: [`open_to_append`] and [`move_into_place`].
+//! elsewhere: [`open_to_append`] and [`move_into_place`]. `place` has what is asked before, and the files of a series.
+
+#[cfg(feature = "program")]
+pub(crate) mod place;
 
 use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};

@@ -70,26 +70,13 @@ pub struct Images {
 impl Images {
     /// Loads the images, all or the first `limit`.
     pub fn load(&self, run: &RunConfig, limit: Option<usize>) -> Result<Dataset> {
-        let mut config = DataConfig {
-            limit,
-            ..run.data.clone()
-        };
-        if let Some(source) = &self.data {
-            config.name = source.clone();
-            config.fingerprint = None;
-            config.image = match source {
-                Source::Known(_) => None,
-                // pictures are brought to the size of the model
-                Source::Own(_) => run.data.image.or_else(|| match run.data.pad {
-                    None => Some(run.model.image()),
-                    Some(_) => None,
-                }),
-            };
-        }
-        self.pictures.apply(&mut config);
-        if let Some(dir) = &self.data_dir {
-            move_to(&mut config, dir);
-        }
+        let config = images_of(
+            run,
+            self.data.as_ref(),
+            &self.pictures,
+            self.data_dir.as_deref(),
+        );
+        let config = DataConfig { limit, ..config };
         data::load_split(&config, run.seed, self.split)
     }
 
@@ -97,6 +84,58 @@ impl Images {
     pub fn name(&self, run: &RunConfig) -> Source {
         self.data.clone().unwrap_or_else(|| run.data.name.clone())
     }
+}
+
+/// Which images a model gets: those of its run, or another source, brought to its size.
+pub fn images_of(
+    run: &RunConfig,
+    source: Option<&Source>,
+    pictures: &Pictures,
+    dir: Option<&Path>,
+) -> DataConfig {
+    let mut config = run.data.clone();
+    if let Some(source) = source {
+        config.name = source.clone();
+        config.fingerprint = None;
+        config.image = match source {
+            Source::Known(_) => None,
+            // pictures are brought to the size of the model
+            Source::Own(_) => run.data.image.or_else(|| match run.data.pad {
+                None => Some(run.model.image()),
+                Some(_) => None,
+            }),
+        };
+    }
+    pictures.apply(&mut config);
+    if let Some(dir) = dir {
+        move_to(&mut config, dir);
+    }
+    config
+}
+
+/// Loads the images of a `SOURCE` argument, all or the first `limit`: those of a split, by default the test images of a data
+/// set that is known by name, and all images of a source that is not split.
+pub fn load_source(
+    run: &RunConfig,
+    source: &Source,
+    pictures: &Pictures,
+    dir: Option<&Path>,
+    split: Option<Split>,
+    limit: Option<usize>,
+) -> Result<Dataset> {
+    let mut config = DataConfig {
+        limit,
+        ..images_of(run, Some(source), pictures, dir)
+    };
+    let split = split.unwrap_or(match source {
+        Source::Known(_) => Split::Test,
+        Source::Own(_) => {
+            // nothing is taken away to validate or test
+            config.val_fraction = 0.0;
+            Split::Train
+        }
+    });
+    data::load_split(&config, run.seed, split)
 }
 
 /// Says where the files of a data set are now: the folder of those that are known by name, or files of one's own.

@@ -1,6 +1,7 @@
 //! `inverse-flow convert`
 
 use super::common::{self, Described, Loaded, NetPrecision};
+use super::out;
 use crate::torchscript::Solve;
 use crate::train::{save_model, save_torchscript, say};
 use crate::weights::write_ot;
@@ -48,6 +49,7 @@ impl ConvertArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
         let target = OutputFormat::of(&self.output, self.operator)?;
+        out::check_place(&self.output)?;
         let loaded = common::load(&self.input, &self.described, &self.precision, Device::Cpu)?;
         target.write(&self.output, &loaded)?;
         let (params, buffers) = common::scalars(&loaded.vs);

@@ -8,14 +8,22 @@ mod common;
 mod completions;
 mod convert;
 mod data;
+mod decode;
 mod doctor;
+mod encode;
 mod eval;
 mod exit;
+mod gallery;
 mod inspect;
+mod interpolate;
+mod latents;
 mod non_finite;
+mod npy;
+mod out;
 mod pictures;
 mod plot;
 mod presets;
+mod progress;
 mod ranks;
 mod reconstruct;
 mod reproduce;
@@ -48,6 +56,9 @@ enum Command {
     Train(Box<train::TrainArgs>),
     Eval(eval::EvalArgs),
     Sample(sample::SampleArgs),
+    Encode(encode::EncodeArgs),
+    Decode(decode::DecodeArgs),
+    Interpolate(interpolate::InterpolateArgs),
     Reconstruct(reconstruct::ReconstructArgs),
     Inspect(inspect::InspectArgs),
     Convert(convert::ConvertArgs),
@@ -72,6 +83,9 @@ impl Command {
             Self::Bench(args) if !args.is_distributed() => {
                 Some(("bench", "it measures the times of one process"))
             }
+            Self::Encode(_) => Some(("encode", files)),
+            Self::Decode(_) => Some(("decode", files)),
+            Self::Interpolate(_) => Some(("interpolate", files)),
             Self::Reconstruct(_) => Some(("reconstruct", files)),
             Self::Convert(_) => Some(("convert", files)),
             Self::Plot(_) => Some(("plot", files)),
@@ -90,6 +104,9 @@ impl Command {
             Self::Train(args) => args.run(),
             Self::Eval(args) => args.run(),
             Self::Sample(args) => args.run(),
+            Self::Encode(args) => args.run(),
+            Self::Decode(args) => args.run(),
+            Self::Interpolate(args) => args.run(),
             Self::Reconstruct(args) => args.run(),
             Self::Inspect(args) => args.run(),
             Self::Convert(args) => args.run(),

@@ -1,5 +1,6 @@
 //! `inverse-flow plot`
 
+use super::out;
 use super::watch::draw_curves;
 use crate::train::{say, RunDir};
 use clap::Args;
@@ -18,6 +19,7 @@ impl PlotArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
         let run = RunDir::open(&self.path)?;
+        out::check_place(&run.curves())?;
         draw_curves(&run)?;
         say(&run.curves().display().to_string());
         Ok(())

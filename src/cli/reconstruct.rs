@@ -1,8 +1,12 @@
 //! `inverse-flow reconstruct`
 
 use super::common::{self, Compute, Described, Images, NetPrecision};
-use crate::plot::save_pairs;
-use crate::train::{say, Dequantization, Evaluation};
+use super::non_finite::NonFinite;
+use super::out;
+use crate::flows::Cx;
+use crate::plot::{check_grid, save_pairs};
+use crate::train::finite::where_decoding_ends;
+use crate::train::{first_lost, say, to_float, Dequantization, Evaluation, Tally, Team};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -29,17 +33,28 @@ pub struct ReconstructArgs {
     #[arg(long, value_name = "FILE.png")]
     out: PathBuf,
     #[command(flatten)]
+    non_finite: NonFinite,
+    #[command(flatten)]
     compute: Compute,
 }
+
+/// Pixels of the picture for one of an image.
+const SCALE: usize = 3;
 
 impl ReconstructArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
+        out::check_png(&self.out)?;
         let device = self.compute.start()?;
         let loaded = common::load(&self.path, &self.described, &self.precision, device)?;
+        let team = Team::alone();
+        self.non_finite
+            .check_parameters(&team, &self.path, &loaded.vs)?;
         let data = self
             .images
             .load(&loaded.config, Some(self.count as usize))?;
+        let columns = (data.len() as f64).sqrt().ceil() as usize;
+        check_grid(data.chw, 2 * data.len(), columns, SCALE)?;
         let evaluation = Evaluation {
             batch_size: loaded.config.train.batch_size,
             dequantize: Dequantization::Midpoint,
@@ -47,8 +62,7 @@ impl ReconstructArgs {
             device,
         };
         let pairs = evaluation.reconstruct(&loaded.model, &data)?;
-        let columns = (data.len() as f64).sqrt().ceil() as usize;
-        save_pairs(&pairs.originals, &pairs.decoded, columns, 3, &self.out)?;
+        save_pairs(&pairs.originals, &pairs.decoded, columns, SCALE, &self.out)?;
         if let Some(precision) = loaded.precision() {
             say(&precision);
         }
@@ -60,6 +74,16 @@ impl ReconstructArgs {
             loaded.config.bits,
             self.out.display()
         ));
-        Ok(())
+        let Some(first) = first_lost(&pairs.decoded)? else {
+            return Ok(());
+        };
+        let x = to_float(&data.batch(&[first as usize])?, device)?;
+        let (model, cx) = (&loaded.model, Cx::default());
+        let place = match model.first_non_finite(&x, cx)? {
+            Some(layer) => Some(format!("from layer `{layer}` of encoding on")),
+            None => where_decoding_ends(model, &model.encode(&x, cx)?.latents, cx)?,
+        };
+        let text = Tally::of(&pairs.decoded)?.lost_text(place.as_deref());
+        self.non_finite.meet(&team, &text.unwrap_or_default())
     }
 }

@@ -1,18 +1,22 @@
 //! `inverse-flow sample`
 
 use super::common::{self, Compute, Described, NetPrecision};
+use super::gallery::{Filling, Format, Target};
+use super::non_finite::NonFinite;
 use super::ranks::{self, Ranks};
-use crate::plot::save_grid;
-use crate::train::{sample_in, say, Team};
-use crate::words::counted;
+use crate::train::{model_fingerprint, prior_latents_of, Decoding, Team};
 use clap::Args;
+use serde_json::json;
 use std::path::PathBuf;
 
-/// Draw images from a model and save them as a grid
+/// Draw images from a model: as a grid, as a folder of PNG files, or as an array
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: inverse-flow sample runs/first --count 100 --out samples.png
-The same seed gives the same latents for every model and every count."
+    after_help = "Examples: inverse-flow sample runs/first --count 100 --out samples.png
+          inverse-flow sample runs/first --count 50000 --temperature 1 --out samples
+          inverse-flow sample runs/first --count 50000 --temperature 1 --out samples.npy
+The same seed gives the same latents for every model and every count. A folder or an array that was interrupted goes on with
+the same command, and has the same bytes in the end (docs/sampling.md)."
 )]
 pub struct SampleArgs {
     /// Run folder, checkpoint, or file of PyTorch or tch
@@ -31,9 +35,14 @@ pub struct SampleArgs {
     /// Seed of the latents
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// PNG file to write
-    #[arg(long, value_name = "FILE.png")]
+    /// grid, png or npy [default: what --out is: FILE.png, a folder, or FILE.npy]
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
+    format: Option<Format>,
+    /// PNG file of the grid, folder of numbered PNG files, or .npy file
+    #[arg(long, value_name = "FILE|DIR")]
     out: PathBuf,
+    #[command(flatten)]
+    non_finite: NonFinite,
     #[command(flatten)]
     compute: Compute,
 }
@@ -41,37 +50,49 @@ pub struct SampleArgs {
 impl SampleArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
+        let target = Target::of(self.format, &self.out)?;
         let ranks = Ranks::join(ranks::start_again("sample"))?;
-        let done = self.draw(&ranks.team);
+        let done = self.draw(&ranks.team, &target);
         ranks.conclude(done)
     }
 
-    fn draw(&self, team: &Team) -> anyhow::Result<()> {
+    fn draw(&self, team: &Team, target: &Target) -> anyhow::Result<()> {
+        team.from_main(|| target.check())?;
         let device = self.compute.start_in(team)?;
         let loaded = common::load_in(team, &self.path, &self.described, &self.precision, device)?;
-        let images = sample_in(
-            team,
-            &loaded.model,
-            i64::from(self.count),
-            self.temperature,
-            self.seed,
+        self.non_finite
+            .check_parameters(team, &self.path, &loaded.vs)?;
+        let latents = |images| {
+            prior_latents_of(&loaded.model, images, self.seed, device)?.scaled(self.temperature)
+        };
+        let decoding = Decoding {
+            latents: &latents,
+            count: u64::from(self.count),
+            batch: loaded.config.train.batch_size.max(1) as u64,
             device,
-            loaded.config.train.batch_size as i64,
-        )?;
-        if !team.is_main() {
-            return Ok(());
-        }
-        let columns = f64::from(self.count).sqrt().ceil() as usize;
-        save_grid(&images, columns, 2, &self.out)?;
-        if let Some(precision) = loaded.precision() {
-            say(&precision);
-        }
-        say(&format!(
-            "{} at temperature {} in {}",
-            counted(self.count, "image"),
-            self.temperature,
-            self.out.display()
-        ));
-        Ok(())
+        };
+        let settings = || {
+            let settings = json!({
+                "command": "sample",
+                "model": loaded.config.model.name(),
+                "weights": model_fingerprint(&loaded.config, &loaded.vs)?,
+                "precision": loaded.config.precision,
+                "device": if device.is_cuda() { "cuda" } else { "cpu" },
+                "count": self.count,
+                "seed": self.seed,
+                "temperature": self.temperature,
+                "batch_size": decoding.batch,
+            });
+            Ok(settings.as_object().cloned().unwrap_or_default())
+        };
+        let filling = Filling {
+            team,
+            loaded: &loaded,
+            decoding,
+            target,
+            non_finite: self.non_finite,
+        };
+        let how = format!(" at temperature {}", self.temperature);
+        filling.run(&how, settings)
     }
 }

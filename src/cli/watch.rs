@@ -77,11 +77,16 @@ impl Watch for Screen {
 
     fn validated(&mut self, moment: &Moment<'_>) -> Result<()> {
         draw_curves(moment.run)?;
-        let Some(images) = moment.samples()? else {
+        let Some(drawn) = moment.samples()? else {
             return Ok(());
         };
-        let columns = (images.size()[0] as f64).sqrt().ceil() as usize;
-        save_grid(&images, columns, SCALE, moment.run.samples(moment.epoch))
+        let columns = (drawn.images.size()[0] as f64).sqrt().ceil() as usize;
+        let path = moment.run.samples(moment.epoch);
+        save_grid(&drawn.images, columns, SCALE, &path)?;
+        if let Some(remark) = drawn.remark {
+            self.line(&format!("samples: {remark}; magenta in {}", path.display()));
+        }
+        Ok(())
     }
 
     fn finish(&mut self) {

@@ -53,6 +53,20 @@ pub fn load_split(config: &DataConfig, seed: u64, split: Split) -> Result<Datase
     }
 }
 
+/// The picture of a file as a data set of one image, which is brought to the size of the configuration.
+///
+/// # Errors
+/// A file that is no picture, or of another size.
+#[cfg(feature = "pictures")]
+pub fn load_picture(path: &Path, config: &DataConfig) -> Result<Dataset> {
+    let (chw, pixels) = own::picture(path, config)?;
+    let data = Dataset::new(path.display().to_string(), chw, pixels, vec![0])?;
+    match config.pad {
+        Some(size) => data.padded(size, config.background),
+        None => Ok(data),
+    }
+}
+
 /// Writes all splits into one file, which later runs read as they need it: they start at once, and memory need not hold the
 /// images. The file is itself data of one's own, and other programs read it as safetensors.
 ///

@@ -45,13 +45,16 @@ pub use config::{default_data_dir, DataConfig};
 pub use dataset::{Dataset, Split, Splits};
 pub use dequantize::evaluation_noise;
 pub use fit::{image_of, pad_of, size_text, Background, Fit};
+#[cfg(feature = "pictures")]
+pub use load::load_picture;
 pub use load::{image_shape, load, load_split, pack};
 pub use look::survey;
 pub use name::DataName;
 pub use own::Packing;
 pub use published::{check_md5, Published};
 pub use rng::{
-    permutation, standard_normal, stream, stream_key, uniform_below, uniform_noise, Purpose,
+    permutation, standard_normal, standard_normal_after, stream, stream_key, uniform_below,
+    uniform_noise, Purpose,
 };
 pub use source::Source;
 pub use survey::Survey;

@@ -125,6 +125,34 @@ pub fn standard_normal(
     device: Device,
 ) -> Result<Tensor> {
     let count = count("standard_normal", shape, kind)?;
+    to_tensor(&normals(rng, count), shape, kind, device)
+}
+
+/// The numbers of [`standard_normal`] that come after the first `skipped` of the stream, which are not drawn.
+///
+/// # Errors
+/// As [`uniform_noise`].
+pub fn standard_normal_after(
+    mut rng: ChaCha8Rng,
+    skipped: u64,
+    shape: &[i64],
+    kind: Kind,
+    device: Device,
+) -> Result<Tensor> {
+    let count = count("standard_normal_after", shape, kind)?;
+    // numbers are drawn two by two, from two words of 64 bits
+    rng.set_word_pos(u128::from(skipped / 2) * 4);
+    let half = (skipped % 2) as usize;
+    to_tensor(
+        &normals(&mut rng, count + half)[half..],
+        shape,
+        kind,
+        device,
+    )
+}
+
+/// The next standard normal numbers of a stream.
+fn normals(rng: &mut impl RngCore, count: usize) -> Vec<f32> {
     let mut values = Vec::with_capacity(count + 1);
     while values.len() < count {
         // 1 - u is in (0, 1]: the logarithm is finite
@@ -132,7 +160,8 @@ pub fn standard_normal(
         let (sin, cos) = (std::f64::consts::TAU * unit_f64(rng)).sin_cos();
         values.extend([(radius * cos) as f32, (radius * sin) as f32]);
     }
-    to_tensor(&values[..count], shape, kind, device)
+    values.truncate(count);
+    values
 }
 
 /// Number of elements of `shape`, after the checks that both kinds of noise need.

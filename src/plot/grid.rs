@@ -14,6 +14,9 @@ const GAP: usize = 2;
 /// Grey value of the gaps; neither ink nor paper of digits.
 const GAP_GREY: u8 = 96;
 
+/// Colour of pixels that are not finite: neither ink, paper nor gap, in grey images too.
+const NOT_FINITE: [u8; 3] = [255, 0, 255];
+
 /// Largest picture; 10,000 CIFAR-10 images fit at scale 3.
 const MAX_PIXELS: usize = 100_000_000;
 
@@ -23,8 +26,8 @@ const LABEL_WIDTH: usize = 84;
 /// Saves images as a PNG grid, filled row by row.
 ///
 /// `images` is `[N, C, H, W]` with C = 1 (grey) or 3 (RGB): bytes, or floating point in `[0, 256)`, which is
-/// floored and clamped to 0..=255 (NaN becomes 0). Every pixel becomes a square of `scale` pixels. The
-/// last row may be incomplete.
+/// floored and clamped to 0..=255; pixels that are not finite become magenta. Every pixel becomes a square of `scale`
+/// pixels. The last row may be incomplete.
 ///
 /// # Errors
 /// No image, too many of them, another shape or kind, `columns` or `scale` outside 1..=1000, or a path that
@@ -43,6 +46,29 @@ pub fn save_grid(
         layout.put(&mut picture, cell, &tiles, i);
     }
     picture.save(path.as_ref())
+}
+
+/// Checks whether [`save_grid`] can draw so many images of shape `[C, H, W]`, before they are made.
+///
+/// # Errors
+/// As [`save_grid`].
+pub fn check_grid(chw: [i64; 3], count: usize, columns: usize, scale: usize) -> Result<()> {
+    let [channels, height, width] = chw.map(|size| size.max(0) as usize);
+    if !matches!(channels, 1 | 3) {
+        let problem = format!("must have 1 channel or 3 for a picture, got {channels}");
+        return Err(Error::argument("save_grid", "images", problem));
+    }
+    let tiles = Tiles {
+        count,
+        channels,
+        height,
+        width,
+        ..Tiles::default()
+    };
+    let layout = Layout::new("save_grid", &tiles, columns, scale, 0)?;
+    layout
+        .size("save_grid", count.div_ceil(layout.columns))
+        .map(drop)
 }
 
 /// Saves originals above their reconstructions, rows labelled `original` and `decoded`; more images than
@@ -82,16 +108,19 @@ pub fn save_pairs(
 }
 
 /// Images as bytes on the CPU.
-struct Tiles {
-    count: usize,
+#[derive(Default)]
+pub(super) struct Tiles {
+    pub count: usize,
     channels: usize,
     height: usize,
     width: usize,
     pixels: Vec<u8>,
+    /// Whether each pixel of each image is not finite in any channel; empty if all are.
+    lost: Vec<u8>,
 }
 
 impl Tiles {
-    fn new(op: &'static str, images: &Tensor) -> Result<Self> {
+    pub(super) fn new(op: &'static str, images: &Tensor) -> Result<Self> {
         let problem = |problem: String| Error::argument(op, "images", problem);
         let size = images.size();
         let (count, channels, height, width) = match size[..] {
@@ -103,19 +132,27 @@ impl Tiles {
                 return Err(problem(text));
             }
         };
+        let images = images.f_detach()?.f_to_device(tch::Device::Cpu)?;
+        let mut lost = Vec::new();
         let bytes = match images.kind() {
             Kind::Uint8 => images.shallow_clone(),
-            Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16 => images
-                .f_nan_to_num(0.0, 255.0, 0.0)?
-                .f_floor()?
-                .f_clamp(0, 255)?
-                .f_to_kind(Kind::Uint8)?,
+            Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16 => {
+                let finite = images.f_isfinite()?.f_all_dim(1, false)?;
+                if finite.f_all()?.f_int64_value(&[])? == 0 {
+                    let flags = finite.f_logical_not()?.f_to_kind(Kind::Uint8)?;
+                    lost = Vec::try_from(flags.f_contiguous()?.f_view([-1])?)?;
+                }
+                images
+                    .f_nan_to_num(0.0, 255.0, 0.0)?
+                    .f_floor()?
+                    .f_clamp(0, 255)?
+                    .f_to_kind(Kind::Uint8)?
+            }
             kind => {
                 let text = format!("must be bytes or floating point, got {}", dtype(kind));
                 return Err(problem(text));
             }
         };
-        let bytes = bytes.f_detach()?.f_to_device(tch::Device::Cpu)?;
         let pixels = Vec::try_from(bytes.f_contiguous()?.f_view([-1])?)?;
         Ok(Self {
             count,
@@ -123,10 +160,27 @@ impl Tiles {
             height,
             width,
             pixels,
+            lost,
         })
     }
 
+    /// Image `i` by itself.
+    pub(super) fn picture(&self, i: usize, scale: usize) -> Picture {
+        let mut picture =
+            Picture::new((self.width * scale) as u32, (self.height * scale) as u32, 0);
+        for y in 0..self.height {
+            for x in 0..self.width {
+                picture.fill((x * scale, y * scale), scale, self.colour(i, y, x));
+            }
+        }
+        picture
+    }
+
     fn colour(&self, i: usize, y: usize, x: usize) -> [u8; 3] {
+        let place = (i * self.height + y) * self.width + x;
+        if self.lost.get(place).is_some_and(|&lost| lost > 0) {
+            return NOT_FINITE;
+        }
         [0, 1, 2].map(|c| {
             let channel = i * self.channels + c.min(self.channels - 1);
             self.pixels[(channel * self.height + y) * self.width + x]
@@ -166,13 +220,18 @@ impl Layout {
         })
     }
 
-    fn blank(&self, op: &'static str, rows: usize) -> Result<Picture> {
+    fn size(&self, op: &'static str, rows: usize) -> Result<(usize, usize)> {
         let width = self.margin + GAP + self.columns * self.pitch.1;
-        let height = GAP + rows * self.pitch.0;
+        let height = GAP + rows.saturating_mul(self.pitch.0);
         if width.saturating_mul(height) > MAX_PIXELS {
             let problem = format!("make a picture of {width}x{height} pixels: use fewer of them");
             return Err(Error::argument(op, "images", problem));
         }
+        Ok((width, height))
+    }
+
+    fn blank(&self, op: &'static str, rows: usize) -> Result<Picture> {
+        let (width, height) = self.size(op, rows)?;
         Ok(Picture::new(width as u32, height as u32, GAP_GREY))
     }
 

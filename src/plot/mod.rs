@@ -5,10 +5,12 @@ mod backend;
 mod canvas;
 mod chart;
 mod curves;
+mod film;
 mod frame;
 mod grid;
 mod range;
 
 pub use chart::{chart, Chart, Mark, Marked};
 pub use curves::{curves, Series, Style};
-pub use grid::{save_grid, save_pairs};
+pub use film::save_film;
+pub use grid::{check_grid, save_grid, save_pairs};

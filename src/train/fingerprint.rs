@@ -1,10 +1,12 @@
-//! Whether the processes of a run have the same images.
+//! Whether the processes of a run have the same images, and whether two models are the same.
 
-use super::Team;
+use super::{RunConfig, Team};
 use crate::data::Dataset;
 use crate::words::counted;
 use crate::{Error, Result};
+use sha2::{Digest, Sha256};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use tch::{nn::VarStore, Device};
 
 /// Images of a data set that are looked at: all of them could take longer to read than a step.
 const LOOKED_AT: usize = 64;
@@ -40,6 +42,36 @@ pub fn same_everywhere(team: &Team, data: &[&Dataset]) -> Result<()> {
         ))),
         None => Ok(()),
     }
+}
+
+/// A hash of a model: of its configuration and of all its numbers.
+///
+/// # Errors
+/// What libtorch reports.
+pub fn model_fingerprint(config: &RunConfig, vs: &VarStore) -> Result<String> {
+    let model = serde_json::to_vec(&(&config.model, config.bits))
+        .map_err(|err| Error::config(format!("the model's configuration: {err}")))?;
+    let mut hash = Sha256::new();
+    hash.update(model);
+    let mut variables: Vec<_> = vs.variables().into_iter().collect();
+    variables.sort_by(|a, b| a.0.cmp(&b.0));
+    for (name, variable) in variables {
+        let numbers = variable.detach().f_to_device(Device::Cpu)?.f_contiguous()?;
+        let mut bytes = vec![0; numbers.numel() * numbers.kind().elt_size_in_bytes()];
+        numbers.f_copy_data_u8(&mut bytes, numbers.numel())?;
+        hash.update(format!("{name} {:?}", numbers.size()));
+        hash.update(bytes);
+    }
+    Ok(hex(&hash.finalize()[..16]))
+}
+
+/// A hash of bytes.
+pub fn bytes_fingerprint(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes)[..16])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

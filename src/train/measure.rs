@@ -1,7 +1,10 @@
 //! Validation of a run, and what it leaves in the folder.
 
 use super::metrics::{self, Record};
-use super::{sample, Dequantization, Evaluation, Likelihood, Moment, RunConfig, Trainer};
+use super::{
+    prior_latents_of, Decoding, Dequantization, Drawn, Evaluation, Likelihood, Moment, RunConfig,
+    Team, Trainer,
+};
 use crate::data::Split;
 use crate::models::MultiScale;
 use crate::{Error, Result};
@@ -109,19 +112,21 @@ impl Trainer {
     }
 }
 
-/// The images of the sample grid: the same latents every time.
-fn draw(config: &RunConfig, model: &MultiScale, device: Device) -> Result<Option<Tensor>> {
+/// The images of the sample grid, from the same latents every time, as the model decodes them.
+fn draw(config: &RunConfig, model: &MultiScale, device: Device) -> Result<Option<Drawn>> {
     let t = &config.train;
     if t.samples == 0 {
         return Ok(None);
     }
-    let images = sample(
-        model,
-        t.samples as i64,
-        t.sample_temperature,
-        config.seed,
+    let latents =
+        |images| prior_latents_of(model, images, config.seed, device)?.scaled(t.sample_temperature);
+    let decoding = Decoding {
+        latents: &latents,
+        count: t.samples as u64,
+        batch: t.batch_size as u64,
         device,
-        t.batch_size as i64,
-    );
-    images.map(Some)
+    };
+    let images = decoding.all_in(&Team::alone(), model)?;
+    let remark = decoding.lost_text(model, 0, &images)?;
+    Ok(Some(Drawn { images, remark }))
 }

@@ -11,8 +11,9 @@
 //! | `feed`, `batches`, `host_batches`, `ahead` | [`Feed`], [`Batches`]: the images and the noise of every step, made ahead of it |
 //! | `load` | models, freshly drawn or with the content of a file |
 //! | `checkpoint`, `format` | [`Checkpoint`]: exact resume; versions of the files |
-//! | `finite` | which numbers are not finite, and where that begins |
-//! | `evaluate`, `log_probs`, `noised`, `round_trip`, `sampling` | likelihood of images and their noise, round trips, images from the prior |
+//! | `finite`, `tally` | which numbers are not finite, and where that begins; what is wrong with the values of images |
+//! | `evaluate`, `log_probs`, `noised`, `round_trip` | likelihood of images and their noise, round trips |
+//! | `encode`, `sampling` | latents of images, images from latents |
 //! | `metrics`, `watch`, `clock` | `metrics.jsonl`; [`Watch`]: what a user sees of a run; its time |
 //! | `timing`, `random_batch` | how long a call takes, and images to measure on |
 //! | `run_dir`, `lock`, `device`, `stop` | the run folder, which one process at a time writes into, the choice of a device, the request to stop |
@@ -52,6 +53,7 @@ mod checkpoint;
 mod clock;
 mod config;
 mod device;
+mod encode;
 mod evaluate;
 mod exchange;
 mod feed;
@@ -78,6 +80,7 @@ mod sampling;
 mod schedule;
 mod session;
 pub mod stop;
+mod tally;
 mod team;
 pub mod timing;
 mod totals;
@@ -92,10 +95,11 @@ pub use change::Change;
 pub use checkpoint::{save, save_model, save_torchscript, stored_progress, Checkpoint, Progress};
 pub use config::{RunConfig, TrainConfig};
 pub use device::{DeviceChoice, Picked};
+pub use encode::EncodedImages;
 pub use evaluate::{Dequantization, Evaluation};
 pub use exchange::{Own, Whole};
 pub use feed::{to_float, Feed};
-pub use fingerprint::same_everywhere;
+pub use fingerprint::{bytes_fingerprint, model_fingerprint, same_everywhere};
 pub use format::{stored_config, FileKind};
 pub use learner::{Learner, Step};
 pub use load::{build_model, load_model, load_state};
@@ -104,10 +108,11 @@ pub use log_probs::{Likelihood, LogProbs};
 pub(crate) use random_batch::initialize_at_random;
 pub use round_trip::{Reconstruction, RoundTrip, RoundTripErrors};
 pub use run_dir::{find_checkpoint, RunDir};
-pub use sampling::{prior_latents, sample, sample_in};
+pub use sampling::{prior_latents, prior_latents_of, sample, Decoding};
 pub use schedule::{At, Decay, Schedule, Warmup};
+pub use tally::{first_lost, Tally};
 pub use team::{Part, Team};
 pub use totals::{Totals, MAX_SKIPPED_IN_ROW};
 pub use trainer::{Outcome, Trainer};
-pub use watch::{say, Figures, Lines, Moment, Silent, Watch};
+pub use watch::{say, Drawn, Figures, Lines, Moment, Silent, Watch};
 pub use wishes::Wishes;

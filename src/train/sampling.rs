@@ -1,11 +1,14 @@
-//! Images from a model, and latents to draw them from.
+//! Images from latents, batch by batch, and latents to draw them from.
 
-use super::Team;
+use super::finite::where_decoding_ends;
+use super::{first_lost, Tally, Team};
 use crate::cuda::check;
-use crate::data::{standard_normal, stream, Purpose};
+use crate::data::{standard_normal_after, stream, Purpose};
 use crate::flows::{to_range, Cx};
 use crate::models::{Latents, MultiScale};
 use crate::Result;
+use std::fmt;
+use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 /// Standard normal latents of `count` images, a function of the seed alone.
@@ -13,17 +16,154 @@ use tch::{Device, Kind, Tensor};
 /// # Errors
 /// A device that is not there.
 pub fn prior_latents(model: &MultiScale, count: i64, seed: u64, device: Device) -> Result<Latents> {
+    prior_latents_of(model, 0..count.max(0) as u64, seed, device)
+}
+
+/// The latents of some images: those of image i depend on the seed and i alone.
+///
+/// # Errors
+/// A device that is not there.
+pub fn prior_latents_of(
+    model: &MultiScale,
+    images: Range<u64>,
+    seed: u64,
+    device: Device,
+) -> Result<Latents> {
+    let count = images.end.saturating_sub(images.start) as i64;
     let shapes = model.latent_shapes().into_iter().enumerate();
     let latents = shapes.map(|(level, [c, h, w])| {
-        // a stream per level: image i of a smaller count is image i of a larger one
-        let mut rng = stream(seed, Purpose::Latent, level as u64);
-        standard_normal(&mut rng, &[count, c, h, w], Kind::Float, device)
+        // a stream per level, in which the numbers of one image follow those of another
+        let rng = stream(seed, Purpose::Latent, level as u64);
+        let before = images.start * (c * h * w) as u64;
+        standard_normal_after(rng, before, &[count, c, h, w], Kind::Float, device)
     });
     Ok(Latents(latents.collect::<Result<_>>()?))
 }
 
-/// Images `[count, C, H, W]` with values in `[0, 256)`, on the CPU, decoded `batch` at a time from
-/// [`prior_latents`] times `temperature`.
+/// Images that are decoded from latents a batch at a time.
+#[derive(Clone, Copy)]
+pub struct Decoding<'a> {
+    /// The latents of some of the images, on the device.
+    pub latents: &'a dyn Fn(Range<u64>) -> Result<Latents>,
+    /// Number of all images.
+    pub count: u64,
+    /// Images at a time. The last bits of an image may depend on it, and on nothing else of the others.
+    pub batch: u64,
+    /// Where the model is.
+    pub device: Device,
+}
+
+impl Decoding<'_> {
+    /// How many batches the images are.
+    pub fn batches(&self) -> u64 {
+        self.count.div_ceil(self.batch.max(1))
+    }
+
+    /// The images in a batch.
+    pub fn images(&self, batch: u64) -> Range<u64> {
+        let start = batch * self.batch.max(1);
+        start.min(self.count)..(start + self.batch.max(1)).min(self.count)
+    }
+
+    /// Decodes some of the batches and calls `take` with the images of each, `[N, C, H, W]` on the CPU, as the model decodes
+    /// them; in every process, with the images of all of them.
+    ///
+    /// Each process decodes a batch at the same time as the others, so that no more than their number is in memory.
+    ///
+    /// # Errors
+    /// What the model, the latents or `take` report, or the end of another process.
+    pub fn each_batch_in(
+        &self,
+        team: &Team,
+        model: &MultiScale,
+        batches: &[u64],
+        mut take: impl FnMut(Range<u64>, Tensor) -> Result<()>,
+    ) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        for round in batches.chunks(team.ranks()) {
+            let own = round.get(team.rank());
+            let mut own = own.map(|&batch| self.decode(model, batch)).transpose()?;
+            for (rank, &batch) in round.iter().enumerate() {
+                let images = self.images(batch);
+                let decoded = match own.take_if(|_| rank == team.rank()) {
+                    Some(decoded) => decoded,
+                    None => {
+                        let [c, h, w] = model.image_shape();
+                        let shape = [(images.end - images.start) as i64, c, h, w];
+                        Tensor::f_zeros(shape, (Kind::Float, Device::Cpu))?
+                    }
+                };
+                // where one process has an image, the others have zeros
+                team.sum(&decoded)?;
+                take(images, decoded)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All images, `[N, C, H, W]` on the CPU, as the model decodes them, in every process.
+    ///
+    /// # Errors
+    /// As [`each_batch_in`](Self::each_batch_in).
+    pub fn all_in(&self, team: &Team, model: &MultiScale) -> Result<Tensor> {
+        let batches: Vec<u64> = (0..self.batches()).collect();
+        let mut all = Vec::with_capacity(batches.len());
+        self.each_batch_in(team, model, &batches, |_, images| {
+            all.push(images);
+            Ok(())
+        })?;
+        if all.is_empty() {
+            let [c, h, w] = model.image_shape();
+            return Ok(Tensor::f_zeros([0, c, h, w], (Kind::Float, Device::Cpu))?);
+        }
+        Ok(Tensor::f_cat(&all, 0)?)
+    }
+
+    /// What to say about values that are not finite in decoded images, the first of which has the number `start`, and from
+    /// which layer on; nothing if all are finite.
+    ///
+    /// # Errors
+    /// What the model or the latents report.
+    pub fn lost_text(
+        &self,
+        model: &MultiScale,
+        start: u64,
+        decoded: &Tensor,
+    ) -> Result<Option<String>> {
+        let Some(first) = first_lost(decoded)? else {
+            return Ok(None);
+        };
+        let tally = Tally::of(decoded)?;
+        let image = start + first as u64;
+        let place = where_decoding_ends(model, &(self.latents)(image..image + 1)?, Cx::default())?;
+        let mut text = tally.lost_text(place.as_deref());
+        if let (true, Some(text)) = (tally.images < self.count, &mut text) {
+            *text += &format!(" (image {image} is the first)");
+        }
+        Ok(text)
+    }
+
+    fn decode(&self, model: &MultiScale, batch: u64) -> Result<Tensor> {
+        let latents = (self.latents)(self.images(batch))?;
+        let decoded = model.decode(&latents, Cx::default())?.value;
+        let decoded = decoded.f_to_device(Device::Cpu)?;
+        check(self.device).map_err(|err| model.locate(err, Cx::default()))?;
+        Ok(decoded)
+    }
+}
+
+impl fmt::Debug for Decoding<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoding")
+            .field("count", &self.count)
+            .field("batch", &self.batch)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Images `[count, C, H, W]` with values in `[0, 256)`, on the CPU, decoded `batch` at a time from [`prior_latents`] times
+/// `temperature`.
 ///
 /// At temperature 1 they follow the model's own distribution; below 1 they are closer to its mode (Kingma and
 /// Dhariwal, Glow, 2018, <https://arxiv.org/abs/1807.03039>, section 6).
@@ -38,54 +178,14 @@ pub fn sample(
     device: Device,
     batch: i64,
 ) -> Result<Tensor> {
-    sample_in(
-        &Team::alone(),
-        model,
-        count,
-        temperature,
-        seed,
+    let latents = |images| prior_latents_of(model, images, seed, device)?.scaled(temperature);
+    let decoding = Decoding {
+        latents: &latents,
+        count: count.max(0) as u64,
+        batch: batch.max(1) as u64,
         device,
-        batch,
-    )
-}
-
-/// [`sample`], the same images, by several processes that have a part of the batches each.
-///
-/// # Errors
-/// As there, or the end of another process.
-pub fn sample_in(
-    team: &Team,
-    model: &MultiScale,
-    count: i64,
-    temperature: f64,
-    seed: u64,
-    device: Device,
-    batch: i64,
-) -> Result<Tensor> {
-    let latents = prior_latents(model, count, seed, device)?;
-    let _guard = tch::no_grad_guard();
-    let mut images = Vec::new();
-    for (index, start) in (0..count).step_by(batch.max(1) as usize).enumerate() {
-        let length = batch.max(1).min(count - start);
-        if !team.part().is_dealt(index) {
-            let [c, h, w] = model.image_shape();
-            images.push(Tensor::f_zeros(
-                [length, c, h, w],
-                (Kind::Float, Device::Cpu),
-            )?);
-            continue;
-        }
-        let part = narrow_latents(&latents, start, length)?;
-        let decoded = model
-            .decode(&part.scaled(temperature)?, Cx::default())?
-            .value;
-        images.push(decoded.f_to_device(Device::Cpu)?);
-    }
-    check(device).map_err(|err| model.locate(err, Cx::default()))?;
-    let images = Tensor::f_cat(&images, 0)?;
-    // where one process has an image, the others have zeros
-    team.sum(&images)?;
-    to_range(&images)
+    };
+    to_range(&decoding.all_in(&Team::alone(), model)?)
 }
 
 /// The latents of `length` images from `start` on.

@@ -46,7 +46,16 @@ pub struct Moment<'a> {
     pub run: &'a RunDir,
     /// The epoch, counted from 1.
     pub epoch: u64,
-    pub(super) draw: &'a dyn Fn() -> Result<Option<Tensor>>,
+    pub(super) draw: &'a dyn Fn() -> Result<Option<Drawn>>,
+}
+
+/// Images of a sample grid.
+#[derive(Debug)]
+pub struct Drawn {
+    /// `[N, C, H, W]` on the CPU, as the model decodes them: values may lie beyond `[0, 256)`, or not be finite.
+    pub images: Tensor,
+    /// What to say about values that are not finite, if there are any.
+    pub remark: Option<String>,
 }
 
 impl fmt::Debug for Moment<'_> {
@@ -64,7 +73,7 @@ impl Moment<'_> {
     ///
     /// # Errors
     /// What the model reports.
-    pub fn samples(&self) -> Result<Option<Tensor>> {
+    pub fn samples(&self) -> Result<Option<Drawn>> {
         (self.draw)()
     }
 }

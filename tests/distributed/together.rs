@@ -5,8 +5,8 @@ use inverse_flow::data::{self, Dataset, Epoch};
 use inverse_flow::flows::Cx;
 use inverse_flow::models::Overrides;
 use inverse_flow::train::{
-    build_model, presets, sample, sample_in, Dequantization, Evaluation, Feed, Learner, Own,
-    RunConfig, Team, Wishes,
+    build_model, presets, prior_latents_of, Decoding, Dequantization, Evaluation, Feed, Learner,
+    Own, RunConfig, Team, Wishes,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -163,12 +163,28 @@ fn likelihood_round_trip_and_samples_are_those_of_one_to_the_bit() {
             assert_eq!(evaluation.likelihood_in(team, model, &data).unwrap(), one);
             let one = evaluation.round_trip(model, &data).unwrap();
             assert_eq!(evaluation.round_trip_in(team, model, &data).unwrap(), one);
-            let (count, batch) = (images as i64, batch_size as i64);
-            let one = sample(model, count, 0.7, 1, device, batch).unwrap();
-            assert_eq!(
-                sample_in(team, model, count, 0.7, 1, device, batch).unwrap(),
-                one
-            );
+            let latents = |images| prior_latents_of(model, images, 1, device)?.scaled(0.7);
+            let decoding = Decoding {
+                latents: &latents,
+                count: images as u64,
+                batch: batch_size as u64,
+                device,
+            };
+            let one = decoding.all_in(&Team::alone(), model).unwrap();
+            assert_eq!(decoding.all_in(team, model).unwrap(), one);
+            // some of the batches, as after an interruption
+            let mut seen = Vec::new();
+            decoding
+                .each_batch_in(team, model, &[1], |range, part| {
+                    seen.push((range, part));
+                    Ok(())
+                })
+                .unwrap();
+            let [(range, part)] = &seen[..] else {
+                panic!("one batch, got {seen:?}")
+            };
+            let (start, length) = (range.start as i64, (range.end - range.start) as i64);
+            assert_eq!(*part, one.narrow(0, start, length));
         }
     });
 }

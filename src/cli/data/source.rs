@@ -1,5 +1,6 @@
 //! `inverse-flow data inspect` and `data pack`.
 
+use crate::cli::out;
 use crate::cli::pictures::{Pictures, Shape};
 use crate::cli::values;
 use crate::data::{self, size_text, DataConfig, Fit, Source, Split, Survey};
@@ -66,6 +67,9 @@ impl Inspect {
     /// # Errors
     /// Nothing there, nothing that is known, or files that are not what they should be.
     pub fn run(&self) -> Result<()> {
+        if let Some(path) = &self.grid {
+            out::check_file("--grid", path, &["png"])?;
+        }
         let config = self.from.config();
         let survey = data::survey(&config, self.from.seed)?;
         if self.json {
@@ -188,6 +192,7 @@ impl Pack {
                 self.out.display()
             );
         }
+        out::check_place(&self.out)?;
         let packing = data::pack(&self.from.config(), self.from.seed, &self.out)?;
         packing.remarks.iter().for_each(|remark| say(remark));
         let [train, val, test] = packing.counts;

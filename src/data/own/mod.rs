@@ -292,6 +292,8 @@ fn layout_in(folder: &Path) -> Result<Option<Found>> {
 }
 
 #[cfg(feature = "pictures")]
+pub(super) use pictures::picture;
+#[cfg(feature = "pictures")]
 use pictures::{
     load as of_pictures, pack as pack_pictures, shape as picture_shape, survey as survey_pictures,
 };

@@ -56,6 +56,32 @@ fn image(path: &Path, wanted: &Wanted) -> Result<Result<Vec<u8>, Problem>> {
     Ok(picture.and_then(|picture| decode::fitted(picture, wanted)))
 }
 
+/// The bytes of one picture, brought to the `[C, H, W]` of the configuration, or as it is.
+///
+/// # Errors
+/// A file that is no picture, or of another size.
+pub(crate) fn picture(path: &Path, config: &DataConfig) -> Result<([i64; 3], Vec<u8>)> {
+    let decoded = decode::decode(&content(path)?).map_err(|problem| Error::file(path, problem))?;
+    let wanted = Wanted {
+        chw: config.image.unwrap_or(decode::natural(&decoded)),
+        any_colour: true,
+        fit: config.fit,
+        background: config.background,
+    };
+    match decode::fitted(decoded, &wanted) {
+        Ok(pixels) => Ok((wanted.chw, pixels)),
+        Err(Problem::Damaged(problem)) => Err(Error::file(path, problem)),
+        Err(Problem::Size(size, way)) => Err(Error::file(
+            path,
+            format!(
+                "is {}, and images are {}: --fit {way} brings it to that size",
+                size_text(size),
+                size_text(wanted.chw)
+            ),
+        )),
+    }
+}
+
 /// A file that was left out, and why.
 type Skipped = (PathBuf, String);
 
