@@ -9,7 +9,7 @@ use crate::data::Split;
 use crate::models::MultiScale;
 use crate::{Error, Result};
 use std::time::Instant;
-use tch::{Device, Tensor};
+use tch::Device;
 
 impl Trainer {
     /// A line of this moment without measurements.

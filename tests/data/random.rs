@@ -1,7 +1,8 @@
 //! Random streams, noise and permutations.
 
 use inverse_flow::data::{
-    evaluation_noise, permutation, standard_normal, stream, uniform_below, uniform_noise, Purpose,
+    evaluation_noise, permutation, standard_normal, standard_normal_after, stream, uniform_below,
+    uniform_noise, Purpose,
 };
 use rand_chacha::rand_core::RngCore;
 use std::collections::HashSet;
@@ -99,6 +100,28 @@ fn normal_numbers_have_the_moments_of_a_normal() {
         .mean(Kind::Double)
         .double_value(&[]);
     assert!((share - 0.6827).abs() < 0.01, "{share}");
+}
+
+#[test]
+fn numbers_further_on_in_a_stream_are_those_of_the_whole_stream() {
+    let new = || stream(3, Purpose::Latent, 1);
+    let all = standard_normal(&mut new(), &[101], Kind::Float, Device::Cpu).unwrap();
+    for (skipped, count) in [
+        (0, 101),
+        (1, 100),
+        (2, 3),
+        (15, 7),
+        (16, 0),
+        (64, 37),
+        (100, 1),
+    ] {
+        let some =
+            standard_normal_after(new(), skipped, &[count], Kind::Float, Device::Cpu).unwrap();
+        assert_eq!(some, all.narrow(0, skipped as i64, count), "{skipped}");
+    }
+    // far beyond what could be drawn before
+    let far = standard_normal_after(new(), 1 << 40, &[2], Kind::Float, Device::Cpu).unwrap();
+    assert_ne!(far, all.narrow(0, 0, 2));
 }
 
 #[test]

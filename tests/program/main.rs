@@ -33,4 +33,5 @@ mod reproduce_passes;
 mod reproduce_report;
 mod resume;
 mod rows;
+mod sampling;
 mod signals;

@@ -1,7 +1,9 @@
 //! Image grids and charts, read back from their PNG files.
 
 use image::{Rgb, RgbImage};
-use inverse_flow::plot::{chart, curves, save_grid, save_pairs, Chart, Mark, Marked, Series};
+use inverse_flow::plot::{
+    chart, check_grid, curves, save_grid, save_pairs, Chart, Mark, Marked, Series,
+};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
@@ -87,9 +89,10 @@ fn floating_point_images_are_floored_and_clamped() {
         save_grid(&images, 1, 1, &path).unwrap();
         let grid = read(&path);
         let row: Vec<u8> = (0..8)
-            .map(|x| grid.get_pixel(GAP + x, GAP + 1)[0])
+            .map(|x| grid.get_pixel(GAP + x, GAP + 1)[1])
             .collect();
-        assert_eq!(row, [0, 0, 17, 255, 255, 255, 0, 255]);
+        // the last two are not finite, and not white: magenta has no green
+        assert_eq!(row, [0, 0, 17, 255, 255, 255, 0, 0]);
     }
 }
 
@@ -125,6 +128,36 @@ fn pairs_put_originals_above_reconstructions() {
 }
 
 #[test]
+fn pixels_that_are_not_finite_are_magenta_in_grey_images_too() {
+    let dir = folder();
+    let path = dir.path().join("lost.png");
+    for channels in [1, 3] {
+        let images = Tensor::zeros([2, channels, 2, 3], (Kind::Float, Device::Cpu));
+        for (image, y, x, value) in [
+            (0, 0, 0, f64::NAN),
+            (1, 1, 2, f64::INFINITY),
+            (1, 0, 1, f64::NEG_INFINITY),
+        ] {
+            // one channel is enough
+            let _ = images
+                .get(image)
+                .get(channels - 1)
+                .get(y)
+                .get(x)
+                .fill_(value);
+        }
+        save_grid(&images, 2, 1, &path).unwrap();
+        let picture = image::open(&path).unwrap().to_rgb8();
+        let lost: Vec<_> = picture
+            .enumerate_pixels()
+            .filter(|(_, _, pixel)| pixel.0 == [255, 0, 255])
+            .map(|(x, y, _)| (x, y))
+            .collect();
+        assert_eq!(lost, [(2, 2), (8, 2), (9, 3)], "{channels}");
+    }
+}
+
+#[test]
 fn grids_of_the_wrong_shape_are_refused() {
     let dir = folder();
     let path = dir.path().join("never.png");
@@ -143,6 +176,16 @@ fn grids_of_the_wrong_shape_are_refused() {
     let many =
         Tensor::zeros([1, 1, 20, 20], (Kind::Uint8, Device::Cpu)).expand([2, 1, 20, 20], true);
     assert!(complaint(&many, 1, 1000).contains("20004x40006 pixels"));
+    // the same before there are any images
+    let early = |chw, count, columns, scale| {
+        let checked = check_grid(chw, count, columns, scale);
+        checked.map_err(|err| err.to_string())
+    };
+    assert_eq!(early([1, 20, 20], 2, 1, 10), Ok(()));
+    let message = early([1, 20, 20], 2, 1, 1000).unwrap_err();
+    assert!(message.contains("20004x40006 pixels"), "{message}");
+    assert!(early([2, 3, 4], 2, 1, 1).unwrap_err().contains("channel"));
+    assert!(early([1, 3, 4], 2, 0, 1).unwrap_err().contains("`columns`"));
     let err = save_pairs(&good, &counting(1, 1, 3, 4), 1, 1, &path).unwrap_err();
     assert!(
         err.to_string().contains("[2, 1, 3, 4], got [1, 1, 3, 4]"),

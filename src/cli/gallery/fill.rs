@@ -15,6 +15,14 @@ use tch::Tensor;
 /// Pixels of a grid for one of an image.
 const SCALE: usize = 2;
 
+/// Columns of a grid at most.
+const MOST_COLUMNS: usize = 1000;
+
+/// Columns of a grid that is as wide as high.
+fn columns_of(count: usize) -> usize {
+    ((count as f64).sqrt().ceil() as usize).clamp(1, MOST_COLUMNS)
+}
+
 /// Pictures that are to be made.
 pub struct Filling<'a> {
     /// The processes that make them.
@@ -64,7 +72,7 @@ impl Filling<'_> {
 
     fn grid(&self, path: &Path) -> anyhow::Result<Tally> {
         let count = self.decoding.count as usize;
-        let columns = (count as f64).sqrt().ceil() as usize;
+        let columns = columns_of(count);
         let chw = self.loaded.model.image_shape();
         check_grid(chw, count, columns, SCALE).map_err(|err| {
             Error::config(format!(
