@@ -91,7 +91,7 @@ cmp -s "$work/without-program/Cargo.toml" "$work/with-program/Cargo.toml" &&
   fail "the toml block of docs/library.md does not leave the default features out" "write default-features = false there"
 with=$(crates with-program)
 without=$(crates without-program)
-for crate in clap indicatif plotters ctrlc; do
+for crate in clap indicatif plotters signal-hook; do
   grep -qx "$crate" <<<"$with" || fail "$crate is no dependency any more" "take it out of scripts/dependent.sh"
   ! grep -qx "$crate" <<<"$without" ||
     fail "$crate is compiled without the feature program too" "make it optional in Cargo.toml"

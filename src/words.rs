@@ -36,6 +36,18 @@ pub(crate) fn dtype(kind: Kind) -> String {
     }
 }
 
+/// `, did you mean x?` with the name in `known` that is nearest to a misspelt one, if any is near.
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let alike = known
+        .into_iter()
+        .map(|known| (strsim::jaro_winkler(name, known), known));
+    let nearest = alike.max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((likeness, known)) if likeness > 0.8 => format!(", did you mean `{known}`?"),
+        _ => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +61,17 @@ mod tests {
         assert_eq!(counted(-1, "corner"), "-1 corners");
         assert_eq!(counted("1,234", "parameter"), "1,234 parameters");
         assert_eq!(counted(3, "launch"), "3 launches");
+    }
+
+    #[test]
+    fn a_name_is_offered_where_it_is_near() {
+        let known = ["quick/mnist", "quick/macow", "table3/finc"];
+        assert_eq!(
+            did_you_mean("quick/mnsit", known),
+            ", did you mean `quick/mnist`?"
+        );
+        assert_eq!(did_you_mean("something", known), "");
+        assert_eq!(did_you_mean("x", []), "");
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub const FAILED: u8 = 1;
 /// What was asked for cannot be.
 pub const WRONG_USAGE: u8 = 2;
 
-/// A failure that the user has read about already, here or from another rank.
+/// An end that the user has read about already, here or from another rank: a failure, or a signal.
 #[derive(Debug)]
 pub struct Told {
     /// What the process ends with.
@@ -17,7 +17,7 @@ pub struct Told {
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a rank has failed, as was said before")
+        f.write_str("the end has been told before")
     }
 }
 

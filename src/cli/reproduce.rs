@@ -85,6 +85,8 @@ impl ReproduceArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
         signals::install()?;
+        // what a row has done is saved when it stops
+        let _listening = stop::listen();
         if let Some(row) = &self.run_row {
             return self.child(row);
         }

@@ -35,7 +35,8 @@ impl Screen {
 
 fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let template = "{bar:24} step {pos}/{len}  {msg}  {elapsed}, {eta} left";
+    // the text in the middle is cut off where the line would be longer than the terminal is wide
+    let template = "{bar:12} {pos}/{len}  {wide_msg}  {eta} left";
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,

@@ -1,5 +1,6 @@
 //! What the flow families are called.
 
+use crate::words::did_you_mean;
 use crate::Error;
 
 /// The names of all flow families.
@@ -18,7 +19,8 @@ pub const MODELS: &[&str] = &[
 /// The error for a family that there is not.
 pub(super) fn unknown(model: &str) -> Error {
     Error::config(format!(
-        "unknown model {model:?}: expected one of {}",
+        "unknown model {model:?}{}: expected one of {}",
+        did_you_mean(model, MODELS.iter().copied()),
         MODELS.join(", ")
     ))
 }

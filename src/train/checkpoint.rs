@@ -71,6 +71,15 @@ impl Progress {
             ..self
         }
     }
+
+    /// The same place where validations have reached `bpd`: one that was ended before the checkpoint after it counts.
+    pub(super) fn with_best_of(self, bpd: Option<f64>) -> Self {
+        let both = [self.best_bpd, bpd].into_iter().flatten();
+        Self {
+            best_bpd: both.reduce(f64::min),
+            ..self
+        }
+    }
 }
 
 /// Writes a checkpoint that [`Checkpoint::open`] reads back.

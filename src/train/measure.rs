@@ -2,12 +2,12 @@
 
 use super::metrics::{self, Record};
 use super::{
-    prior_latents_of, Decoding, Dequantization, Drawn, Evaluation, Likelihood, Moment, RunConfig,
-    Team, Trainer,
+    prior_latents_of, stop, Decoding, Dequantization, Drawn, Evaluation, Likelihood, Moment,
+    Outcome, RunConfig, Team, Trainer,
 };
 use crate::data::Split;
 use crate::models::MultiScale;
-use crate::{Error, Result};
+use crate::Result;
 use std::time::Instant;
 use tch::Device;
 
@@ -48,8 +48,16 @@ impl Trainer {
         })
     }
 
-    /// Validation, the best checkpoint, samples and curves.
-    pub(super) fn measure(&mut self) -> Result<()> {
+    /// Validation, the best checkpoint, samples and curves. All of the run is saved before, so that a signal need not wait for
+    /// the end of it; several processes agree to stop after it.
+    pub(super) fn measure(&mut self) -> Result<Outcome> {
+        self.save_last()?;
+        if self.team.is_alone() {
+            self.listening = None;
+            if stop::requested() {
+                return Ok(Outcome::Interrupted);
+            }
+        }
         let started = Instant::now();
         let likelihood = self.validate()?;
         let rate = likelihood.images as f64 / started.elapsed().as_secs_f64();
@@ -60,33 +68,34 @@ impl Trainer {
             images_per_s: Some(rate),
             ..self.record(Split::Val)
         };
-        self.write(&record)?;
         let best = self.progress.best_bpd.unwrap_or(f64::INFINITY);
         let improved = likelihood.bpd < best;
         if improved {
             self.progress.best_bpd = Some(likelihood.bpd);
             self.save(&self.dir.best())?;
         }
+        // who finds the line finds the best checkpoint too
+        self.write(&record)?;
         if self.team.is_main() {
-            self.show(&record, likelihood, improved)?;
+            self.show(&record, likelihood, improved);
         }
+        self.listening.get_or_insert_with(stop::listen);
         // the pictures took their time, in one process
-        self.agree()
+        self.agree()?;
+        self.save_last()?;
+        Ok(Outcome::Finished)
     }
 
     /// The pictures of a validation, and a line about it.
-    fn show(&mut self, record: &Record, likelihood: Likelihood, improved: bool) -> Result<()> {
+    fn show(&mut self, record: &Record, likelihood: Likelihood, improved: bool) {
         let moment = Moment {
             run: &self.dir,
             epoch: self.progress.epoch,
             draw: &|| draw(&self.config, &self.learner.model, self.device),
         };
-        match self.watch.validated(&moment) {
-            // a picture is no reason to end a run that trains in the other direction
-            Err(err @ Error::NotConverged { .. }) => {
-                self.watch.line(&format!("no samples this time: {err}"));
-            }
-            watched => watched?,
+        // a picture is no reason to end a run
+        if let Err(err) = self.watch.validated(&moment) {
+            self.watch.line(&format!("no pictures this time: {err}"));
         }
         self.watch.line(&format!(
             "epoch {:>3}  step {}  validation {:.2} nats, {:.4} bits/dim{}  skipped {}  {:.0} s",
@@ -98,7 +107,6 @@ impl Trainer {
             record.skipped,
             record.seconds
         ));
-        Ok(())
     }
 
     fn validate(&self) -> Result<Likelihood> {

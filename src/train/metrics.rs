@@ -116,6 +116,23 @@ pub fn read(path: &Path) -> Result<Vec<Record>> {
         .collect()
 }
 
+/// Lowest bits per dimension that validations up to `step` have reached, if there is a file with one.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn best_bpd(path: &Path, step: u64) -> Result<Option<f64>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(path).map_err(|err| Error::file(path, err))?;
+    let records = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let validations =
+        records.filter(|record: &Record| record.split == Split::Val && record.step <= step);
+    Ok(validations.filter_map(|record| record.bpd).reduce(f64::min))
+}
+
 /// Sums over the steps between two lines.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Sums {

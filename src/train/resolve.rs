@@ -1,6 +1,7 @@
 //! From defaults, a preset and a file to a configuration.
 
 use super::{presets, RunConfig};
+use crate::words::did_you_mean;
 use crate::{Error, Result};
 use serde_json::Value;
 use std::path::Path;
@@ -79,7 +80,8 @@ fn merge(base: &mut Value, overlay: Value, path: &str) -> std::result::Result<()
                     None => {
                         let known: Vec<_> = base.keys().map(String::as_str).collect();
                         return Err(format!(
-                            "unknown key `{path}`; known here: {}",
+                            "unknown key `{path}`{}; known here: {}",
+                            did_you_mean(&key, known.iter().copied()),
                             known.join(", ")
                         ));
                     }

@@ -7,7 +7,7 @@ use super::feed::{order, Feed};
 use super::fingerprint::same_everywhere;
 use super::horizon::{place, total_steps};
 use super::lock::Lock;
-use super::metrics::{Metrics, Record, Sums};
+use super::metrics::{self, Metrics, Record, Sums};
 use super::{
     build_model, Change, Checkpoint, Figures, Learner, Progress, RunConfig, RunDir, Schedule,
     Silent, Team, Trainer, Warmup, Watch, Wishes,
@@ -102,7 +102,7 @@ impl Trainer {
         change: impl FnOnce(&mut RunConfig) -> Result<()>,
     ) -> Result<Self> {
         let (mut lock, mut checkpoint) = (None, None);
-        let (config, progress, batch_size) = team.from_main(|| {
+        let (config, progress, batch_size, best_bpd) = team.from_main(|| {
             if !dir.last().exists() {
                 let problem = "has no checkpoint to resume from: start it again with --overwrite";
                 return Err(Error::file(dir.root(), problem));
@@ -118,7 +118,13 @@ impl Trainer {
                 .or(opened.config.data.fingerprint.clone());
             let changes = changes(&opened.config, &config, opened.progress.step)?;
             config.changes = [opened.config.changes.clone(), changes].concat();
-            Ok((config, opened.progress, opened.config.train.batch_size))
+            let best_bpd = metrics::best_bpd(&dir.metrics(), opened.progress.step)?;
+            Ok((
+                config,
+                opened.progress,
+                opened.config.train.batch_size,
+                best_bpd,
+            ))
         })?;
         let mut parts = Parts::prepare(team, config, watch)?;
         let progress = progress.with_batches_of(parts.config.train.batch_size, batch_size);
@@ -128,6 +134,7 @@ impl Trainer {
             checkpoint.load(&learner.vs, &learner.adam)?;
         }
         learner.set_skipped((progress.skipped, progress.skipped_in_row));
+        let progress = progress.with_best_of(best_bpd);
         let (step, epoch) = (progress.step, progress.epoch);
         let line = format!("resuming at step {step}, epoch {epoch}");
         parts.watch.line(&line);
@@ -325,6 +332,7 @@ impl Parts {
         Ok(Trainer {
             metrics,
             agreed: Wishes::default(),
+            listening: None,
             _lock: lock,
             sums: Sums::default(),
             unread: None,

@@ -50,6 +50,8 @@ pub struct Trainer {
     pub(super) clock: Clock,
     /// What several processes have agreed on in the step that was read last; nothing after a step that was not read.
     pub(super) agreed: Wishes,
+    /// While a signal is looked for between steps.
+    pub(super) listening: Option<stop::Listening>,
     /// Rank 0 has it.
     pub(super) _lock: Option<Lock>,
 }
@@ -79,6 +81,13 @@ impl Trainer {
     /// # Errors
     /// [`Error::Diverged`](crate::Error::Diverged), a file that cannot be written, or what the model reports.
     pub fn run(&mut self) -> Result<Outcome> {
+        self.listening = Some(stop::listen());
+        let outcome = self.run_to_its_end();
+        self.listening = None;
+        outcome
+    }
+
+    fn run_to_its_end(&mut self) -> Result<Outcome> {
         self.warn_of_steps_without_a_rate();
         self.watch.start(self.progress.step, self.total_steps());
         self.agree()?;
@@ -88,7 +97,9 @@ impl Trainer {
             if !measured {
                 // a signal came in its last step: what the limit ends with is still to be done
                 let batches = order(&self.config, &self.train, self.progress.epoch)?.len();
-                self.end_epoch(batches as u64)?;
+                if self.end_epoch(batches as u64)? == Outcome::Interrupted {
+                    return self.interrupted();
+                }
             }
             self.watch.finish();
             if measured {
@@ -100,18 +111,7 @@ impl Trainer {
         }
         while self.progress.epoch <= self.config.train.epochs {
             if self.run_epoch()? == Outcome::Interrupted {
-                self.save(&self.dir.last())?;
-                self.watch.finish();
-                let root = self.dir.root().display();
-                self.watch.line(&format!(
-                    "stopped and saved at step {}; continue with `inverse-flow train --resume {root}`{}",
-                    self.progress.step,
-                    match self.team.is_alone() {
-                        true => "",
-                        false => ", under torchrun with any number of processes",
-                    }
-                ));
-                return Ok(Outcome::Interrupted);
+                return self.interrupted();
             }
             if self.at_limit() {
                 break;
@@ -119,6 +119,22 @@ impl Trainer {
         }
         self.watch.finish();
         Ok(Outcome::Finished)
+    }
+
+    /// Saves and says how to go on.
+    fn interrupted(&mut self) -> Result<Outcome> {
+        self.save_last()?;
+        self.watch.finish();
+        let root = self.dir.root().display();
+        let under = match self.team.is_alone() {
+            true => "",
+            false => ", under torchrun with any number of processes",
+        };
+        self.watch.line(&format!(
+            "stopped and saved at step {}; continue with `inverse-flow train --resume {root}`{under}",
+            self.progress.step,
+        ));
+        Ok(Outcome::Interrupted)
     }
 
     /// Place in the run, with the counters that others keep.
@@ -182,9 +198,9 @@ impl Trainer {
         if (1..batches).contains(&self.progress.batch)
             && self.validation_is_due()
             && !self.is_measured()?
+            && self.measure()? == Outcome::Interrupted
         {
-            self.measure()?;
-            self.save_last()?;
+            return Ok(Outcome::Interrupted);
         }
         let mut epoch = epoch.ahead(&self.train, self.progress.batch)?;
         while self.progress.batch < batches && !self.at_limit() {
@@ -202,16 +218,16 @@ impl Trainer {
             }
             if self.validation_is_due() {
                 self.log(&mut epoch)?;
-                self.measure()?;
-                self.save_last()?;
+                if self.measure()? == Outcome::Interrupted {
+                    return Ok(Outcome::Interrupted);
+                }
             } else if self.wishes().save {
                 self.log(&mut epoch)?;
                 self.save_last()?;
             }
         }
         self.log(&mut epoch)?;
-        self.end_epoch(batches)?;
-        Ok(Outcome::Finished)
+        self.end_epoch(batches)
     }
 
     /// Whether a validation comes after this step, if validations are counted in steps.
@@ -222,7 +238,7 @@ impl Trainer {
 
     /// What comes after the last step of an epoch of `batches` batches, or after the step at which a limit cuts it
     /// short: measuring if it is time to, and a checkpoint.
-    fn end_epoch(&mut self, batches: u64) -> Result<()> {
+    fn end_epoch(&mut self, batches: u64) -> Result<Outcome> {
         let complete = self.progress.batch >= batches;
         let (epoch, t) = (self.progress.epoch, &self.config.train);
         let due = match t.val_every_steps {
@@ -231,14 +247,18 @@ impl Trainer {
         };
         // the end of the run is measured in any case, but no step twice: a validation inside an epoch may have reached
         // the run's goal
-        if (due || epoch == t.epochs || self.at_limit()) && !self.is_measured()? {
-            self.measure()?;
+        if (due || epoch == t.epochs || self.at_limit())
+            && !self.is_measured()?
+            && self.measure()? == Outcome::Interrupted
+        {
+            return Ok(Outcome::Interrupted);
         }
         if complete {
             self.progress.epoch += 1;
             self.progress.batch = 0;
         }
-        self.save_last()
+        self.save_last()?;
+        Ok(Outcome::Finished)
     }
 
     fn run_step(&mut self, epoch: &mut Ahead) -> Result<()> {
@@ -358,7 +378,7 @@ impl Trainer {
         )
     }
 
-    fn save_last(&mut self) -> Result<()> {
+    pub(super) fn save_last(&mut self) -> Result<()> {
         self.clock.saved();
         self.save(&self.dir.last())
     }

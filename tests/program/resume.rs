@@ -69,7 +69,7 @@ fn tensors(folder: &Path) -> Vec<(String, Vec<usize>, Vec<u8>)> {
     tensors
 }
 
-/// `(step, split, nll, lr, grad_norm)` of every line, without the times.
+/// `(step, split, nll, lr, grad_norm)` of every line that has measured something, without the times.
 fn measurements(folder: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
     let keys = [
@@ -82,6 +82,7 @@ fn measurements(folder: &Path) -> Vec<String> {
         "skipped",
     ];
     text.lines()
+        .filter(|line| !line.contains("\"changes\""))
         .map(|line| {
             let value: serde_json::Value = serde_json::from_str(line).unwrap();
             keys.map(|key| value[key].to_string()).join(" ")
@@ -150,17 +151,19 @@ fn a_killed_run_goes_on_from_its_last_checkpoint_as_if_nothing_had_happened() {
 }
 
 #[test]
-fn sigterm_saves_and_ends_well() {
+fn sigterm_saves_and_ends_with_its_status() {
     let dir = tempfile::tempdir().unwrap();
     let (whole, stopped) = (dir.path().join("whole"), dir.path().join("stopped"));
     let child = start_and_reach(&stopped, 3);
     let killed = Command::new("kill").arg(child.id().to_string()).status();
     assert!(killed.unwrap().success());
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.status.code(), Some(143), "{output:?}");
     let step = step_of(&stopped).unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains(&format!("saved at step {step}")), "{text}");
+    // a validation is not waited for: what it follows is saved
+    let saved = text.contains(&format!("saved at step {step}"));
+    assert!(saved || step.is_multiple_of(8), "{text}");
     let end = step + 2;
     train(&stopped, &format!("train --max-steps {end} --resume"));
     train(&whole, &format!("{RUN} --max-steps {end} --out"));

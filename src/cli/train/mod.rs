@@ -4,6 +4,7 @@ mod flags;
 
 use self::flags::{replace, Limits, Model, Optimisation};
 use super::common::{move_to, Compute};
+use super::exit::Told;
 use super::pictures::{Pictures, Shape};
 use super::ranks::Ranks;
 use super::{signals, Screen};
@@ -126,11 +127,19 @@ impl TrainArgs {
         self.compute.apply_threads();
         signals::install()?;
         let ranks = Ranks::join(self.advice())?;
-        let done = self.train(&ranks);
-        ranks.conclude(done)
+        let mut outcome = Outcome::Finished;
+        let done = self.train(&ranks).map(|ended| outcome = ended);
+        ranks.conclude(done)?;
+        match outcome {
+            Outcome::Finished => Ok(()),
+            Outcome::Interrupted => Err(Told {
+                exit_code: signals::exit_status(),
+            }
+            .into()),
+        }
     }
 
-    fn train(&self, ranks: &Ranks) -> anyhow::Result<()> {
+    fn train(&self, ranks: &Ranks) -> anyhow::Result<Outcome> {
         let team = &ranks.team;
         let screen = Box::new(Screen::new(self.quiet));
         let (root, mut trainer) = match (&self.resume, &self.out) {
@@ -156,7 +165,7 @@ impl TrainArgs {
         if outcome == Outcome::Finished && !self.quiet && team.is_main() {
             summarise(root, &trainer);
         }
-        Ok(())
+        Ok(outcome)
     }
 
     fn go_on(&self, team: &Team, root: &Path, screen: Box<Screen>) -> crate::Result<Trainer> {

@@ -18,6 +18,7 @@ pub use parts::{Preset, DEFAULT};
 
 use super::RunConfig;
 use crate::models::MODELS;
+use crate::words::did_you_mean;
 use crate::{Error, Result};
 
 /// All presets.
@@ -43,7 +44,8 @@ pub fn by_name(name: &str) -> Result<RunConfig> {
         None => {
             let known: Vec<_> = all.iter().map(|preset| preset.name.as_str()).collect();
             Err(Error::config(format!(
-                "unknown preset `{name}`; there are: {}",
+                "unknown preset `{name}`{}; there are: {}",
+                did_you_mean(name, known.iter().copied()),
                 known.join(", ")
             )))
         }
@@ -59,7 +61,8 @@ pub fn for_model(model: &str) -> Result<String> {
         return Ok(format!("quick/{model}"));
     }
     Err(Error::config(format!(
-        "unknown model `{model}`; there are: {}",
+        "unknown model `{model}`{}; there are: {}",
+        did_you_mean(model, MODELS.iter().copied()),
         MODELS.join(", ")
     )))
 }
