@@ -6,8 +6,8 @@ use crate::data::{self, DataConfig, Dataset, Source, Split};
 use crate::models::MultiScale;
 use crate::nn::Precision;
 use crate::train::{
-    build_model, find_checkpoint, load_state, stored_config, stored_progress, DeviceChoice,
-    RunConfig, Team,
+    build_model, check_classes, find_checkpoint, load_state, stored_config, stored_progress,
+    DeviceChoice, RunConfig, Team,
 };
 use crate::weights::StateFile;
 use crate::{Error, Result};
@@ -77,7 +77,11 @@ impl Images {
             self.data_dir.as_deref(),
         );
         let config = DataConfig { limit, ..config };
-        data::load_split(&config, run.seed, self.split)
+        let images = data::load_split(&config, run.seed, self.split)?;
+        if let Some(classes) = run.model.classes() {
+            check_classes(classes, &images)?;
+        }
+        Ok(images)
     }
 
     /// Name of the data set in use.
@@ -167,6 +171,39 @@ impl Described {
 
     fn is_given(&self) -> bool {
         self.preset.is_some() || self.config.is_some()
+    }
+}
+
+/// Of which class the images of a conditional model are.
+#[derive(Debug, Args)]
+pub struct OfClass {
+    /// The class of the images of a conditional model, by its name or number
+    #[arg(long, value_name = "CLASS")]
+    pub label: Option<String>,
+}
+
+impl OfClass {
+    /// The number of the class, if one is given.
+    pub fn number(&self, model: &MultiScale) -> Result<Option<u16>> {
+        match (&self.label, model.classes()) {
+            (None, _) => Ok(None),
+            (Some(label), Some(classes)) => classes.label(label).map(Some),
+            (Some(_), None) => Err(Error::config(
+                "the model knows of no classes: leave --label out, or train one with --conditional",
+            )),
+        }
+    }
+
+    /// [`number`](Self::number) where a conditional model cannot do without.
+    pub fn needed(&self, model: &MultiScale) -> Result<Option<u16>> {
+        let number = self.number(model)?;
+        match model.classes() {
+            Some(classes) if number.is_none() => Err(Error::config(format!(
+                "the model is conditional on a class, and latents do not say which: add --label CLASS, one of {}",
+                classes.listed()
+            ))),
+            _ => Ok(number),
+        }
     }
 }
 

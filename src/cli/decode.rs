@@ -1,6 +1,6 @@
 //! `inverse-flow decode`
 
-use super::common::{self, Compute, Described, NetPrecision};
+use super::common::{self, Compute, Described, NetPrecision, OfClass};
 use super::gallery::{Filling, Format, Target};
 use super::latents;
 use super::non_finite::NonFinite;
@@ -28,6 +28,8 @@ pub struct DecodeArgs {
     described: Described,
     #[command(flatten)]
     precision: NetPrecision,
+    #[command(flatten)]
+    of_class: OfClass,
     /// grid, png or npy [default: what --out is: FILE.png, a folder, or FILE.npy]
     #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
     format: Option<Format>,
@@ -71,6 +73,7 @@ impl DecodeArgs {
             count: stored.count(),
             batch: loaded.config.train.batch_size.max(1) as u64,
             device,
+            label: self.of_class.needed(&loaded.model)?,
         };
         let settings = || {
             let content =
@@ -83,6 +86,7 @@ impl DecodeArgs {
                 "device": if device.is_cuda() { "cuda" } else { "cpu" },
                 "latents": bytes_fingerprint(&content),
                 "batch_size": decoding.batch,
+                "label": decoding.label,
             });
             Ok(settings.as_object().cloned().unwrap_or_default())
         };

@@ -111,7 +111,14 @@ impl EncodeArgs {
         };
         // the noise of a pixel is no reason for what is not finite
         let x = to_float(&data.batch(&[first as usize])?, device)?;
-        let place = where_encoding_ends(&loaded.model, &x, Cx::default())?;
+        let condition = loaded
+            .model
+            .condition(&data.labels[first as usize..][..1])?;
+        let cx = Cx {
+            condition: condition.as_ref(),
+            ..Cx::default()
+        };
+        let place = where_encoding_ends(&loaded.model, &x, cx)?;
         let text = format!(
             "the likelihoods of {} of {} are not finite, {place} (image {first} is the first)",
             places.len(),

@@ -5,7 +5,9 @@ use super::non_finite::{Lost, NonFinite};
 use super::ranks::{self, Ranks};
 use crate::flows::Bits;
 use crate::nn::Precision;
-use crate::train::{same_everywhere, say, Dequantization, Evaluation, Likelihood, RoundTrip, Team};
+use crate::train::{
+    same_everywhere, say, ClassLikelihood, Dequantization, Evaluation, Likelihood, RoundTrip, Team,
+};
 use crate::words::counted;
 use clap::Args;
 use serde_json::json;
@@ -64,6 +66,8 @@ struct Found {
     /// Of the images whose likelihood is finite.
     finite: Option<Likelihood>,
     lost: Option<Lost>,
+    /// Of a conditional model.
+    by_class: Option<ClassLikelihood>,
     round_trip: Option<RoundTrip>,
 }
 
@@ -95,6 +99,10 @@ impl EvalArgs {
         let lost = self
             .non_finite
             .meet_log_probs(team, &evaluation, model, &data, &log_probs)?;
+        let by_class = match model.classes() {
+            Some(_) => Some(evaluation.class_likelihood_in(team, model, &data)?),
+            None => None,
+        };
         let round_trip = match self.roundtrip {
             true => Some(evaluation.round_trip_in(team, model, &data)?),
             false => None,
@@ -108,6 +116,7 @@ impl EvalArgs {
                 .then(|| log_probs.importance_weighted_likelihood()),
             finite: log_probs.likelihood_of_finite(),
             lost,
+            by_class,
             round_trip,
         };
         if self.json {
@@ -136,6 +145,12 @@ impl EvalArgs {
             object["dequantize_samples"] = json!(self.dequantize_samples);
             object["nll_nats_bound"] = json!(finite(bound.nll_nats));
             object["bpd_bound"] = json!(finite(bound.bpd));
+        }
+        if let (Some(by_class), Some(classes)) = (&found.by_class, loaded.config.model.classes()) {
+            object["classes"] = json!(classes.names);
+            object["nll_nats_class_unknown"] = json!(finite(by_class.unknown.nll_nats));
+            object["bpd_class_unknown"] = json!(finite(by_class.unknown.bpd));
+            object["class_accuracy"] = json!(by_class.accuracy);
         }
         if let Some(errors) = &found.round_trip {
             object["roundtrip"] = json!(errors);
@@ -185,7 +200,18 @@ impl EvalArgs {
                 likelihood.nll_nats, likelihood.bpd
             ));
         };
-        line("NLL", &found.likelihood);
+        match &found.by_class {
+            None => line("NLL", &found.likelihood),
+            Some(by_class) => {
+                line("NLL given the class", &found.likelihood);
+                // each class as probable as in the training images
+                line("NLL with the class unknown", &by_class.unknown);
+                say(&format!(
+                    "most likely class: right for {:.2} % of the images",
+                    100.0 * by_class.accuracy
+                ));
+            }
+        }
         if let Some(bound) = &found.bound {
             let samples = counted(self.dequantize_samples, "sample");
             line(&format!("importance-weighted bound of {samples}"), bound);

@@ -1,6 +1,6 @@
 //! `inverse-flow interpolate`
 
-use super::common::{self, Compute, Described, Loaded, NetPrecision};
+use super::common::{self, Compute, Described, Loaded, NetPrecision, OfClass};
 use super::latents;
 use super::non_finite::NonFinite;
 use super::out;
@@ -63,6 +63,8 @@ pub struct InterpolateArgs {
     /// Number of images, with both ends
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(2..=1000))]
     frames: u32,
+    #[command(flatten)]
+    of_class: OfClass,
     /// What the latents of seeds are multiplied by, as for sample
     #[arg(long, value_name = "T", default_value_t = 0.7)]
     temperature: f64,
@@ -124,7 +126,9 @@ impl InterpolateArgs {
         let (chw, frames) = (loaded.model.image_shape(), self.frames as usize);
         check_grid(chw, frames, frames, SCALE)?;
         let _guard = tch::no_grad_guard();
-        let [a, b] = [&self.from, &self.to].map(|end| self.latents(end, &loaded, device));
+        let label = self.of_class.needed(&loaded.model)?;
+        let ends = [&self.from, &self.to];
+        let [a, b] = ends.map(|end| self.latents(end, &loaded, device, label));
         let way = great_circle(&a?, &b?, self.frames)?;
         let way = latents::split(&way, &loaded.model.latent_shapes())?;
         let part = |images| latents::part(&way, images, device);
@@ -133,6 +137,7 @@ impl InterpolateArgs {
             count: u64::from(self.frames),
             batch: loaded.config.train.batch_size.max(1) as u64,
             device,
+            label,
         };
         let images = decoding.all_in(&team, &loaded.model)?;
         match is_strip {
@@ -156,7 +161,13 @@ impl InterpolateArgs {
     }
 
     /// The latents of an end, `[1, D]` on the CPU.
-    fn latents(&self, end: &End, loaded: &Loaded, device: Device) -> Result<Tensor> {
+    fn latents(
+        &self,
+        end: &End,
+        loaded: &Loaded,
+        device: Device,
+        label: Option<u16>,
+    ) -> Result<Tensor> {
         let (model, run) = (&loaded.model, &loaded.config);
         let latents: Latents = match end {
             End::Seed(seed) => {
@@ -165,7 +176,7 @@ impl InterpolateArgs {
             End::File(path) => {
                 let source = Source::Own(path.clone());
                 let config = common::images_of(run, Some(&source), &self.pictures, None);
-                encoded(loaded, &load_picture(path, &config)?, device)?
+                encoded(loaded, &load_picture(path, &config)?, device, label)?
             }
             End::Image(source, index) => {
                 let data = common::load_source(
@@ -183,15 +194,15 @@ impl InterpolateArgs {
                         counted(data.len(), "image")
                     )));
                 }
-                encoded(loaded, &data.subset(*index..index + 1), device)?
+                encoded(loaded, &data.subset(*index..index + 1), device, label)?
             }
         };
         Ok(latents::flat(&latents)?.f_to_device(Device::Cpu)?)
     }
 }
 
-/// The latents of the one image of `data`, half a grey level above its pixels.
-fn encoded(loaded: &Loaded, data: &Dataset, device: Device) -> Result<Latents> {
+/// The latents of the one image of `data`, half a grey level above its pixels, as one of a class if there is one.
+fn encoded(loaded: &Loaded, data: &Dataset, device: Device, label: Option<u16>) -> Result<Latents> {
     if data.chw != loaded.model.image_shape() {
         return Err(Error::config(format!(
             "{} is an image of {:?}, the model is for {:?}",
@@ -201,7 +212,12 @@ fn encoded(loaded: &Loaded, data: &Dataset, device: Device) -> Result<Latents> {
         )));
     }
     let x = to_float(&data.all()?, device)?;
-    Ok(loaded.model.encode(&x, Cx::default())?.latents)
+    let condition = loaded.model.condition(&[label.unwrap_or(0)])?;
+    let cx = Cx {
+        condition: condition.as_ref(),
+        ..Cx::default()
+    };
+    Ok(loaded.model.encode(&x, cx)?.latents)
 }
 
 /// `frames` points from `a` to `b`, both `[1, D]`, ends included: `[frames, D]`.

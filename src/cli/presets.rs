@@ -7,6 +7,7 @@ use serde_json::{json, Value};
 const PARAMETERS: &[(&str, u64)] = &[
     ("quick/inverse-flow", 86_784),
     ("quick/mnist", 126_332),
+    ("quick/mnist-conditional", 182_468),
     ("quick/snf", 84_592),
     ("quick/emerging", 86_880),
     ("quick/finc", 84_624),

@@ -78,7 +78,12 @@ impl ReconstructArgs {
             return Ok(());
         };
         let x = to_float(&data.batch(&[first as usize])?, device)?;
-        let (model, cx) = (&loaded.model, Cx::default());
+        let model = &loaded.model;
+        let condition = model.condition(&data.labels[first as usize..][..1])?;
+        let cx = Cx {
+            condition: condition.as_ref(),
+            ..Cx::default()
+        };
         let place = match model.first_non_finite(&x, cx)? {
             Some(layer) => Some(format!("from layer `{layer}` of encoding on")),
             None => where_decoding_ends(model, &model.encode(&x, cx)?.latents, cx)?,

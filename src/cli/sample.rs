@@ -1,6 +1,6 @@
 //! `inverse-flow sample`
 
-use super::common::{self, Compute, Described, NetPrecision};
+use super::common::{self, Compute, Described, NetPrecision, OfClass};
 use super::gallery::{Filling, Format, Target};
 use super::non_finite::NonFinite;
 use super::ranks::{self, Ranks};
@@ -15,7 +15,8 @@ use std::path::PathBuf;
     after_help = "Examples: inverse-flow sample runs/first --count 100 --out samples.png
           inverse-flow sample runs/first --count 50000 --temperature 1 --out samples
           inverse-flow sample runs/first --count 50000 --temperature 1 --out samples.npy
-The same seed gives the same latents for every model and every count. A folder or an array that was interrupted goes on with
+The same seed gives the same latents for every model and every count. Without --label a conditional model draws as many images of
+each class, in a grid a row. A folder or an array that was interrupted goes on with
 the same command, and has the same bytes in the end (docs/sampling.md)."
 )]
 pub struct SampleArgs {
@@ -35,6 +36,8 @@ pub struct SampleArgs {
     /// Seed of the latents
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    of_class: OfClass,
     /// grid, png or npy [default: what --out is: FILE.png, a folder, or FILE.npy]
     #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
     format: Option<Format>,
@@ -70,6 +73,7 @@ impl SampleArgs {
             count: u64::from(self.count),
             batch: loaded.config.train.batch_size.max(1) as u64,
             device,
+            label: self.of_class.number(&loaded.model)?,
         };
         let settings = || {
             let settings = json!({
@@ -82,6 +86,7 @@ impl SampleArgs {
                 "seed": self.seed,
                 "temperature": self.temperature,
                 "batch_size": decoding.batch,
+                "label": decoding.label,
             });
             Ok(settings.as_object().cloned().unwrap_or_default())
         };
@@ -92,7 +97,12 @@ impl SampleArgs {
             target,
             non_finite: self.non_finite,
         };
-        let how = format!(" at temperature {}", self.temperature);
+        let classes = match (&self.of_class.label, loaded.model.classes()) {
+            (Some(label), _) => format!(" of the class {label}"),
+            (None, Some(_)) => ", as many of each class,".to_owned(),
+            (None, None) => String::new(),
+        };
+        let how = format!("{classes} at temperature {}", self.temperature);
         filling.run(&how, settings)
     }
 }

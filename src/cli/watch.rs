@@ -81,9 +81,8 @@ impl Watch for Screen {
         let Some(drawn) = moment.samples()? else {
             return Ok(());
         };
-        let columns = (drawn.images.size()[0] as f64).sqrt().ceil() as usize;
         let path = moment.run.samples(moment.epoch);
-        save_grid(&drawn.images, columns, SCALE, &path)?;
+        save_grid(&drawn.images, moment.columns, SCALE, &path)?;
         if let Some(remark) = drawn.remark {
             self.line(&format!("samples: {remark}; magenta in {}", path.display()));
         }

@@ -126,6 +126,12 @@ impl Dataset {
         })
     }
 
+    /// The same images, the classes of which have these names.
+    #[must_use]
+    pub fn with_classes(self, classes: Vec<String>) -> Self {
+        Self { classes, ..self }
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.labels.len()

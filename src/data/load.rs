@@ -117,6 +117,7 @@ fn known(config: &DataConfig, name: DataName, seed: u64, split: Split) -> Result
         DataName::Noise(_) => noise::load(name, seed, split, config.limit),
     }
     .map_err(|err| with_way_out(config, name, err))?;
+    let data = data.with_classes(name.classes());
     match config.pad {
         Some(size) => data.padded(size, config.background),
         None => Ok(data),

@@ -35,6 +35,31 @@ impl DataName {
     }
 }
 
+/// What the labels of CIFAR-10 stand for.
+const CIFAR10: [&str; 10] = [
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+];
+
+impl DataName {
+    /// The names of the classes that the labels number; none for random images.
+    pub fn classes(self) -> Vec<String> {
+        match self {
+            Self::Glyphs | Self::Mnist => (0..10).map(|digit| digit.to_string()).collect(),
+            Self::Cifar10 => CIFAR10.map(str::to_owned).to_vec(),
+            Self::Noise(_) => Vec::new(),
+        }
+    }
+}
+
 impl fmt::Display for DataName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

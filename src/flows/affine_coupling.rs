@@ -1,6 +1,7 @@
 //! Affine couplings of other published flows.
 
 use super::check::{same_channels, Placement};
+use super::coupling::AFFINE_OF_CLASS;
 use super::{Cx, Mapped, Transform};
 use crate::nn::{Conditioner, Precision};
 use crate::ops::channels::first_channels;
@@ -117,7 +118,7 @@ impl Transform for AffineCoupling {
         )
         .with("kept", self.parts[0])
         .with("form", form)
-        .with_child("net", self.net.torchscript())
+        .with_net("net", self.net.torchscript(), AFFINE_OF_CLASS)
     }
 
     fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {

@@ -73,6 +73,17 @@ impl Coupling {
     }
 }
 
+/// How the text of an affine coupling changes for a net that sees the class of each image.
+pub(super) const AFFINE_OF_CLASS: &[(&str, &str, usize)] = &[
+    (
+        "affine(self, x1: Tensor)",
+        "affine(self, x1: Tensor, c: Tensor)",
+        1,
+    ),
+    ("self.affine(x1)", "self.affine(x1, c)", 2),
+    ("self.net.forward(x1)", "self.net.forward(x1, c)", 1),
+];
+
 impl Transform for Coupling {
     fn name(&self) -> &'static str {
         "coupling"
@@ -95,8 +106,11 @@ impl Transform for Coupling {
     }
 
     fn torchscript(&self) -> Result<Script> {
-        Script::new("Coupling", include_str!("coupling.torchscript.py"))
-            .with_child("net", self.net.torchscript())
+        Script::new("Coupling", include_str!("coupling.torchscript.py")).with_net(
+            "net",
+            self.net.torchscript(),
+            AFFINE_OF_CLASS,
+        )
     }
 
     fn initialize(&mut self, x: &Tensor, cx: Cx<'_>) -> Result<()> {

@@ -92,6 +92,22 @@ impl QuadCoupling {
 /// `z_j = (x_j + t) exp(log_s)` of the blocks that `said` is about, the last ones.
 const FORM: AffineForm = AffineForm::ShiftedSigmoid;
 
+/// How the text changes for nets that see the class of each image.
+const OF_CLASS: &[(&str, &str, usize)] = &[
+    (
+        "said(self, before: Tensor, j: int)",
+        "said(self, before: Tensor, c: Tensor, j: int)",
+        1,
+    ),
+    (".forward(before)", ".forward(before, c)", 3),
+    (
+        "self.said(x[:, : j * block], j)",
+        "self.said(x[:, : j * block], c, j)",
+        1,
+    ),
+    ("self.said(x, j)", "self.said(x, c, j)", 1),
+];
+
 impl Transform for QuadCoupling {
     fn name(&self) -> &'static str {
         "quad_coupling"
@@ -143,7 +159,7 @@ impl Transform for QuadCoupling {
         (0..)
             .zip(&self.nets)
             .try_fold(script, |script, (index, net)| {
-                script.with_child(&format!("nets.{index}"), net.torchscript())
+                script.with_net(&format!("nets.{index}"), net.torchscript(), OF_CLASS)
             })
     }
 

@@ -12,6 +12,9 @@ use tch::nn;
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) for a configuration that no model can be built from, with what to change.
 pub fn build(vs: &nn::Path, config: &ModelConfig) -> Result<MultiScale> {
+    if let Some(classes) = config.classes() {
+        classes.check()?;
+    }
     match config {
         ModelConfig::Glow(config) => config.build(vs),
         ModelConfig::MaCow(config) => config.build(vs),

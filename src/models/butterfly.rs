@@ -2,7 +2,7 @@
 
 use super::multiscale::MultiScale;
 use super::wn_glow::{mix_and_couple, preprocess, squeeze};
-use super::Overrides;
+use super::{Classes, Overrides};
 use crate::flows::{Butterfly, ButterflyInit, Conv1x1, Sequential};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,9 @@ pub struct ButterflyConfig {
     pub factors: u32,
     /// How the factors start.
     pub init: ButterflyInit,
+    /// The classes of the images, for a conditional model; `None` for one that knows of none.
+    #[serde(default)]
+    pub classes: Option<Classes>,
 }
 
 impl ButterflyConfig {
@@ -48,6 +51,7 @@ impl ButterflyConfig {
             width: 512,
             factors: 1,
             init: ButterflyInit::Identity,
+            classes: None,
         }
     }
 
@@ -95,7 +99,7 @@ impl ButterflyConfig {
                     let layer = Butterfly::new(&(vs / "butterfly"), chw, &levels, self.init)?;
                     between = between.push("butterfly", layer);
                 }
-                mix_and_couple(vs, chw[0], 2, width, between)
+                mix_and_couple(vs, chw, self.classes.as_ref(), 2, width, between)
             };
             for step in 0..self.steps {
                 let vs = &vs / "steps" / step as i64;
@@ -107,7 +111,7 @@ impl ButterflyConfig {
                 builder.split(format!("{name}.split"), chw[0] / 2)?;
             }
         }
-        builder.finish()
+        builder.end(vs, self.classes.as_ref())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a model is made of; saved as part of `config.json` and in every checkpoint.
 
-use super::Overrides;
+use super::{Classes, Overrides};
 use crate::Result;
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +84,28 @@ impl ModelConfig {
     /// Dimensions of an image, `C H W`: what bits per dimension are divided by.
     pub fn dims(&self) -> i64 {
         self.image().iter().product()
+    }
+
+    /// The classes of a conditional model.
+    pub fn classes(&self) -> Option<&Classes> {
+        match self {
+            Self::Glow(config) => config.classes.as_ref(),
+            Self::MaCow(config) => config.classes.as_ref(),
+            Self::Woodbury(config) => config.classes.as_ref(),
+            Self::Butterfly(config) => config.classes.as_ref(),
+            Self::MintNet(config) => config.classes.as_ref(),
+        }
+    }
+
+    /// The place of [`classes`](Self::classes).
+    pub fn classes_mut(&mut self) -> &mut Option<Classes> {
+        match self {
+            Self::Glow(config) => &mut config.classes,
+            Self::MaCow(config) => &mut config.classes,
+            Self::Woodbury(config) => &mut config.classes,
+            Self::Butterfly(config) => &mut config.classes,
+            Self::MintNet(config) => &mut config.classes,
+        }
     }
 
     /// Puts `changes` in place of what is there.

@@ -1,5 +1,6 @@
 //! Glow: levels of squeeze, steps of flow, split.
 
+use super::classes::net_of;
 use super::multiscale::{MultiScale, MultiScaleBuilder};
 use super::{CouplingForm, GlowConfig};
 use crate::distributions::SplitPrior;
@@ -18,7 +19,7 @@ impl GlowConfig {
     /// ```
     ///
     /// A split sends half of the channels out as a latent, so the latents are one per split and the top; all are under
-    /// `N(0, I)`.
+    /// `N(0, I)`; with classes the top one is so behind a normal density for each class.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) of the configuration or of a layer.
@@ -38,11 +39,15 @@ impl GlowConfig {
             }
             if let (Some(width), true) = (self.split_prior, level + 1 < self.levels) {
                 let net = self.coupling.with_width(width);
-                let split = SplitPrior::new(&(&vs / "split"), builder.chw()[0], &net)?;
+                let chw = builder.chw();
+                let net = net_of(self.classes.as_ref(), chw, |vs, inputs, outputs| {
+                    CouplingNet::new(vs, inputs, outputs, &net)
+                });
+                let split = SplitPrior::with_net(&(&vs / "split"), chw[0], net)?;
                 builder.split_prior(format!("{name}.split"), split)?;
             }
         }
-        builder.finish()
+        builder.end(vs, self.classes.as_ref())
     }
 
     fn step(
@@ -69,8 +74,9 @@ impl GlowConfig {
         if self.reverse_channels {
             builder.layer(format!("{name}.reverse_channels"), ReverseChannels)?;
         }
-        let net =
-            |vs: &nn::Path, inputs, outputs| CouplingNet::new(vs, inputs, outputs, &self.coupling);
+        let net = net_of(self.classes.as_ref(), chw, |vs, inputs, outputs| {
+            CouplingNet::new(vs, inputs, outputs, &self.coupling)
+        });
         let (vs, name) = (vs / "coupling", format!("{name}.coupling"));
         match self.coupling_form {
             CouplingForm::Affine => builder.layer(name, Coupling::new(&vs, channels, net)?),

@@ -1,7 +1,7 @@
 //! What a Glow-like model is made of.
 
 use super::overrides::replace;
-use super::{Mixing, Overrides};
+use super::{Classes, Mixing, Overrides};
 use crate::flows::SplineConfig;
 use crate::nn::CouplingConfig;
 use crate::{Error, Result};
@@ -45,6 +45,9 @@ pub struct GlowConfig {
     pub split_prior: Option<i64>,
     /// Margin `a` of the logit preprocessing.
     pub alpha: f64,
+    /// The classes of the images, for a conditional model; `None` for one that knows of none.
+    #[serde(default)]
+    pub classes: Option<Classes>,
 }
 
 /// Which channels of a coupling condition which.

@@ -3,7 +3,7 @@
 use super::multiscale::{MultiScale, MultiScaleBuilder};
 use super::overrides::{refuse, replace};
 use super::wn_glow::{mix_and_couple, preprocess, squeeze};
-use super::Overrides;
+use super::{Classes, Overrides};
 use crate::flows::{macow_unit, ActNorm, Conv1x1, Sequential};
 use crate::words::counted;
 use crate::{Error, Result};
@@ -40,6 +40,9 @@ pub struct MaCowConfig {
     pub internal: Vec<MaCowSplitBlock>,
     /// The last block.
     pub top: MaCowBlock,
+    /// The classes of the images, for a conditional model; `None` for one that knows of none.
+    #[serde(default)]
+    pub classes: Option<Classes>,
 }
 
 /// Steps at one resolution.
@@ -78,6 +81,7 @@ impl MaCowConfig {
             bottom: Some(block.clone()),
             internal: Vec::new(),
             top: block,
+            classes: None,
         }
     }
 
@@ -174,10 +178,10 @@ impl MaCowConfig {
             builder.layer(format!("{name}.squeeze"), squeeze()?)?;
             self.split_block(&mut builder, &vs, &name, block)?;
         }
-        let (name, vs) = next();
+        let (name, top) = next();
         builder.layer(format!("{name}.squeeze"), squeeze()?)?;
-        self.steps(&mut builder, &vs, &name, self.top.steps, self.top.width)?;
-        builder.finish()
+        self.steps(&mut builder, &top, &name, self.top.steps, self.top.width)?;
+        builder.end(vs, self.classes.as_ref())
     }
 
     fn split_block(
@@ -198,9 +202,17 @@ impl MaCowConfig {
         for (part, &steps) in (0..).zip(&block.steps) {
             let (name, vs) = (format!("{name}.parts.{part}"), vs / "parts" / part);
             self.steps(builder, &vs, &name, steps, block.width)?;
-            let (channels, factor) = (builder.chw()[0], block.factor - part);
+            let (chw, factor) = (builder.chw(), block.factor - part);
+            let [channels, ..] = chw;
             let nothing = Sequential::new();
-            let prior = mix_and_couple(&(&vs / "prior"), channels, factor, block.width, nothing)?;
+            let prior = mix_and_couple(
+                &(&vs / "prior"),
+                chw,
+                self.classes.as_ref(),
+                factor,
+                block.width,
+                nothing,
+            )?;
             builder.layers(&format!("{name}.prior"), prior)?;
             builder.split(format!("{name}.split"), channels - channels / factor)?;
         }
@@ -217,9 +229,9 @@ impl MaCowConfig {
     ) -> Result<()> {
         for step in 0..steps {
             let (name, vs) = (format!("{name}.steps.{step}"), vs / "steps" / step as i64);
-            let channels = builder.chw()[0];
-            builder.layers(&name, macow_units(&vs, channels, self.units, self.kernel)?)?;
-            let end = mix_and_couple(&vs, channels, 2, width, Sequential::new())?;
+            let chw = builder.chw();
+            builder.layers(&name, macow_units(&vs, chw[0], self.units, self.kernel)?)?;
+            let end = mix_and_couple(&vs, chw, self.classes.as_ref(), 2, width, Sequential::new())?;
             builder.layers(&name, end)?;
         }
         Ok(())

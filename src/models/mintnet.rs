@@ -2,7 +2,7 @@
 
 use super::multiscale::MultiScale;
 use super::overrides::{refuse, replace};
-use super::Overrides;
+use super::{Classes, Overrides};
 use crate::flows::{Dequantize, FixedPoint, LogitMap, MaskedResidual, Scale, Squeeze, Triangle};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ pub struct MintNetConfig {
     pub alpha: f64,
     /// How the blocks are inverted.
     pub inverse: FixedPoint,
+    /// The classes of the images, for a conditional model; `None` for one that knows of none.
+    #[serde(default)]
+    pub classes: Option<Classes>,
 }
 
 impl MintNetConfig {
@@ -44,6 +47,7 @@ impl MintNetConfig {
             latent: 86,
             alpha: 0.05,
             inverse: FixedPoint::default(),
+            classes: None,
         }
     }
 
@@ -72,6 +76,7 @@ impl MintNetConfig {
                 damping: 1.0,
                 ..FixedPoint::default()
             },
+            classes: None,
         }
     }
 
@@ -140,6 +145,6 @@ impl MintNetConfig {
                 builder.layer(format!("{name}.{part}"), block)?;
             }
         }
-        builder.finish()
+        builder.end(vs, self.classes.as_ref())
     }
 }

@@ -13,6 +13,7 @@
 //! | get latents, and images back | [`MultiScale::encode`], [`MultiScale::decode`] |
 //! | draw images | [`MultiScale::sample`] |
 //! | train without stored activations | [`gradients_by_inversion`] |
+//! | say which class an image is of | [`Classes`], [`MultiScale::condition`] |
 //! | save a program for Python or C++ | [`MultiScale::torchscript`], [`archive`](crate::torchscript::archive()) |
 //! | put layers together on data that are no images | [`flows::Sequential`](crate::flows::Sequential), as in `examples/flow_on_your_data.rs` |
 //!
@@ -35,6 +36,7 @@
 
 mod build;
 mod butterfly;
+mod classes;
 mod config;
 mod glow;
 mod glow_config;
@@ -51,6 +53,7 @@ mod woodbury;
 
 pub use build::{build, parameter_count};
 pub use butterfly::butterfly_mixing;
+pub use classes::{Classes, CLASS_PLANES};
 pub use config::{
     ButterflyConfig, CouplingConfig, CouplingForm, GlowConfig, MaCowBlock, MaCowConfig,
     MaCowSplitBlock, MintNetConfig, ModelConfig, Net, SplineConfig, WoodburyConfig,

@@ -3,7 +3,9 @@
 //! Images lie in `[-1, 1)`, squeezes keep the colours of a pixel together, ActNorm scales first and shifts afterwards,
 //! and couplings are of the form `x2 sigmoid(s + 2) + m`.
 
+use super::classes::net_of;
 use super::multiscale::MultiScaleBuilder;
+use super::Classes;
 use crate::flows::{
     AffineCoupling, AffineForm, Center, Conv1x1, Dequantize, Scale, ScaleThenShift, Sequential,
     Squeeze,
@@ -27,14 +29,17 @@ pub(super) fn squeeze() -> Result<Squeeze> {
 
 /// ActNorm, 1x1 convolution, `between`, coupling: the end of a step, and the whole of a prior.
 ///
-/// The last `channels / factor` channels are transformed by a function of the others, a net of width `width`.
+/// The last `channels / factor` channels are transformed by a function of the others, a net of width `width` that sees the class
+/// of the image if there are classes.
 pub(super) fn mix_and_couple(
     vs: &nn::Path,
-    channels: i64,
+    chw: [i64; 3],
+    classes: Option<&Classes>,
     factor: i64,
     width: i64,
     between: Sequential,
 ) -> Result<Sequential> {
+    let [channels, ..] = chw;
     let transformed = channels / factor.max(1);
     if factor < 2 || transformed < 1 {
         return Err(Error::config(format!(
@@ -47,7 +52,9 @@ pub(super) fn mix_and_couple(
         &(vs / "coupling"),
         [channels - transformed, transformed],
         AffineForm::Sigmoid,
-        |vs, inputs, outputs| weight_norm_net(vs, inputs, outputs, width),
+        net_of(classes, chw, |vs, inputs, outputs| {
+            weight_norm_net(vs, inputs, outputs, width)
+        }),
     )?;
     let actnorm = ScaleThenShift::new(&(vs / "actnorm"), channels)?;
     let conv = Conv1x1::new(&(vs / "conv1x1"), channels)?;

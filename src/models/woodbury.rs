@@ -1,7 +1,8 @@
 //! Woodbury-Glow: Glow with Woodbury transformations in the place of its 1x1 convolutions.
 
+use super::classes::net_of;
 use super::multiscale::MultiScale;
-use super::Overrides;
+use super::{Classes, Overrides};
 use crate::distributions::LearnedPrior;
 use crate::flows::{
     ActNorm, AffineCoupling, AffineForm, Center, Dequantize, Scale, Sequential, Squeeze, Woodbury,
@@ -35,6 +36,9 @@ pub struct WoodburyConfig {
     pub width: i64,
     /// Axes and ranks of the transformations.
     pub ranks: WoodburyRanks,
+    /// The classes of the images, for a conditional model; `None` for one that knows of none.
+    #[serde(default)]
+    pub classes: Option<Classes>,
 }
 
 /// Rank 16 on the channels, along rows and along columns.
@@ -59,6 +63,7 @@ impl WoodburyConfig {
             steps: 16,
             width: 512,
             ranks: MEMORY_EFFICIENT,
+            classes: None,
         }
     }
 
@@ -113,20 +118,22 @@ impl WoodburyConfig {
                 builder.layers(&format!("{name}.steps.{step}"), layers)?;
             }
             if level + 1 < self.levels {
-                let half = builder.chw()[0] / 2;
+                let (chw, half) = (builder.chw(), builder.chw()[0] / 2);
                 let prior = AffineCoupling::new(
                     &(&vs / "prior"),
                     [half, half],
                     AffineForm::Gaussian,
-                    TwiceBiasedConv2dZero::new,
+                    net_of(self.classes.as_ref(), chw, TwiceBiasedConv2dZero::new),
                 )?;
                 builder.layer(format!("{name}.prior"), prior)?;
                 builder.split(format!("{name}.split"), half)?;
             }
         }
-        let prior = LearnedPrior::new(&(vs / "prior"), builder.chw())?;
-        builder.layer("prior", prior)?;
-        builder.finish()
+        if self.classes.is_none() {
+            let prior = LearnedPrior::new(&(vs / "prior"), builder.chw())?;
+            builder.layer("prior", prior)?;
+        }
+        builder.end(vs, self.classes.as_ref())
     }
 
     fn step(&self, vs: &nn::Path, chw: [i64; 3]) -> Result<Sequential> {
@@ -135,7 +142,9 @@ impl WoodburyConfig {
             &(vs / "coupling"),
             [half, half],
             AffineForm::ShiftedSigmoid,
-            |vs, inputs, outputs| norm_net(vs, inputs, outputs, self.width),
+            net_of(self.classes.as_ref(), chw, |vs, inputs, outputs| {
+                norm_net(vs, inputs, outputs, self.width)
+            }),
         )?;
         Ok(Sequential::new()
             .push("actnorm", ActNorm::new(&(vs / "actnorm"), chw[0])?)

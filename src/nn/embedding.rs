@@ -26,20 +26,22 @@ impl Embedding {
 
     /// `[N, C', 1, 1]`.
     pub(super) fn bias(&self, condition: Option<&Tensor>) -> Result<Tensor> {
-        let features = self.0.size()[1];
-        let wrong = |got: String| {
-            let why = format!(
-                "must be [N, F] with F = {features}, which this net was built for, got {got}"
-            );
-            Error::argument("net", "condition", why)
-        };
-        let condition = condition.ok_or_else(|| wrong("none".into()))?;
-        match condition.size().as_slice() {
-            &[n, f] if f == features => {
-                let bias = condition.f_matmul(&self.0.f_transpose(0, 1)?)?;
-                Ok(bias.f_view([n, self.0.size()[0], 1, 1])?)
-            }
-            size => Err(wrong(format!("size {size:?}"))),
-        }
+        let condition = features_of(condition, self.0.size()[1])?;
+        let bias = condition.f_matmul(&self.0.f_transpose(0, 1)?)?;
+        Ok(bias.f_unsqueeze(-1)?.f_unsqueeze(-1)?)
+    }
+}
+
+/// The condition of a call if it is there and has `features` features.
+pub(super) fn features_of(condition: Option<&Tensor>, features: i64) -> Result<&Tensor> {
+    let wrong = |got: String| {
+        let why =
+            format!("must be [N, F] with F = {features}, which this net was built for, got {got}");
+        Error::argument("net", "condition", why)
+    };
+    let condition = condition.ok_or_else(|| wrong("none".into()))?;
+    match condition.size().as_slice() {
+        &[_, f] if f == features => Ok(condition),
+        size => Err(wrong(format!("size {size:?}"))),
     }
 }

@@ -5,6 +5,7 @@
 //! | a net of the paper's tables | [`CouplingNet`], [`norm_net`], [`weight_norm_net`] |
 //! | convolutions of this crate | [`Stack`] of [`Conv2d`], [`Conv2dZero`] |
 //! | a net made with tch | any `tch::nn::Module`, such as `tch::nn::seq()` |
+//! | a net that sees the class of an image | [`ClassNet`] around any of them |
 //! | a closure | `tch::nn::func(...)`, or [`conditional`] if it takes a condition |
 //! | a type of your own | [`Conditioner`] |
 //!
@@ -31,6 +32,7 @@
 //! # Ok::<(), inverse_flow::Error>(())
 //! ```
 
+mod class_net;
 mod conditional;
 mod conditioner;
 mod conv;
@@ -42,6 +44,8 @@ mod stack;
 mod weight_norm;
 
 pub use crate::ops::Precision;
+pub(crate) use class_net::of_class;
+pub use class_net::{ClassNet, ClassPlanes};
 pub use conditional::{conditional, Conditional};
 pub use conditioner::Conditioner;
 pub use conv::{Conv2d, Conv2dZero};

@@ -18,6 +18,15 @@ pub const EXTRA_FILE: &str = "inverse_flow.json";
 /// encode(x, noise: Optional[Tensor] = None) -> Tuple[List[Tensor], Tensor]     latents and log-det
 /// ```
 ///
+/// A [conditional](super::ClassesOf) one has a second argument `label` [N], the numbers of the classes of its images, in these methods, and also
+///
+/// ```text
+/// class_log_probs(x, noise: Optional[Tensor] = None) -> Tensor       [N, Y], log p(x | y) for every class
+/// marginal_log_prob(x, noise: Optional[Tensor] = None) -> Tensor     [N], log p(x) with the class unknown
+/// ```
+///
+/// and the attributes `class_names` and `class_images`.
+///
 /// Trainable variables are parameters, the others buffers. The attributes `image_shape` and `latent_shapes` hold the
 /// shapes; `extra` is the content of the file [`EXTRA_FILE`] under `extra/`. All tensors are on the CPU.
 ///

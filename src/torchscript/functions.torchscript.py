@@ -41,6 +41,12 @@ def column(numbers: Tensor) -> Tensor:
     return numbers.view([1, -1, 1, 1])
 
 
+# Those of the rows of a table that belong to the classes of the images, c [N, Y] one-hot.
+def of_class(table: Tensor, c: Tensor) -> Tensor:
+    size = [c.size(0)] + table.size()[1:]
+    return torch.matmul(c, table.flatten(1)).view(size)
+
+
 # Length and direction to the weight of a convolution.
 def weight_norm(direction: Tensor, gain: Tensor) -> Tensor:
     return direction * (gain / (direction * direction).sum([1, 2, 3], keepdim=True).sqrt())

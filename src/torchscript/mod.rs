@@ -31,7 +31,7 @@ mod value;
 
 pub use archive::{archive, EXTRA_FILE};
 pub use functions::{functions, Solve};
-pub use model::{model, split_statements};
+pub use model::{model, split_statements, ClassesOf};
 pub(crate) use names::check_name;
 pub use script::Script;
 pub use stages::{Stages, Statements};

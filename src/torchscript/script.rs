@@ -1,6 +1,6 @@
 //! What a layer is in TorchScript: the text of its methods, its constants, its children.
 
-use super::Value;
+use super::{replaced, Value};
 use crate::Result;
 
 /// A module of a TorchScript program.
@@ -16,6 +16,8 @@ pub struct Script {
     pub children: Vec<(String, Script)>,
     /// `forward` has a second argument, the noise of the dequantisation.
     pub takes_noise: bool,
+    /// `forward` and `invert` have a second argument `c`, the class of each image, one-hot.
+    pub takes_class: bool,
 }
 
 impl Script {
@@ -27,6 +29,7 @@ impl Script {
             constants: Vec::new(),
             children: Vec::new(),
             takes_noise: false,
+            takes_class: false,
         }
     }
 
@@ -50,6 +53,50 @@ impl Script {
     /// That of `script`, its place put behind `path`.
     pub fn with_child(self, path: &str, script: Result<Self>) -> Result<Self> {
         Ok(self.child(path, script.map_err(|err| err.below(path))?))
+    }
+
+    /// The same layer with the class of each image as a second argument of both directions, and with `changes` of its text:
+    /// what stands there, what shall, how often.
+    ///
+    /// # Errors
+    /// A text that is not what `changes` expect.
+    pub fn with_class(mut self, changes: &[(&str, &str, usize)]) -> Result<Self> {
+        let ends = [
+            (
+                "def forward(self, x: Tensor)",
+                "def forward(self, x: Tensor, c: Tensor)",
+                1,
+            ),
+            (
+                "def invert(self, z: Tensor)",
+                "def invert(self, z: Tensor, c: Tensor)",
+                1,
+            ),
+        ];
+        for (old, new, times) in ends.iter().chain(changes) {
+            self.source = replaced(&self.source, old, new, *times)?;
+        }
+        self.takes_class = true;
+        Ok(self)
+    }
+
+    /// With the net of a coupling at `path` below it; one that takes the class makes the layer take it, by `changes` as in
+    /// [`with_class`](Self::with_class).
+    ///
+    /// # Errors
+    /// That of `net`, its place put behind `path`, or a text that is not what `changes` expect.
+    pub fn with_net(
+        self,
+        path: &str,
+        net: Result<Self>,
+        changes: &[(&str, &str, usize)],
+    ) -> Result<Self> {
+        let by_class = net.as_ref().is_ok_and(|net| net.takes_class);
+        let layer = match by_class && !self.takes_class {
+            true => self.with_class(changes)?,
+            false => self,
+        };
+        layer.with_child(path, net)
     }
 
     /// A net: `layers` with `activation`, a TorchScript expression of `x`, between each two. They stand under `0`, `2`,

@@ -86,9 +86,15 @@ impl Stages {
 /// A module whose `forward` and `invert` run `stages`.
 fn sequence(stages: Vec<Stage>) -> Script {
     let (mut module, calls) = below(stages, Script::new("Sequence", ""));
+    module.takes_class = module.children.iter().any(|(_, child)| child.takes_class);
+    let class = if module.takes_class {
+        ", c: Tensor"
+    } else {
+        ""
+    };
     module.source = format!(
-        "def forward(self, x: Tensor) -> Tuple[Tensor, Tensor]:\n    log_det = zero_log_det(x)\n{}    return x, log_det\n\n\n\
-         def invert(self, z: Tensor) -> Tensor:\n    x = z\n{}    return x\n",
+        "def forward(self, x: Tensor{class}) -> Tuple[Tensor, Tensor]:\n    log_det = zero_log_det(x)\n{}    return x, log_det\n\n\n\
+         def invert(self, z: Tensor{class}) -> Tensor:\n    x = z\n{}    return x\n",
         calls.forward, calls.inverse
     );
     module
@@ -109,8 +115,10 @@ fn below(mut stages: Vec<Stage>, mut module: Script) -> (Script, Statements) {
         if let Some(script) = script {
             let this = at("self", &path);
             let noise = if script.takes_noise { ", noise" } else { "" };
-            forward += &format!("    x, d = {this}.forward(x{noise})\n    log_det = log_det + d\n");
-            back = format!("    x = {this}.invert(x)\n");
+            let class = if script.takes_class { ", c" } else { "" };
+            forward +=
+                &format!("    x, d = {this}.forward(x{noise}{class})\n    log_det = log_det + d\n");
+            back = format!("    x = {this}.invert(x{class})\n");
             module = module.child(path.join("."), script);
         }
         if let Some([after, before]) = around {

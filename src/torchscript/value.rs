@@ -54,6 +54,30 @@ impl From<&[&str]> for Value {
     }
 }
 
+/// Any names: what a string cannot hold as it is, is escaped.
+impl From<&[String]> for Value {
+    fn from(values: &[String]) -> Self {
+        let quoted = values.iter().map(|value| {
+            let escaped = value.chars().map(|c| match c {
+                '"' | '\\' => format!("\\{c}"),
+                c if c.is_ascii_control() => format!("\\x{:02x}", u32::from(c)),
+                c => c.to_string(),
+            });
+            format!("\"{}\"", escaped.collect::<String>())
+        });
+        Self::new(
+            "List[str]",
+            format!("[{}]", quoted.collect::<Vec<_>>().join(", ")),
+        )
+    }
+}
+
+impl From<&[u64]> for Value {
+    fn from(values: &[u64]) -> Self {
+        Self::new("List[int]", format!("{values:?}"))
+    }
+}
+
 impl From<[i64; 3]> for Value {
     fn from(values: [i64; 3]) -> Self {
         Self::new("List[int]", format!("{values:?}"))
@@ -74,7 +98,11 @@ mod tests {
     fn values_are_expressions_of_their_type() {
         let corners: &[&str] = &["top_left", "top_right"];
         let shapes: &[[i64; 3]] = &[[1, 2, 3], [4, 5, 6]];
-        let cases: [(Value, &str, &str); 7] = [
+        let names: &[String] = &["a \"b\" \\".into(), "ä\n".into()];
+        let counts: &[u64] = &[7, 0];
+        let cases: [(Value, &str, &str); 9] = [
+            (names.into(), "List[str]", r#"["a \"b\" \\", "ä\x0a"]"#),
+            (counts.into(), "List[int]", "[7, 0]"),
             (3.into(), "int", "3"),
             (true.into(), "bool", "True"),
             (1e-6.into(), "float", "1e-6"),

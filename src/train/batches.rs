@@ -79,6 +79,15 @@ impl Batches {
         self.host.images(number)
     }
 
+    /// The labels of the images that are made of batch `number`.
+    ///
+    /// # Errors
+    /// There is no such batch.
+    pub fn labels(&self, data: &Dataset, number: u64) -> Result<Vec<u16>> {
+        let (indices, part) = self.images(number)?;
+        Ok(indices[part].iter().map(|&i| data.labels[i]).collect())
+    }
+
     /// Batch `number` on the device, or the [part](Feed::of_part) of it: images `[B, C, H, W]` and their dequantisation
     /// noise, float32. `data` are the images that the [`Feed`] was made for.
     ///

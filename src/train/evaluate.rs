@@ -171,8 +171,10 @@ impl Evaluation {
         let _guard = tch::no_grad_guard();
         let mut noised = self.noised(data, batch)?;
         let noise = noised.noise(sample.unwrap_or(0))?;
+        let condition = model.condition(&noised.labels)?;
         let cx = Cx {
             noise: noise.as_ref(),
+            condition: condition.as_ref(),
             ..Cx::default()
         };
         where_encoding_ends(model, &noised.x, cx)
@@ -216,10 +218,12 @@ impl Evaluation {
             }
             let first = batch * self.batch_size;
             let mut noised = self.noised(data, first..first + indices.len())?;
+            let condition = model.condition(&noised.labels)?;
             for sample in 0..samples {
                 let noise = noised.noise(sample)?;
                 let cx = Cx {
                     noise: noise.as_ref(),
+                    condition: condition.as_ref(),
                     ..Cx::default()
                 };
                 f(first, &noised.x, cx).map_err(|err| model.locate(err, cx))?;

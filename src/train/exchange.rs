@@ -2,7 +2,7 @@
 //! the gradient of the whole batch.
 
 use super::wishes::Wishes;
-use super::{Learner, Team};
+use super::{Given, Learner, Team};
 use crate::Result;
 use tch::{Kind, Tensor};
 
@@ -11,8 +11,8 @@ use tch::{Kind, Tensor};
 pub struct Own<'a> {
     /// Its images, `[n, C, H, W]`; there may be none.
     pub x: &'a Tensor,
-    /// Their noise.
-    pub noise: &'a Tensor,
+    /// What goes with them.
+    pub given: Given<'a>,
     /// They as a part of the images of the batch; the shares of all processes add up to 1.
     pub share: f64,
     /// What it wants after this step.
@@ -44,7 +44,7 @@ impl Learner {
                 Tensor::f_zeros([], (Kind::Float, own.x.device()))?,
                 zeros(params)?,
             ),
-            _ => self.gradients(own.x, own.noise)?,
+            _ => self.gradients(own.x, own.given)?,
         };
         let mut flat = Vec::with_capacity(params.len() + 2);
         for (grad, param) in grads.iter().zip(params) {

@@ -25,6 +25,33 @@ pub struct Learner {
     skipped_in_row: u64,
 }
 
+/// What a step is told about its images besides their pixels.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// Their dequantisation noise.
+    pub noise: &'a Tensor,
+    /// Which classes they are of, for a [conditional](MultiScale::condition) model.
+    pub condition: Option<&'a Tensor>,
+}
+
+/// The noise alone.
+impl<'a> From<&'a Tensor> for Given<'a> {
+    fn from(noise: &'a Tensor) -> Self {
+        let condition = None;
+        Self { noise, condition }
+    }
+}
+
+impl<'a> Given<'a> {
+    fn cx(self) -> Cx<'a> {
+        Cx {
+            noise: Some(self.noise),
+            condition: self.condition,
+            ..Cx::default()
+        }
+    }
+}
+
 /// What one step measured before it changed the parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
@@ -80,11 +107,12 @@ impl Learner {
     ///
     /// # Errors
     /// [`Error::Diverged`] after [`MAX_SKIPPED_IN_ROW`] skipped steps in a row; what the model reports.
-    pub fn step(&mut self, x: &Tensor, noise: &Tensor, lr: f64) -> Result<Step> {
-        self.queue(x, noise, lr)?;
+    pub fn step<'a>(&mut self, x: &Tensor, given: impl Into<Given<'a>>, lr: f64) -> Result<Step> {
+        let given = given.into();
+        self.queue(x, given, lr)?;
         let totals = self.read()?.unwrap_or_default();
         if totals.stopped_at.is_some() {
-            return Err(diverged(self.first_bad(x, noise)?));
+            return Err(diverged(self.first_bad(x, given)?));
         }
         Ok(Step {
             nll: totals.last_nll,
@@ -93,16 +121,15 @@ impl Learner {
         })
     }
 
-    /// One step of Adam on the mean of `-log p` over the images `x: [N, C, H, W]` with dequantisation `noise`, plus
-    /// the layers' auxiliary losses. On a GPU nothing waits for it.
+    /// One step of Adam on the mean of `-log p` over the images `x: [N, C, H, W]` with the noise that is `given`, plus the layers' auxiliary losses. On a GPU nothing waits for it.
     ///
     /// The gradient is divided by `max(1, norm / clip_norm)`. A step whose loss or gradient norm is not finite changes
     /// nothing and is counted, and so is every step after [`MAX_SKIPPED_IN_ROW`] of them in a row, up to the next reading.
     ///
     /// # Errors
     /// What the model reports.
-    pub fn queue(&mut self, x: &Tensor, noise: &Tensor, lr: f64) -> Result<()> {
-        let (nll, grads) = self.gradients(x, noise)?;
+    pub fn queue<'a>(&mut self, x: &Tensor, given: impl Into<Given<'a>>, lr: f64) -> Result<()> {
+        let (nll, grads) = self.gradients(x, given)?;
         self.update(&nll, grads, lr)
     }
 
@@ -155,12 +182,15 @@ impl Learner {
     ///
     /// # Errors
     /// What the model reports.
-    pub fn gradients(&self, x: &Tensor, noise: &Tensor) -> Result<(Tensor, Vec<Tensor>)> {
+    pub fn gradients<'a>(
+        &self,
+        x: &Tensor,
+        given: impl Into<Given<'a>>,
+    ) -> Result<(Tensor, Vec<Tensor>)> {
         let auxiliary = AuxiliaryLosses::default();
         let cx = Cx {
-            noise: Some(noise),
             training: Some(&auxiliary),
-            ..Cx::default()
+            ..given.into().cx()
         };
         if self.rebuild_activations {
             let (model, params) = (&self.model, self.adam.params());
@@ -199,20 +229,16 @@ impl Learner {
     ///
     /// # Errors
     /// What the model reports.
-    pub(super) fn first_bad(&self, x: &Tensor, noise: &Tensor) -> Result<Option<String>> {
-        let cx = Cx {
-            noise: Some(noise),
-            ..Cx::default()
-        };
-        if let Some(layer) = tch::no_grad(|| self.model.first_non_finite(x, cx))? {
+    pub(super) fn first_bad(&self, x: &Tensor, given: Given<'_>) -> Result<Option<String>> {
+        if let Some(layer) = tch::no_grad(|| self.model.first_non_finite(x, given.cx()))? {
             return Ok(Some(format!("the first bad values are in `{layer}`")));
         }
-        let name = self.first_bad_gradient(x, noise)?;
+        let name = self.first_bad_gradient(x, given)?;
         Ok(name.map(|name| format!("the first bad gradient is that of `{name}`")))
     }
 
-    fn first_bad_gradient(&self, x: &Tensor, noise: &Tensor) -> Result<Option<&str>> {
-        let (_, grads) = self.gradients(x, noise)?;
+    fn first_bad_gradient(&self, x: &Tensor, given: Given<'_>) -> Result<Option<&str>> {
+        let (_, grads) = self.gradients(x, given)?;
         for (name, grad) in self.adam.names().iter().zip(self.entries(grads)?) {
             if grad.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
                 return Ok(Some(name));

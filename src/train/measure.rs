@@ -2,8 +2,8 @@
 
 use super::metrics::{self, Record};
 use super::{
-    prior_latents_of, stop, Decoding, Dequantization, Drawn, Evaluation, Likelihood, Moment,
-    Outcome, RunConfig, Team, Trainer,
+    grid_columns, prior_latents_of, stop, Decoding, Dequantization, Drawn, Evaluation, Likelihood,
+    Moment, Outcome, RunConfig, Team, Trainer,
 };
 use crate::data::Split;
 use crate::models::MultiScale;
@@ -91,6 +91,7 @@ impl Trainer {
         let moment = Moment {
             run: &self.dir,
             epoch: self.progress.epoch,
+            columns: grid_columns(&self.learner.model, self.config.train.samples),
             draw: &|| draw(&self.config, &self.learner.model, self.device),
         };
         // a picture is no reason to end a run
@@ -133,6 +134,7 @@ fn draw(config: &RunConfig, model: &MultiScale, device: Device) -> Result<Option
         count: t.samples as u64,
         batch: t.batch_size as u64,
         device,
+        label: None,
     };
     let images = decoding.all_in(&Team::alone(), model)?;
     let remark = decoding.lost_text(model, 0, &images)?;

@@ -9,10 +9,12 @@
 //! | `learner`, `totals` | [`Learner`]: optimisation steps; [`Totals`]: what they measured, and which were skipped |
 //! | `adam`, `schedule` | the optimiser with its state, the learning rate of a step |
 //! | `feed`, `batches`, `host_batches`, `ahead` | [`Feed`], [`Batches`]: the images and the noise of every step, made ahead of it |
+//! | `classes` | which classes the images of a conditional run have |
 //! | `load` | models, freshly drawn or with the content of a file |
 //! | `checkpoint`, `format` | [`Checkpoint`]: exact resume; versions of the files |
 //! | `finite`, `tally` | which numbers are not finite, and where that begins; what is wrong with the values of images |
 //! | `evaluate`, `log_probs`, `noised`, `round_trip` | likelihood of images and their noise, round trips |
+//! | `class_likelihood` | likelihood with the class unknown, and the most likely class |
 //! | `encode`, `sampling` | latents of images, images from latents |
 //! | `metrics`, `watch`, `clock` | `metrics.jsonl`; [`Watch`]: what a user sees of a run; its time |
 //! | `timing`, `random_batch` | how long a call takes, and images to measure on |
@@ -50,6 +52,8 @@ mod batches;
 mod change;
 mod changes;
 mod checkpoint;
+mod class_likelihood;
+mod classes;
 mod clock;
 mod config;
 mod device;
@@ -93,6 +97,8 @@ pub use ahead::Ahead;
 pub use batches::Batches;
 pub use change::Change;
 pub use checkpoint::{save, save_model, save_torchscript, stored_progress, Checkpoint, Progress};
+pub use class_likelihood::ClassLikelihood;
+pub use classes::{check_classes, classes_of};
 pub use config::{RunConfig, TrainConfig};
 pub use device::{DeviceChoice, Picked};
 pub use encode::EncodedImages;
@@ -101,14 +107,14 @@ pub use exchange::{Own, Whole};
 pub use feed::{to_float, Feed};
 pub use fingerprint::{bytes_fingerprint, model_fingerprint, same_everywhere};
 pub use format::{stored_config, FileKind};
-pub use learner::{Learner, Step};
+pub use learner::{Given, Learner, Step};
 pub use load::{build_model, load_model, load_state};
 pub use log_probs::{Likelihood, LogProbs};
 #[cfg(feature = "program")]
 pub(crate) use random_batch::initialize_at_random;
 pub use round_trip::{Reconstruction, RoundTrip, RoundTripErrors};
 pub use run_dir::{find_checkpoint, RunDir};
-pub use sampling::{prior_latents, prior_latents_of, sample, Decoding};
+pub use sampling::{grid_columns, prior_latents, prior_latents_of, row_label, sample, Decoding};
 pub use schedule::{At, Decay, Schedule, Warmup};
 pub use tally::{first_lost, Tally};
 pub use team::{Part, Team};

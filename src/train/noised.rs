@@ -12,6 +12,8 @@ use tch::{Device, Kind, Tensor};
 pub(super) struct Noised {
     /// `[N, C, H, W]`, floating point.
     pub x: Tensor,
+    /// Their labels.
+    pub labels: Vec<u16>,
     /// The first sample of the noise, if it came with the images and was not taken yet.
     first: Option<Tensor>,
     /// Of the noise; none where midpoints stand for it.
@@ -44,6 +46,7 @@ impl Noised {
         };
         Ok(Self {
             x,
+            labels: data.labels[images.clone()].to_vec(),
             first,
             seed,
             images,

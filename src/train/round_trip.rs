@@ -1,7 +1,7 @@
 //! How far decoding is from undoing encoding, on data and on samples of the model.
 
 use super::evaluate::Evaluation;
-use super::{prior_latents, sampling::narrow_latents, Part, Team};
+use super::{prior_latents, row_label, sampling::narrow_latents, Part, Team};
 use crate::cuda::{check, numbers};
 use crate::data::Dataset;
 use crate::flows::{to_range, Cx, Dequantize, Transform};
@@ -132,6 +132,7 @@ impl Evaluation {
     fn samples_round_trip(&self, part: Part, model: &MultiScale, count: usize) -> Result<Vec<f64>> {
         let _guard = tch::no_grad_guard();
         let latents = prior_latents(model, count as i64, self.seed, self.device)?;
+        let labels: Vec<u16> = (0..count).map(|i| row_label(model, count, i)).collect();
         let mut all = vec![0.0; count];
         for (batch, start) in (0..count).step_by(self.batch_size).enumerate() {
             if !part.is_dealt(batch) {
@@ -139,13 +140,18 @@ impl Evaluation {
             }
             let length = self.batch_size.min(count - start);
             let latents = narrow_latents(&latents, start as i64, length as i64)?;
+            let condition = model.condition(&labels[start..start + length])?;
+            let cx = Cx {
+                condition: condition.as_ref(),
+                ..Cx::default()
+            };
             // rounding may put a saturated pixel on or beyond the ends of the range
-            let image = to_range(&model.decode(&latents, Cx::default())?.value)?;
+            let image = to_range(&model.decode(&latents, cx)?.value)?;
             // a continuous image is its own pixels and noise
             let (pixels, noise) = model.bits().split(&image)?;
             let cx = Cx {
                 noise: Some(&noise),
-                ..Cx::default()
+                ..cx
             };
             let again = model.decode(&model.encode(&pixels, cx)?.latents, cx)?.value;
             keep(&mut all, start, &errors(&again, &image)?);

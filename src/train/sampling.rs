@@ -51,6 +51,8 @@ pub struct Decoding<'a> {
     pub batch: u64,
     /// Where the model is.
     pub device: Device,
+    /// The class of all images of a conditional model; none for [rows](grid_columns) of each class. Nothing to other models.
+    pub label: Option<u16>,
 }
 
 impl Decoding<'_> {
@@ -135,7 +137,12 @@ impl Decoding<'_> {
         };
         let tally = Tally::of(decoded)?;
         let image = start + first as u64;
-        let place = where_decoding_ends(model, &(self.latents)(image..image + 1)?, Cx::default())?;
+        let condition = self.condition(model, image..image + 1)?;
+        let cx = Cx {
+            condition: condition.as_ref(),
+            ..Cx::default()
+        };
+        let place = where_decoding_ends(model, &(self.latents)(image..image + 1)?, cx)?;
         let mut text = tally.lost_text(place.as_deref());
         if let (true, Some(text)) = (tally.images < self.count, &mut text) {
             *text += &format!(" (image {image} is the first)");
@@ -143,9 +150,24 @@ impl Decoding<'_> {
         Ok(text)
     }
 
+    /// Which classes some images are of, if the model wants to know.
+    fn condition(&self, model: &MultiScale, images: Range<u64>) -> Result<Option<Tensor>> {
+        let label = |image| match self.label {
+            Some(label) => label,
+            None => row_label(model, self.count as usize, image as usize),
+        };
+        model.condition(&images.map(label).collect::<Vec<_>>())
+    }
+
     fn decode(&self, model: &MultiScale, batch: u64) -> Result<Tensor> {
-        let latents = (self.latents)(self.images(batch))?;
-        let decoded = model.decode(&latents, Cx::default())?.value;
+        let images = self.images(batch);
+        let latents = (self.latents)(images.clone())?;
+        let condition = self.condition(model, images)?;
+        let cx = Cx {
+            condition: condition.as_ref(),
+            ..Cx::default()
+        };
+        let decoded = model.decode(&latents, cx)?.value;
         let decoded = decoded.f_to_device(Device::Cpu)?;
         check(self.device).map_err(|err| model.locate(err, Cx::default()))?;
         Ok(decoded)
@@ -163,7 +185,7 @@ impl fmt::Debug for Decoding<'_> {
 }
 
 /// Images `[count, C, H, W]` with values in `[0, 256)`, on the CPU, decoded `batch` at a time from [`prior_latents`] times
-/// `temperature`.
+/// `temperature`; of a model with classes, as many of each, in their order.
 ///
 /// At temperature 1 they follow the model's own distribution; below 1 they are closer to its mode (Kingma and
 /// Dhariwal, Glow, 2018, <https://arxiv.org/abs/1807.03039>, section 6).
@@ -184,8 +206,23 @@ pub fn sample(
         count: count.max(0) as u64,
         batch: batch.max(1) as u64,
         device,
+        label: None,
     };
     to_range(&decoding.all_in(&Team::alone(), model)?)
+}
+
+/// The class of image `i` of `count`, so that a grid has a row a class: see [`grid_columns`]. 0 for a model without classes.
+pub fn row_label(model: &MultiScale, count: usize, i: usize) -> u16 {
+    let last = model.classes().map_or(0, |classes| classes.names.len() - 1);
+    (i / grid_columns(model, count)).min(last) as u16
+}
+
+/// Columns of a grid of `count` images: as many as rows, or for a model with classes so many that each class has a row.
+pub fn grid_columns(model: &MultiScale, count: usize) -> usize {
+    match model.classes() {
+        Some(classes) => count.div_ceil(classes.names.len()).max(1),
+        None => ((count as f64).sqrt().ceil() as usize).max(1),
+    }
 }
 
 /// The latents of `length` images from `start` on.

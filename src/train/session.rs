@@ -2,6 +2,7 @@
 
 use super::changes::changes;
 use super::checkpoint::optimizer_state;
+use super::classes::{check_classes, classes_of};
 use super::clock::Clock;
 use super::feed::{order, Feed};
 use super::fingerprint::same_everywhere;
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::data::{self, Dataset, Split};
 use crate::flows::{Bits, Cx};
-use crate::models::MultiScale;
+use crate::models::{Classes, MultiScale};
 use crate::nn::Precision;
 use crate::words::counted;
 use crate::{files, Error, Result};
@@ -54,7 +55,7 @@ impl Trainer {
             RunDir::check_free(root, overwrite)?;
             Ok(config)
         })?;
-        let parts = Parts::prepare(team, config, watch)?;
+        let parts = Parts::prepare(team, config, false, watch)?;
         let (mut model, vs) = build_model(&parts.config, parts.device)?;
         if parts.team.is_main() {
             parts.initialize(&mut model)?;
@@ -116,6 +117,16 @@ impl Trainer {
                 .fingerprint
                 .take()
                 .or(opened.config.data.fingerprint.clone());
+            // which classes there are is found in the data, not set
+            if let (Some(found), Some(now)) =
+                (opened.config.model.classes(), config.model.classes_mut())
+            {
+                let planes = now.planes;
+                *now = Classes {
+                    planes,
+                    ..found.clone()
+                };
+            }
             let changes = changes(&opened.config, &config, opened.progress.step)?;
             config.changes = [opened.config.changes.clone(), changes].concat();
             let best_bpd = metrics::best_bpd(&dir.metrics(), opened.progress.step)?;
@@ -126,7 +137,7 @@ impl Trainer {
                 best_bpd,
             ))
         })?;
-        let mut parts = Parts::prepare(team, config, watch)?;
+        let mut parts = Parts::prepare(team, config, true, watch)?;
         let progress = progress.with_batches_of(parts.config.train.batch_size, batch_size);
         let (model, vs) = build_model(&parts.config, parts.device)?;
         let mut learner = Learner::new(model, vs, &parts.config.train)?;
@@ -192,7 +203,12 @@ struct Parts {
 }
 
 impl Parts {
-    fn prepare(team: Team, mut config: RunConfig, watch: Box<dyn Watch>) -> Result<Self> {
+    fn prepare(
+        team: Team,
+        mut config: RunConfig,
+        begun: bool,
+        watch: Box<dyn Watch>,
+    ) -> Result<Self> {
         config.validate()?;
         let (batch, ranks) = (config.train.batch_size, team.ranks());
         if batch < ranks {
@@ -216,6 +232,12 @@ impl Parts {
             val = val.subset(0..limit);
         }
         same_everywhere(&team, &[&train, &val])?;
+        if let Some(classes) = config.model.classes_mut() {
+            match begun {
+                true => check_classes(classes, &train)?,
+                false => *classes = classes_of(&train, &[&val, &splits.test], classes.planes)?,
+            }
+        }
         let image = config.model.image();
         if train.chw != image {
             return Err(Error::config(format!(
@@ -302,9 +324,12 @@ impl Parts {
         if epoch.is_empty() {
             return Err(Error::config(format!("{} has no images", self.train.name)));
         }
-        let (x, noise) = self.feed.epoch(epoch, 0)?.get(&self.train, 0)?;
+        let batches = self.feed.epoch(epoch, 0)?;
+        let (x, noise) = batches.get(&self.train, 0)?;
+        let condition = model.condition(&batches.labels(&self.train, 0)?)?;
         let cx = Cx {
             noise: Some(&noise),
+            condition: condition.as_ref(),
             ..Cx::default()
         };
         tch::no_grad(|| model.initialize(&x, cx))

@@ -7,7 +7,8 @@ use super::learner::diverged;
 use super::lock::Lock;
 use super::metrics::{Metrics, Record, Sums};
 use super::{
-    save, stop, Figures, Learner, Own, Progress, RunConfig, RunDir, Schedule, Team, Watch, Wishes,
+    save, stop, Figures, Given, Learner, Own, Progress, RunConfig, RunDir, Schedule, Team, Watch,
+    Wishes,
 };
 use crate::data::{Dataset, Split};
 use crate::distributions::bits_per_dim;
@@ -268,12 +269,18 @@ impl Trainer {
         let (x, noise) = epoch.take()?;
         let (images, part) = epoch.batches().images(self.progress.batch)?;
         unread.images += images.len() as u64;
+        let labels = epoch.batches().labels(&self.train, self.progress.batch)?;
+        let condition = self.learner.model.condition(&labels)?;
+        let given = Given {
+            noise: &noise,
+            condition: condition.as_ref(),
+        };
         if self.team.is_alone() {
-            self.learner.queue(&x, &noise, lr)?;
+            self.learner.queue(&x, given, lr)?;
         } else {
             let own = Own {
                 x: &x,
-                noise: &noise,
+                given,
                 share: part.len() as f64 / images.len() as f64,
                 wishes: own_wishes,
             };
@@ -325,9 +332,15 @@ impl Trainer {
     /// Where the first number of a batch that is not finite comes from, whichever process has it.
     fn first_bad(&self, epoch: &Ahead, batch: u64) -> Result<Option<String>> {
         let (x, noise) = epoch.batches().get(&self.train, batch)?;
+        let labels = epoch.batches().labels(&self.train, batch)?;
+        let condition = self.learner.model.condition(&labels)?;
+        let given = Given {
+            noise: &noise,
+            condition: condition.as_ref(),
+        };
         let found = match x.size()[0] {
             0 => None,
-            _ => self.learner.first_bad(&x, &noise)?,
+            _ => self.learner.first_bad(&x, given)?,
         };
         let found = self.team.texts(&found.unwrap_or_default())?;
         Ok(found.into_iter().find(|place| !place.is_empty()))

@@ -46,6 +46,8 @@ pub struct Moment<'a> {
     pub run: &'a RunDir,
     /// The epoch, counted from 1.
     pub epoch: u64,
+    /// Columns of a grid of the [samples](Moment::samples); with classes, a row of it is one class.
+    pub columns: usize,
     pub(super) draw: &'a dyn Fn() -> Result<Option<Drawn>>,
 }
 

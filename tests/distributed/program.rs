@@ -141,6 +141,28 @@ fn two_ranks_train_like_one_and_rank_0_alone_leaves_files_and_lines() {
     }
 }
 
+/// The labels are shared out like the images: a rank with those of another one would have another gradient.
+#[test]
+fn two_ranks_train_a_conditional_model_like_one_and_know_its_classes_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let command = format!("{RUN} --conditional --epochs 1");
+    let alone = |arguments: &str| {
+        let output = program(&folder_of(&one, 0), arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    alone(&command);
+    done(&two, 2, &command);
+    trained_alike(&one, &two);
+    // the same file, by one process and by two
+    let run = folder_of(&one, 0).join("run");
+    let eval = format!("eval {} --limit 13 --device cpu --json", run.display());
+    let alone = alone(&eval);
+    assert!(alone.contains("class_accuracy"), "{alone}");
+    assert_eq!(done(&two, 2, &eval), alone);
+}
+
 /// Each with a GPU of its own, over both ways of exchange.
 #[test]
 fn cuda_two_ranks_train_like_one() {

@@ -85,7 +85,7 @@ fn gradients_apart(team: &Team, family: &str, images: usize) -> f64 {
     assert_eq!(x.size()[0] as usize, team.part().range(images).len());
     let own = Own {
         x: &x,
-        noise: &noise,
+        given: (&noise).into(),
         share: x.size()[0] as f64 / images as f64,
         wishes: Wishes::default(),
     };
@@ -169,6 +169,7 @@ fn likelihood_round_trip_and_samples_are_those_of_one_to_the_bit() {
                 count: images as u64,
                 batch: batch_size as u64,
                 device,
+                label: None,
             };
             let one = decoding.all_in(&Team::alone(), model).unwrap();
             assert_eq!(decoding.all_in(team, model).unwrap(), one);

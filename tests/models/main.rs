@@ -24,6 +24,7 @@ mod common {
 mod bits;
 mod builder;
 mod changes;
+mod conditional;
 mod families;
 mod glow;
 mod golden;
@@ -32,3 +33,4 @@ mod published;
 mod published_sizes;
 mod rebuild;
 mod torchscript;
+mod torchscript_classes;

@@ -32,6 +32,7 @@ fn small(image: [i64; 3]) -> Vec<(&'static str, Build)> {
         width: 5,
         factors: 2,
         init: ButterflyInit::Rotation,
+        classes: None,
     };
     let woodbury = WoodburyConfig {
         image,
@@ -43,6 +44,7 @@ fn small(image: [i64; 3]) -> Vec<(&'static str, Build)> {
             width: 2,
             height: 2,
         },
+        classes: None,
     };
     let mintnet = MintNetConfig {
         image,
@@ -51,6 +53,7 @@ fn small(image: [i64; 3]) -> Vec<(&'static str, Build)> {
         latent: 8,
         alpha: 0.05,
         inverse: FixedPoint::default(),
+        classes: None,
     };
     vec![
         ("macow", Box::new(move |vs| macow.build(vs))),

@@ -38,6 +38,7 @@ pub fn small(image: [i64; 3], levels: usize, steps: usize) -> GlowConfig {
         },
         split_prior: Some(6),
         alpha: 1e-6,
+        classes: None,
     }
 }
 

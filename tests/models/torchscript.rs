@@ -74,6 +74,7 @@ fn models() -> Vec<(String, ModelConfig)> {
             width: 2,
             height: 2,
         },
+        classes: None,
     };
     add("woodbury-own", woodbury.into());
     let butterfly = ButterflyConfig {
@@ -83,6 +84,7 @@ fn models() -> Vec<(String, ModelConfig)> {
         width: 6,
         factors: 2,
         init: ButterflyInit::Rotation,
+        classes: None,
     };
     add("butterfly-own", butterfly.into());
     let mintnet = MintNetConfig {
@@ -92,6 +94,7 @@ fn models() -> Vec<(String, ModelConfig)> {
         latent: 8,
         alpha: 0.05,
         inverse: FixedPoint::default(),
+        classes: None,
     };
     add("mintnet", ModelConfig::MintNet(mintnet));
     models
@@ -110,6 +113,7 @@ fn macow(image: [i64; 3]) -> MaCowConfig {
             width: 5,
         }],
         top: block,
+        classes: None,
     }
 }
 

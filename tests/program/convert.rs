@@ -147,6 +147,7 @@ fn published(mixing: Mixing) -> RunConfig {
         levels: 2,
         steps: 1,
         alpha: 1e-6,
+        classes: None,
         actnorm: true,
         mixing,
         mix_twice: false,

@@ -17,6 +17,7 @@ mod run;
 mod bits;
 mod changes;
 mod commands;
+mod conditional;
 mod convert;
 mod devices;
 mod doctor;

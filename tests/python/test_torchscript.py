@@ -27,7 +27,8 @@ class TorchScript(unittest.TestCase):
             folder = tempfile.TemporaryDirectory()
             cls.addClassCleanup(folder.cleanup)
             cls.environment[FILES] = folder.name
-            command = ["cargo", "test", "--release", "--quiet", "--test", "models", "torchscript::every_family"]
+            command = ["cargo", "test", "--release", "--quiet", "--test", "models", "--"]
+            command += ["torchscript::every_family", "torchscript_classes::every_family"]
             subprocess.run(command, cwd=ROOT, env=cls.environment, check=True, stdout=subprocess.DEVNULL)
 
     def check(self, *arguments):
@@ -36,7 +37,7 @@ class TorchScript(unittest.TestCase):
         self.assertEqual(finished.returncode, 0, finished.stderr)
 
     def test_files_are_programs_with_nothing_of_ours_installed(self):
-        self.check("Portable")
+        self.check("Portable", "Conditional")
 
     def test_files_with_operators_are_programs_with_the_operator_library(self):
         self.environment["INVERSE_FLOW_LIBRARY"] = str(LIBRARY)

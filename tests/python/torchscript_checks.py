@@ -221,6 +221,42 @@ class Checks:
         self.assertEqual(model.latent_shapes, [[6, 6, 4], [24, 3, 2]])
 
 
+class Conditional(unittest.TestCase):
+    """Files of models that are told the class, in the folder `conditional`."""
+
+    def test_what_they_compute_given_a_class_and_without_is_what_rust_does(self):
+        files = sorted((FOLDER / "conditional").glob("*.pt"))
+        self.assertGreater(len(files), 10)
+        label = torch.tensor([2, 0, 1])
+        for file in files:
+            with self.subTest(file.stem), torch.no_grad(), torch.jit.optimized_execution(False):
+                a = read_safetensors(file.with_suffix(".safetensors"))
+                model = torch.jit.load(file)
+                self.assertEqual(model.class_names, ["round", 'a "b"', "ä"])
+                self.assertEqual(model.class_images, [5, 3, 2])
+                for got, expected in [
+                    (model.log_prob(a["x"], label, a["noise"]), a["log_prob"]),
+                    (model(a["x"], label, a["noise"]), a["log_prob"]),
+                    (model.class_log_probs(a["x"], a["noise"]), a["class_log_probs"]),
+                    (model.marginal_log_prob(a["x"], a["noise"]), a["marginal"]),
+                    (model.sample(numbered(a, "eps"), label), a["sample"]),
+                ]:
+                    scale = float(expected.abs().max())
+                    torch.testing.assert_close(got, expected, rtol=0, atol=TOLERANCE * scale)
+
+    def test_labels_that_are_no_classes_are_errors_that_say_so(self):
+        model = torch.jit.load(FOLDER / "conditional" / "inverse-flow.pt")
+        x = torch.zeros(2, *model.image_shape)
+        for label, message in [
+            (torch.tensor([0, 3]), "numbers of classes from 0 to 2"),
+            (torch.tensor([0, -1]), "numbers of classes from 0 to 2"),
+            (torch.tensor([0]), r"\[N\] integers with N = 2"),
+            (torch.tensor([0.0, 1.0]), r"\[N\] integers with N = 2"),
+        ]:
+            with self.assertRaisesRegex(torch.jit.Error, message):
+                model.log_prob(x, label)
+
+
 class Portable(Checks, unittest.TestCase):
     suffix = ".pt"
     families = ("",)

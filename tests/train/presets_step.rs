@@ -3,7 +3,7 @@
 use crate::gpu::gpu;
 use inverse_flow::flows::Cx;
 use inverse_flow::models::{ModelConfig, Overrides};
-use inverse_flow::train::{build_model, presets, Learner, RunConfig};
+use inverse_flow::train::{build_model, presets, Given, Learner, RunConfig};
 use std::collections::BTreeSet;
 use tch::{Device, Kind, Tensor};
 
@@ -50,13 +50,19 @@ fn take_a_step(name: &str, config: &RunConfig, device: Device) {
     let (mut model, vs) = build_model(config, device).unwrap();
     let image = image_of(&config.model, device);
     let noise = image.full_like(0.5);
+    let condition = model.condition(&[1]).unwrap();
     let cx = Cx {
         noise: Some(&noise),
+        condition: condition.as_ref(),
         ..Cx::default()
     };
     tch::no_grad(|| model.initialize(&image, cx)).unwrap();
     let mut learner = Learner::new(model, vs, &config.train).unwrap();
-    let step = learner.step(&image, &noise, config.train.lr).unwrap();
+    let given = Given {
+        noise: &noise,
+        condition: condition.as_ref(),
+    };
+    let step = learner.step(&image, given, config.train.lr).unwrap();
     assert!(!step.skipped, "{name}: {step:?}");
     assert!(
         step.nll.is_finite() && step.grad_norm > 0.0,

@@ -163,7 +163,7 @@ impl DistributedArgs {
         let step = || learner.borrow_mut().step(&x, &noise, 1e-6).map(drop);
         let own = Own {
             x: &x,
-            noise: &noise,
+            given: (&noise).into(),
             share: 1.0 / ranks as f64,
             wishes: Wishes::default(),
         };

@@ -26,6 +26,9 @@ pub struct Model {
     /// glyphs (built in), mnist, cifar10, noise64, or a path of pictures or arrays: docs/data.md
     #[arg(long, value_name = "DATA", value_parser = values::data(), hide_possible_values = true)]
     data: Option<Source>,
+    /// Learn the images given their class, from data with labels: docs/conditional.md
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    conditional: Option<bool>,
     /// Levels of squeeze and split
     #[arg(long, value_name = "L")]
     levels: Option<usize>,
@@ -133,6 +136,14 @@ impl Model {
         shape.apply(data);
         pictures.apply(data);
         self.apply_small(config);
+        match self.conditional {
+            // the run finds them in its images
+            Some(true) => {
+                config.model.classes_mut().get_or_insert_default();
+            }
+            Some(false) => *config.model.classes_mut() = None,
+            None => {}
+        }
         config.model.change(&Overrides {
             model: self.model.clone(),
             image: Some(image_shape(&config.data)?),
@@ -153,7 +164,8 @@ impl Model {
             self.kernel.is_some(),
             self.width.is_some(),
         ];
-        self.model.is_some() || self.data.is_some() || sizes.contains(&true)
+        let others = [self.data.is_some(), self.conditional.is_some()];
+        self.model.is_some() || others.contains(&true) || sizes.contains(&true)
     }
 
     /// What the architecture does not depend on.

@@ -77,7 +77,8 @@ pub struct TrainArgs {
 }
 
 /// What `train -h` leaves to `train --help`.
-const RARE: [&str; 29] = [
+const RARE: [&str; 30] = [
+    "conditional",
     "resume_or_start",
     "samples",
     "precision",

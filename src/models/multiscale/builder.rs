@@ -2,8 +2,9 @@
 
 use super::model::MultiScale;
 use super::stage::{Part, Stage};
-use crate::distributions::SplitPrior;
+use crate::distributions::{LearnedPrior, SplitPrior};
 use crate::flows::{Bits, Sequential, Transform};
+use crate::models::Classes;
 use crate::nn::Precision;
 use crate::torchscript::check_name;
 use crate::words::counted;
@@ -77,6 +78,7 @@ impl MultiScaleBuilder {
             device: vs.device(),
             precision: Precision::Float32,
             bits: Bits::ALL,
+            classes: None,
             stages: Vec::new(),
         };
         Ok(Self { flow, chw: image })
@@ -163,6 +165,21 @@ impl MultiScaleBuilder {
     fn leave(&mut self, kept: [i64; 3], latent: [i64; 3]) {
         self.chw = kept;
         self.flow.latents.push(latent);
+    }
+
+    /// The model, for images of these classes if there are some: then with a prior of each class for the top latent, its
+    /// variables under `prior` in `vs`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for classes that no model can have; as [`finish`](Self::finish).
+    pub fn end(mut self, vs: &nn::Path, classes: Option<&Classes>) -> Result<MultiScale> {
+        if let Some(classes) = classes {
+            classes.check()?;
+            let prior = LearnedPrior::of_classes(&(vs / "prior"), self.chw, classes.count())?;
+            self.layer("prior", prior)?;
+            self.flow.classes = Some(classes.clone());
+        }
+        self.finish()
     }
 
     /// The model; what the last stage makes is its top latent.

@@ -1,7 +1,6 @@
 //! What a model refuses at its entry.
 
 use super::model::MultiScale;
-use crate::flows::check::Placement;
 use crate::words::{counted, device, dtype};
 use crate::{Error, Result};
 use tch::Tensor;
@@ -15,7 +14,7 @@ impl MultiScale {
         condition: Option<&Tensor>,
     ) -> Result<()> {
         self.check_tensor(op, "x", x, self.image)?;
-        self.placement().check_condition(op, x.size()[0], condition)
+        self.check_condition(op, x.size()[0], condition)
     }
 
     /// The top latent, if all of them and the condition are right.
@@ -43,16 +42,8 @@ impl MultiScale {
                 )));
             }
         }
-        self.placement()
-            .check_condition("decode", top.size()[0], condition)?;
+        self.check_condition("decode", top.size()[0], condition)?;
         Ok(top)
-    }
-
-    fn placement(&self) -> Placement {
-        Placement {
-            kind: self.kind,
-            device: self.device,
-        }
     }
 
     fn check_tensor(

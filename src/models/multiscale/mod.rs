@@ -11,6 +11,7 @@
 
 mod builder;
 mod check;
+mod condition;
 mod finite;
 mod model;
 mod singular;

@@ -4,9 +4,10 @@ use super::stage::{Part, Stage, Staged};
 use crate::distributions::{standard_normal, standard_normal_log_prob};
 use crate::flows::{to_range, Bits, Cx, Dequantize, LogDets, Mapped, Transform};
 use crate::models::latents::{Encoded, Latents};
+use crate::models::Classes;
 use crate::nn::Precision;
 use crate::ops::filter::Filters;
-use crate::torchscript::{self, Script, Stages};
+use crate::torchscript::{self, ClassesOf, Script, Stages};
 use crate::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
@@ -29,6 +30,8 @@ pub struct MultiScale {
     /// What the nets compute in.
     pub(super) precision: Precision,
     pub(super) bits: Bits,
+    /// What the condition of a call says about each image, for a conditional model.
+    pub(super) classes: Option<Classes>,
     /// From data to latent.
     pub(super) stages: Vec<Stage>,
 }
@@ -42,6 +45,11 @@ impl MultiScale {
     /// `[C, H, W]` of each latent, in the order of [`Latents`].
     pub fn latent_shapes(&self) -> Vec<[i64; 3]> {
         self.latents.clone()
+    }
+
+    /// The classes of a conditional model, each call of which needs a [`condition`](Self::condition).
+    pub fn classes(&self) -> Option<&Classes> {
+        self.classes.as_ref()
     }
 
     /// What the nets inside the couplings compute in: float32 unless [`set_precision`](Self::set_precision) says otherwise.
@@ -203,7 +211,11 @@ impl MultiScale {
             stage.add_to(&mut program, latent)?;
             latent += usize::from(stage.is_split());
         }
-        torchscript::model(self.image, &self.latents, program)
+        let classes = self.classes.as_ref().map(|classes| ClassesOf {
+            names: &classes.names,
+            images: &classes.images,
+        });
+        torchscript::model(self.image, &self.latents, classes, program)
     }
 
     /// Runs `x` through all stages, shows `see` the name of each and what it made, and stops when it says so.

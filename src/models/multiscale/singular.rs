@@ -26,7 +26,11 @@ impl MultiScale {
 
     /// The error of the first layer that has no inverse.
     fn find_singular(&self, cx: Cx<'_>) -> Result<()> {
-        let condition = cx.condition.map(|all| all.f_narrow(0, 0, 1)).transpose()?;
+        let condition = match cx.condition {
+            Some(all) => Some(all.f_narrow(0, 0, 1)?),
+            // no filter depends on the class
+            None => self.condition(&[0])?,
+        };
         let cx = Cx {
             condition: condition.as_ref(),
             ..Cx::default()

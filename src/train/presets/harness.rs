@@ -60,6 +60,7 @@ fn config(data: DataName, mixing: Mixing, coupling: &CouplingConfig) -> RunConfi
         coupling: coupling.clone(),
         split_prior: Some(512),
         alpha: 1e-6,
+        classes: None,
     };
     let train = TrainConfig {
         epochs: 100,

@@ -5,7 +5,7 @@ use super::super::{Decay, RunConfig, TrainConfig};
 use super::parts::{coupling, run, shared_spline, Preset, DEFAULT};
 use crate::data::DataName;
 use crate::models::{
-    ButterflyConfig, CouplingForm, GlowConfig, MaCowBlock, MaCowConfig, MaCowSplitBlock,
+    ButterflyConfig, Classes, CouplingForm, GlowConfig, MaCowBlock, MaCowConfig, MaCowSplitBlock,
     MintNetConfig, Mixing, ModelConfig, Net, WoodburyConfig,
 };
 
@@ -34,6 +34,12 @@ pub(super) fn presets() -> Vec<Preset> {
     let about =
         "Inverse-Flow with two more steps a level, on MNIST; a quarter of an hour on two CPU cores";
     presets.insert(1, Preset::new("quick/mnist", about, on_mnist()));
+    let about =
+        "the same one given the digit: --conditional; a quarter of an hour on two CPU cores";
+    presets.insert(
+        2,
+        Preset::new("quick/mnist-conditional", about, of_digits()),
+    );
     presets
 }
 
@@ -56,6 +62,7 @@ fn model(data: DataName, mixing: Mixing) -> GlowConfig {
         coupling: coupling(Net::W, 64, false),
         split_prior: Some(64),
         alpha: 1e-6,
+        classes: None,
     }
 }
 
@@ -110,6 +117,13 @@ fn on_glyphs(model: impl Into<ModelConfig>) -> RunConfig {
         ..TrainConfig::default()
     };
     run(DataName::Glyphs, model, train)
+}
+
+/// [`on_mnist`], conditional on the digit.
+fn of_digits() -> RunConfig {
+    let mut config = on_mnist();
+    *config.model.classes_mut() = Some(Classes::alike(DataName::Mnist.classes()));
+    config
 }
 
 /// A quarter of an hour on two CPU cores; the rate falls so that the last epochs settle.

@@ -62,6 +62,7 @@ pub(super) fn backbone(mixing: Mixing) -> GlowConfig {
         coupling: coupling(Net::W, 512, false),
         split_prior: Some(512),
         alpha: 1e-6,
+        classes: None,
     }
 }
 
