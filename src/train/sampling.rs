@@ -4,7 +4,7 @@ use super::finite::where_decoding_ends;
 use super::{first_lost, Tally, Team};
 use crate::cuda::check;
 use crate::data::{standard_normal_after, stream, Purpose};
-use crate::flows::{to_range, Cx};
+use crate::flows::{to_range, Bits, Cx};
 use crate::models::{Latents, MultiScale};
 use crate::Result;
 use std::fmt;
@@ -40,7 +40,7 @@ pub fn prior_latents_of(
     Ok(Latents(latents.collect::<Result<_>>()?))
 }
 
-/// Images that are decoded from latents a batch at a time.
+/// Images that are decoded from latents a batch at a time: continuous ones, or the pixels of a density of fewer than 8 bits.
 #[derive(Clone, Copy)]
 pub struct Decoding<'a> {
     /// The latents of some of the images, on the device.
@@ -170,7 +170,11 @@ impl Decoding<'_> {
         let decoded = model.decode(&latents, cx)?.value;
         let decoded = decoded.f_to_device(Device::Cpu)?;
         check(self.device).map_err(|err| model.locate(err, Cx::default()))?;
-        Ok(decoded)
+        match model.bits() {
+            Bits::ALL => Ok(decoded),
+            // of a pixel that stands for several grey levels, all are drawn as one
+            bits => Ok(bits.split(&decoded)?.0),
+        }
     }
 }
 

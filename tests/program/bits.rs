@@ -32,6 +32,17 @@ fn a_density_of_three_bits_is_trained_measured_and_inverted() {
     );
     assert!(said.contains(" 0 "), "{said}");
 
+    done(at, "sample run --count 4 --out samples.png --device cpu");
+    let picture = image::open(at.join("samples.png")).unwrap().to_luma8();
+    let values: Vec<u8> = picture.pixels().map(|pixel| pixel.0[0]).collect();
+    assert!(values.iter().any(|&value| value > 0));
+    // the gaps of the grid have a grey of their own
+    let gap = values[0];
+    assert!(
+        values.iter().all(|&value| value % 32 == 0 || value == gap),
+        "{values:?}"
+    );
+
     let message = fails(at, "train --bits 9 --out other", 2);
     assert!(message.contains("between 1 and 8"), "{message}");
 }
