@@ -95,6 +95,23 @@ pub(crate) fn move_into_place(from: &Path, path: &Path) -> Result<()> {
     moved.map_err(|err| failed(path, &err))
 }
 
+/// Gives what is in the file `from` now the name `kept` too, in place of what had it: whoever writes `from` again, as this
+/// crate does, leaves it alone.
+///
+/// # Errors
+/// The file cannot be read, or not be written under that name.
+pub(crate) fn keep(from: &Path, kept: &Path) -> Result<()> {
+    match fs::remove_file(kept) {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(failed(kept, &err)),
+        _ => {}
+    }
+    match fs::hard_link(from, kept) {
+        Ok(()) => Ok(()),
+        // not every file system has links
+        Err(_) => write(kept, fs::read(from).map_err(|err| Error::file(from, err))?),
+    }
+}
+
 /// Makes the folder of a file, with those above it, if need be.
 ///
 /// # Errors

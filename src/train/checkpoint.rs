@@ -39,6 +39,9 @@ pub struct Progress {
     pub batch: u64,
     /// Lowest validation bits per dimension so far.
     pub best_bpd: Option<f64>,
+    /// Validations in a row that have not improved, for `train.patience`.
+    #[serde(default)]
+    pub without_improvement: u64,
     /// Steps skipped because loss or gradient were not finite.
     pub skipped: u64,
     /// How many of them are the latest ones in a row.
@@ -54,6 +57,7 @@ impl Default for Progress {
             epoch: 1,
             batch: 0,
             best_bpd: None,
+            without_improvement: 0,
             skipped: 0,
             skipped_in_row: 0,
             seconds: 0.0,

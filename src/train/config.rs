@@ -52,6 +52,15 @@ pub struct TrainConfig {
     /// Stop after a validation with at most this many bits per dimension.
     #[serde(default)]
     pub target_bpd: Option<f64>,
+    /// Stop after so many validations in a row that have not improved by more than `min_delta`.
+    #[serde(default)]
+    pub patience: Option<u64>,
+    /// Bits per dimension by which a validation must be better to count as an improvement for `patience`.
+    #[serde(default)]
+    pub min_delta: f64,
+    /// Keep the checkpoints of so many latest steps that were saved, beside `last` and `best`.
+    #[serde(default)]
+    pub keep: Option<usize>,
     /// `auto`, `cpu`, `cuda` or `cuda:i`.
     pub device: String,
     /// CPU threads; `None` for one a core.
@@ -103,6 +112,9 @@ impl Default for TrainConfig {
             rebuild_activations: false,
             clamp_weights: None,
             target_bpd: None,
+            patience: None,
+            min_delta: 0.0,
+            keep: None,
             device: "auto".into(),
             threads: None,
             device_data_mib: default_device_data_mib(),
@@ -215,6 +227,9 @@ impl RunConfig {
                 "target_bpd",
                 "a number",
             ),
+            (t.patience != Some(0), "patience", "at least 1"),
+            (not_negative(t.min_delta), "min_delta", "0 or more"),
+            (t.keep != Some(0), "keep", "at least 1"),
             (t.eval_every > 0, "eval_every", "at least 1"),
             (
                 t.val_every_steps != Some(0),

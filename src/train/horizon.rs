@@ -1,6 +1,7 @@
 //! Where a run is among its steps and epochs, and where it ends.
 
 use super::{At, Decay, Progress, RunConfig, Schedule, Trainer};
+use crate::words::counted;
 
 /// Where a run is.
 pub(super) fn place(schedule: &Schedule, progress: &Progress) -> At {
@@ -52,6 +53,35 @@ impl Trainer {
                 "the learning rate is 0 from step {first} on, where its cosine has ended, and the run goes on to step {end}: nothing is \
                  learnt there; --cosine {end} ends it with the run"
             ));
+        }
+    }
+
+    /// Whether a limit of the run is reached.
+    pub(super) fn at_limit(&self) -> bool {
+        let t = &self.config.train;
+        t.max_steps.is_some_and(|limit| self.progress.step >= limit)
+            || self.wishes().time_is_up
+            || self.at_target()
+            || self.is_out_of_patience()
+    }
+
+    fn at_target(&self) -> bool {
+        let reached = self.config.train.target_bpd.zip(self.progress.best_bpd);
+        reached.is_some_and(|(target, best)| best <= target)
+    }
+
+    /// Whether validations have not improved for as long as the run waits for that.
+    fn is_out_of_patience(&self) -> bool {
+        let patience = self.config.train.patience;
+        patience.is_some_and(|most| self.progress.without_improvement >= most)
+    }
+
+    /// What a user could not see from the limits.
+    pub(super) fn say_why_it_ends(&mut self) {
+        if self.is_out_of_patience() {
+            let validations = counted(self.progress.without_improvement, "validation");
+            let line = format!("the end: {validations} in a row without an improvement");
+            self.watch.line(&line);
         }
     }
 }

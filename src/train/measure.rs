@@ -70,6 +70,11 @@ impl Trainer {
         };
         let best = self.progress.best_bpd.unwrap_or(f64::INFINITY);
         let improved = likelihood.bpd < best;
+        let enough = likelihood.bpd < best - self.config.train.min_delta;
+        self.progress.without_improvement = match enough {
+            true => 0,
+            false => self.progress.without_improvement + 1,
+        };
         if improved {
             self.progress.best_bpd = Some(likelihood.bpd);
             self.save(&self.dir.best())?;

@@ -1,7 +1,7 @@
 //! The folder of a run.
 
-use super::lock;
-use crate::{Error, Result};
+use super::{lock, RunConfig};
+use crate::{files, Error, Result};
 use std::path::{Path, PathBuf};
 
 /// Paths inside a run folder.
@@ -26,7 +26,7 @@ impl RunDir {
         {
             return Ok(());
         }
-        if Self::open(root).is_err() {
+        if !Self::is_run(root) {
             let problem = "is not empty and holds no run: choose another folder for --out";
             return Err(Error::file(root, problem));
         }
@@ -37,19 +37,33 @@ impl RunDir {
         Ok(())
     }
 
-    /// Makes the folder of a new run, without the files of an older one.
+    /// Whether `root` holds what a run has written, and not only a file of the same name.
+    fn is_run(root: &Path) -> bool {
+        let run = Self(root.to_path_buf());
+        let config = std::fs::read_to_string(run.config());
+        run.last().exists() || config.is_ok_and(|text| RunConfig::from_json(&text).is_ok())
+    }
+
+    /// Makes the folder of a new run, without the files of an older one. What others have put there stays.
     ///
     /// # Errors
     /// As [`check_free`](Self::check_free), or it cannot be written.
     pub fn create(root: &Path, overwrite: bool) -> Result<Self> {
         Self::check_free(root, overwrite)?;
         let run = Self(root.to_path_buf());
-        for folder in [root.join("checkpoints"), root.join("samples")] {
+        for (folder, wrote) in [
+            ("checkpoints", wrote_checkpoint as fn(&str) -> bool),
+            ("samples", wrote_samples),
+        ] {
+            let folder = root.join(folder);
             let failed = |err: std::io::Error| Error::file(&folder, err);
-            if folder.exists() {
-                std::fs::remove_dir_all(&folder).map_err(failed)?;
-            }
             std::fs::create_dir_all(&folder).map_err(failed)?;
+            for entry in std::fs::read_dir(&folder).map_err(failed)? {
+                let name = entry.map_err(failed)?.file_name();
+                if name.to_str().is_some_and(wrote) {
+                    std::fs::remove_file(folder.join(name)).map_err(failed)?;
+                }
+            }
         }
         for file in [run.metrics(), run.curves(), run.config()] {
             if file.exists() {
@@ -57,6 +71,25 @@ impl RunDir {
             }
         }
         Ok(run)
+    }
+
+    /// Keeps the last checkpoint, which is that of `step`, under a name of its own, and of all such ones the latest `most`.
+    pub(super) fn keep(&self, step: u64, most: usize) -> Result<()> {
+        let kept = self.kept(step);
+        files::keep(&self.last(), &kept)?;
+        let folder = self.0.join("checkpoints");
+        let failed = |err: std::io::Error| Error::file(&folder, err);
+        let mut steps = Vec::new();
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            steps.extend(name.to_str().and_then(step_of_kept));
+        }
+        steps.sort_unstable();
+        for step in steps.iter().rev().skip(most) {
+            let old = self.kept(*step);
+            std::fs::remove_file(&old).map_err(|err| Error::file(&old, err))?;
+        }
+        Ok(())
     }
 
     /// The folder of a run that exists.
@@ -107,10 +140,33 @@ impl RunDir {
         self.0.join("checkpoints/best.safetensors")
     }
 
+    /// `checkpoints/step-00000001.safetensors`, of those that are kept beside the last one.
+    pub fn kept(&self, step: u64) -> PathBuf {
+        self.0
+            .join(format!("checkpoints/step-{step:08}.safetensors"))
+    }
+
     /// `samples/epoch-0001.png`.
     pub fn samples(&self, epoch: u64) -> PathBuf {
         self.0.join(format!("samples/epoch-{epoch:04}.png"))
     }
+}
+
+/// The step of a checkpoint that is kept, by its name.
+fn step_of_kept(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix("step-")?.strip_suffix(".safetensors")?;
+    digits.parse().ok()
+}
+
+fn wrote_checkpoint(name: &str) -> bool {
+    ["last.safetensors", "best.safetensors"].contains(&name) || step_of_kept(name).is_some()
+}
+
+fn wrote_samples(name: &str) -> bool {
+    let digits = name
+        .strip_prefix("epoch-")
+        .and_then(|name| name.strip_suffix(".png"));
+    digits.is_some_and(|digits| digits.parse::<u64>().is_ok())
 }
 
 /// The checkpoint that a command's `RUN|FILE` means: a file itself; of a run its best one, or its last one as long

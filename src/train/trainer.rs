@@ -105,7 +105,7 @@ impl Trainer {
             self.watch.finish();
             if measured {
                 self.watch.line(
-                    "the run is already complete: raise --epochs, --max-steps or --max-minutes to continue",
+                    "the run is already complete: raise --epochs, --max-steps, --max-minutes or --patience to continue",
                 );
             }
             return Ok(Outcome::Finished);
@@ -119,6 +119,7 @@ impl Trainer {
             }
         }
         self.watch.finish();
+        self.say_why_it_ends();
         Ok(Outcome::Finished)
     }
 
@@ -149,15 +150,8 @@ impl Trainer {
         }
     }
 
-    fn at_limit(&self) -> bool {
-        let t = &self.config.train;
-        t.max_steps.is_some_and(|limit| self.progress.step >= limit)
-            || self.wishes().time_is_up
-            || self.at_target()
-    }
-
     /// What is to be done after this step: what this process wants, or what several have agreed on.
-    fn wishes(&self) -> Wishes {
+    pub(super) fn wishes(&self) -> Wishes {
         match self.team.is_alone() {
             true => self.own_wishes(),
             false => self.agreed,
@@ -181,11 +175,6 @@ impl Trainer {
             self.agreed = Wishes::from_flags(flags);
         }
         Ok(())
-    }
-
-    fn at_target(&self) -> bool {
-        let reached = self.config.train.target_bpd.zip(self.progress.best_bpd);
-        reached.is_some_and(|(target, best)| best <= target)
     }
 
     /// The rest of the epoch in progress. One that a limit cuts short is measured all the same, so that the run
@@ -393,6 +382,10 @@ impl Trainer {
 
     pub(super) fn save_last(&mut self) -> Result<()> {
         self.clock.saved();
-        self.save(&self.dir.last())
+        self.save(&self.dir.last())?;
+        match self.config.train.keep {
+            Some(most) if self.team.is_main() => self.dir.keep(self.progress.step, most),
+            _ => Ok(()),
+        }
     }
 }

@@ -36,3 +36,4 @@ mod resume;
 mod rows;
 mod sampling;
 mod signals;
+mod steering;

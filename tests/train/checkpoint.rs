@@ -56,6 +56,7 @@ fn progress() -> Progress {
         best_bpd: Some(0.1 + 0.2),
         skipped: 4,
         skipped_in_row: 1,
+        without_improvement: 2,
         seconds: 1.0 / 3.0,
     }
 }

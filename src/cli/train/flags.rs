@@ -112,6 +112,15 @@ pub struct Optimisation {
     /// Images in the sample grid of every validation; 0 for none
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
+    /// Stop after N validations in a row without an improvement
+    #[arg(long, value_name = "N")]
+    patience: Option<u64>,
+    /// Bits per dimension that count as an improvement for --patience [default: any]
+    #[arg(long, value_name = "X")]
+    min_delta: Option<f64>,
+    /// Keep the last N checkpoints, beside last and best
+    #[arg(long, value_name = "N")]
+    keep: Option<usize>,
     /// Stop when validation reaches X bits per dimension
     #[arg(long, value_name = "X")]
     target_bpd: Option<f64>,
@@ -204,6 +213,9 @@ impl Optimisation {
         t.val_every_steps = self.val_every.or(t.val_every_steps);
         t.val_limit = self.val_limit.or(t.val_limit);
         replace(&mut t.samples, self.samples);
+        t.patience = self.patience.or(t.patience);
+        replace(&mut t.min_delta, self.min_delta);
+        t.keep = self.keep.or(t.keep);
         t.target_bpd = self.target_bpd.or(t.target_bpd);
         t.clamp_weights = self.clamp_weights.or(t.clamp_weights);
     }

@@ -77,8 +77,11 @@ pub struct TrainArgs {
 }
 
 /// What `train -h` leaves to `train --help`.
-const RARE: [&str; 30] = [
+const RARE: &[&str] = &[
     "conditional",
+    "patience",
+    "min_delta",
+    "keep",
     "resume_or_start",
     "samples",
     "precision",
