@@ -28,6 +28,7 @@ mod ranks;
 mod reconstruct;
 mod reproduce;
 mod sample;
+mod score;
 mod signals;
 mod train;
 mod values;
@@ -55,6 +56,7 @@ struct Cli {
 enum Command {
     Train(Box<train::TrainArgs>),
     Eval(eval::EvalArgs),
+    Score(Box<score::ScoreArgs>),
     Sample(sample::SampleArgs),
     Encode(encode::EncodeArgs),
     Decode(decode::DecodeArgs),
@@ -90,7 +92,9 @@ impl Command {
             Self::Convert(_) => Some(("convert", files)),
             Self::Plot(_) => Some(("plot", files)),
             Self::Data(_) => Some(("data", files)),
-            Self::Train(_) | Self::Eval(_) | Self::Sample(_) | Self::Bench(_) => None,
+            Self::Train(_) | Self::Eval(_) | Self::Score(_) | Self::Sample(_) | Self::Bench(_) => {
+                None
+            }
             // they only say something
             Self::Inspect(_) | Self::Doctor(_) | Self::Completions(_) | Self::Man(_) => None,
         }
@@ -103,6 +107,7 @@ impl Command {
         match self {
             Self::Train(args) => args.run(),
             Self::Eval(args) => args.run(),
+            Self::Score(args) => args.run(),
             Self::Sample(args) => args.run(),
             Self::Encode(args) => args.run(),
             Self::Decode(args) => args.run(),

@@ -79,6 +79,8 @@ pub struct Dataset {
     pub labels: Vec<u16>,
     /// The names of the classes that labels number, where they have names.
     pub classes: Vec<String>,
+    /// The `N` files that the images are from, by their paths below the source; none where they are from arrays.
+    pub files: Vec<String>,
     /// `N * C * H * W` bytes, image by image, channel by channel, row by row.
     pixels: Pixels,
 }
@@ -122,6 +124,7 @@ impl Dataset {
             chw,
             labels,
             classes: Vec::new(),
+            files: Vec::new(),
             pixels,
         })
     }
@@ -180,6 +183,7 @@ impl Dataset {
             chw: self.chw,
             labels: self.labels[start..end].to_vec(),
             classes: self.classes.clone(),
+            files: self.files.get(start..end).unwrap_or_default().to_vec(),
             pixels: self.pixels.part(start as u64 * size..end as u64 * size),
         }
     }

@@ -8,9 +8,11 @@ mod curves;
 mod film;
 mod frame;
 mod grid;
+mod histogram;
 mod range;
 
 pub use chart::{chart, Chart, Mark, Marked};
 pub use curves::{curves, Series, Style};
 pub use film::save_film;
 pub use grid::{check_grid, save_grid, save_pairs};
+pub use histogram::{histogram, Counted};

@@ -238,3 +238,40 @@ fn a_signal_to_one_rank_saves_and_any_number_of_ranks_goes_on() {
     // two steps of three ranks and one of one, and the validation at the end of each
     assert_eq!(ranks[ranks.len() - 5..], [3, 3, 3, 1, 1][..], "{ranks:?}");
 }
+
+#[test]
+fn two_ranks_write_the_scores_of_one_to_the_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let run = folder_of(&one, 0);
+    let trained = program(&run, &format!("{RUN} --max-steps 2"))
+        .output()
+        .unwrap();
+    assert!(trained.status.success(), "{trained:?}");
+    let model = run.join("run/checkpoints/last.safetensors");
+    let score = format!(
+        "score {} glyphs --limit 11 --against noise.npy --batch-size 3 --device cpu --out a.jsonl",
+        model.display()
+    );
+    // 28 x 28 bytes an image, 5 of them
+    let mut header = "{'descr': '|u1', 'fortran_order': False, 'shape': (5, 28, 28), }".to_owned();
+    header.extend(std::iter::repeat_n(' ', 117 - header.len()));
+    let mut noise = [b"\x93NUMPY\x01\x00\x76\x00", header.as_bytes(), b"\n"].concat();
+    noise.extend((0..5 * 784u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8));
+    for folder in [run.clone(), folder_of(&two, 0), folder_of(&two, 1)] {
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("noise.npy"), &noise).unwrap();
+    }
+    let output = program(&run, &score).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = done(&two, 2, &score);
+    assert_eq!(text, String::from_utf8_lossy(&output.stdout));
+    let read = |folder: &Path, name: &str| std::fs::read(folder.join(name)).unwrap();
+    for file in ["a.jsonl", "a.svg", "a.png"] {
+        assert!(
+            read(&run, file) == read(&folder_of(&two, 0), file),
+            "{file}"
+        );
+        assert!(!folder_of(&two, 1).join(file).exists(), "{file}");
+    }
+}

@@ -9,10 +9,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use tch::Device;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 17] = [
     "train",
     "eval",
+    "score",
     "sample",
+    "encode",
+    "decode",
+    "interpolate",
     "reconstruct",
     "inspect",
     "convert",

@@ -35,5 +35,6 @@ mod reproduce_report;
 mod resume;
 mod rows;
 mod sampling;
+mod score;
 mod signals;
 mod steering;

@@ -146,7 +146,7 @@ fn none_in(root: &Path, others: usize) -> Error {
 }
 
 /// The parts of a path below `root`.
-fn below(root: &Path, path: &Path) -> Vec<String> {
+pub(super) fn below(root: &Path, path: &Path) -> Vec<String> {
     let inside = path.strip_prefix(root).unwrap_or(path);
     inside
         .components()

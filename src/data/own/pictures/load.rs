@@ -33,10 +33,14 @@ pub(crate) fn load(path: &Path, config: &DataConfig, splits: &[Split]) -> Result
     let mut loaded = Vec::new();
     for &split in splits {
         let entries = listing.of(split, config.limit);
-        let (pixels, labels) = images(&entries, &wanted, config.skip_damaged, &mut skipped)?;
+        let images = images(&entries, &wanted, config.skip_damaged, &mut skipped)?;
         let name = format!("{} {split}", path.display());
-        let mut data = Dataset::new(name, wanted.chw, pixels, labels)?;
+        let mut data = Dataset::new(name, wanted.chw, images.pixels, images.labels)?;
         data.classes.clone_from(&listing.classes);
+        let files = images.paths.iter();
+        data.files = files
+            .map(|file| list::below(path, file).join("/"))
+            .collect();
         loaded.push(data);
     }
     Ok(Loaded {
@@ -82,11 +86,11 @@ fn part(
     config: &DataConfig,
     skipped: &mut Vec<Skipped>,
 ) -> Result<Part> {
-    let (pixels, labels) = images(entries, wanted, config.skip_damaged, skipped)?;
+    let images = images(entries, wanted, config.skip_damaged, skipped)?;
     let Some(size) = config.pad else {
-        return Ok((pixels, labels));
+        return Ok((images.pixels, images.labels));
     };
-    let data = Dataset::new("pictures", wanted.chw, pixels, labels)?;
+    let data = Dataset::new("pictures", wanted.chw, images.pixels, images.labels)?;
     let data = data.padded(size, config.background)?;
     Ok((data.pixels()?, data.labels))
 }

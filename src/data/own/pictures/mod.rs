@@ -85,13 +85,20 @@ pub(crate) fn picture(path: &Path, config: &DataConfig) -> Result<([i64; 3], Vec
 /// A file that was left out, and why.
 type Skipped = (PathBuf, String);
 
-/// The images of `entries`, side by side, and their labels; what is damaged is left out and told of, or an error.
-fn images(
-    entries: &[&Entry],
+/// Images side by side, with their labels and where they are from.
+struct Images<'a> {
+    pixels: Vec<u8>,
+    labels: Vec<u16>,
+    paths: Vec<&'a Path>,
+}
+
+/// The images of `entries`; what is damaged is left out and told of, or an error.
+fn images<'a>(
+    entries: &[&'a Entry],
     wanted: &Wanted,
     skip_damaged: bool,
     skipped: &mut Vec<Skipped>,
-) -> Result<(Vec<u8>, Vec<u16>)> {
+) -> Result<Images<'a>> {
     let decoded = in_parallel(entries, |entry| match image(&entry.path, wanted)? {
         Ok(pixels) => Ok(Ok(pixels)),
         Err(Problem::Damaged(problem)) if skip_damaged => Ok(Err(problem)),
@@ -99,18 +106,22 @@ fn images(
         Err(Problem::Size(size, way)) => Err(other_size(&entry.path, size, wanted, way)),
     })?;
     let size = wanted.chw.iter().product::<i64>() as usize;
-    let mut pixels = Vec::with_capacity(entries.len() * size);
-    let mut labels = Vec::with_capacity(entries.len());
+    let mut images = Images {
+        pixels: Vec::with_capacity(entries.len() * size),
+        labels: Vec::with_capacity(entries.len()),
+        paths: Vec::with_capacity(entries.len()),
+    };
     for (entry, image) in entries.iter().zip(decoded) {
         match image {
             Ok(image) => {
-                pixels.extend(image);
-                labels.push(entry.label);
+                images.pixels.extend(image);
+                images.labels.push(entry.label);
+                images.paths.push(&entry.path);
             }
             Err(problem) => skipped.push((entry.path.clone(), problem)),
         }
     }
-    Ok((pixels, labels))
+    Ok(images)
 }
 
 fn content(path: &Path) -> Result<Vec<u8>> {
