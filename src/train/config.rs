@@ -45,6 +45,9 @@ pub struct TrainConfig {
     /// not grow with the depth, nor with the batch once that is large, for a longer step.
     #[serde(default)]
     pub rebuild_activations: bool,
+    /// Parts of a batch that go through the model one after the other, their gradients summed: the memory of one of them.
+    #[serde(default = "one")]
+    pub accumulate: u32,
     /// The published Inverse-Flow code clamps every parameter to this magnitude after every step; for comparisons
     /// with it only.
     #[serde(default)]
@@ -87,6 +90,10 @@ pub struct TrainConfig {
     pub sample_temperature: f64,
 }
 
+fn one() -> u32 {
+    1
+}
+
 /// CIFAR-10 has 117 MiB.
 fn default_device_data_mib() -> u64 {
     1024
@@ -110,6 +117,7 @@ impl Default for TrainConfig {
             clip_value: None,
             clip_norm: Some(1.0),
             rebuild_activations: false,
+            accumulate: 1,
             clamp_weights: None,
             target_bpd: None,
             patience: None,
@@ -189,6 +197,7 @@ impl RunConfig {
                 "more than 0",
             ),
             (t.batch_size > 0, "batch_size", "at least 1"),
+            (t.accumulate > 0, "accumulate", "at least 1"),
             (t.threads.is_none_or(|n| n > 0), "threads", "at least 1"),
             (positive(t.lr), "lr", "more than 0"),
             (

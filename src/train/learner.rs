@@ -19,6 +19,7 @@ pub struct Learner {
     pub adam: Adam,
     clip_value: Option<f64>,
     rebuild_activations: bool,
+    accumulate: i64,
     clamp_weights: Option<f64>,
     judge: Judge,
     skipped: u64,
@@ -80,6 +81,7 @@ impl Learner {
             adam,
             clip_value: config.clip_value,
             rebuild_activations: config.rebuild_activations,
+            accumulate: config.accumulate.into(),
             clamp_weights: config.clamp_weights,
             judge: Judge::new(config.clip_norm),
             skipped: 0,
@@ -121,7 +123,8 @@ impl Learner {
         })
     }
 
-    /// One step of Adam on the mean of `-log p` over the images `x: [N, C, H, W]` with the noise that is `given`, plus the layers' auxiliary losses. On a GPU nothing waits for it.
+    /// One step of Adam on the mean of `-log p` over the images `x: [N, C, H, W]` with the noise that is `given`, plus the
+    /// layers' auxiliary losses. On a GPU nothing waits for it.
     ///
     /// The gradient is divided by `max(1, norm / clip_norm)`. A step whose loss or gradient norm is not finite changes
     /// nothing and is counted, and so is every step after [`MAX_SKIPPED_IN_ROW`] of them in a row, up to the next reading.
@@ -178,7 +181,8 @@ impl Learner {
     }
 
     /// The mean of `-log p`, and the gradients of the whole loss in the order of the optimiser's parameters, undefined
-    /// where a parameter takes no part. Activations are kept or rebuilt as [chosen](Self::rebuild_activations).
+    /// where a parameter takes no part. Activations are kept or rebuilt as [chosen](Self::rebuild_activations), and the images
+    /// go through the model in as many parts as `train.accumulate` says.
     ///
     /// # Errors
     /// What the model reports.
@@ -187,10 +191,52 @@ impl Learner {
         x: &Tensor,
         given: impl Into<Given<'a>>,
     ) -> Result<(Tensor, Vec<Tensor>)> {
+        let (given, count) = (given.into(), x.size()[0]);
+        let parts = self.accumulate.clamp(1, count.max(1));
+        if parts == 1 {
+            return self.gradients_at_once(x, given);
+        }
+        let mut sum: Option<(Tensor, Vec<Tensor>)> = None;
+        for part in 0..parts {
+            let (start, end) = (part * count / parts, (part + 1) * count / parts);
+            let of = |tensor: &Tensor| tensor.f_narrow(0, start, end - start);
+            let (noise, condition) = (of(given.noise)?, given.condition.map(of).transpose()?);
+            let own = Given {
+                noise: &noise,
+                condition: condition.as_ref(),
+            };
+            let (nll, grads) = self.gradients_at_once(&of(x)?, own)?;
+            // means over the part, weighted by its share of the images
+            let share = (end - start) as f64 / count as f64;
+            let nll = nll.f_detach()?.f_mul_scalar(share)?;
+            match &mut sum {
+                None => {
+                    let grads = grads.into_iter().map(|grad| match grad.defined() {
+                        true => Ok(grad.f_mul_scalar(share)?),
+                        false => Ok(grad),
+                    });
+                    sum = Some((nll, grads.collect::<Result<_>>()?));
+                }
+                Some((sum, sums)) => {
+                    let _ = sum.f_add_(&nll)?;
+                    for (sum, grad) in sums.iter_mut().zip(grads) {
+                        match (sum.defined(), grad.defined()) {
+                            (_, false) => {}
+                            (true, true) => drop(sum.f_add_(&grad.f_mul_scalar(share)?)?),
+                            (false, true) => *sum = grad.f_mul_scalar(share)?,
+                        }
+                    }
+                }
+            }
+        }
+        sum.map_or_else(|| self.gradients_at_once(x, given), Ok)
+    }
+
+    fn gradients_at_once(&self, x: &Tensor, given: Given<'_>) -> Result<(Tensor, Vec<Tensor>)> {
         let auxiliary = AuxiliaryLosses::default();
         let cx = Cx {
             training: Some(&auxiliary),
-            ..given.into().cx()
+            ..given.cx()
         };
         if self.rebuild_activations {
             let (model, params) = (&self.model, self.adam.params());

@@ -329,3 +329,48 @@ fn every_family_has_gradients_laid_out_like_their_parameters() {
     }
     assert!(copied.is_empty(), "{}", copied.join("\n"));
 }
+
+#[test]
+fn a_batch_in_parts_has_the_gradient_of_the_whole_in_every_family() {
+    for family in MODELS {
+        tch::manual_seed(5);
+        let mut config = RunConfig::resolve(Some(&format!("quick/{family}")), None).unwrap();
+        let (mut model, vs) = build_model(&config, device()).unwrap();
+        let [c, h, w] = model.image_shape();
+        let options = (Kind::Float, device());
+        let pixels = Tensor::arange(5 * c * h * w, options) * 37.0;
+        let x = pixels.remainder(251.0).view([5, c, h, w]);
+        let noise = (&x * 0.37).frac();
+        let cx = Cx {
+            noise: Some(&noise),
+            ..Cx::default()
+        };
+        tch::no_grad(|| model.initialize(&x, cx)).unwrap();
+        let mut learner = Learner::new(model, vs, &config.train).unwrap();
+        let (nll, whole) = learner.gradients(&x, &noise).unwrap();
+        // parts of 2 and 3 images, and more parts than images
+        for parts in [2, 9] {
+            config.train.accumulate = parts;
+            let Learner { model, vs, .. } = learner;
+            learner = Learner::new(model, vs, &config.train).unwrap();
+            let (sum, summed) = learner.gradients(&x, &noise).unwrap();
+            assert!(!sum.requires_grad());
+            let apart = (&sum - &nll).abs().double_value(&[]);
+            assert!(
+                apart < 1e-5 * nll.abs().double_value(&[]),
+                "{family}: {apart:e}"
+            );
+            let (mut apart, mut length) = (0.0, 0.0);
+            for (a, b) in summed.iter().zip(&whole) {
+                assert_eq!(a.defined(), b.defined(), "{family}");
+                if b.defined() {
+                    let square = |t: Tensor| t.square().sum(Kind::Double).double_value(&[]);
+                    apart += square(a - b);
+                    length += square(b.shallow_clone());
+                }
+            }
+            let apart = (apart / length).sqrt();
+            assert!(apart < 1e-4, "{family} in {parts}: {apart:e}");
+        }
+    }
+}

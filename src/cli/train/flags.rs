@@ -112,6 +112,9 @@ pub struct Optimisation {
     /// Images in the sample grid of every validation; 0 for none
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
+    /// Save memory: send a batch through the model in N parts, one after the other
+    #[arg(long, value_name = "N")]
+    accumulate: Option<u32>,
     /// Stop after N validations in a row without an improvement
     #[arg(long, value_name = "N")]
     patience: Option<u64>,
@@ -214,6 +217,7 @@ impl Optimisation {
         t.val_limit = self.val_limit.or(t.val_limit);
         replace(&mut t.samples, self.samples);
         t.patience = self.patience.or(t.patience);
+        replace(&mut t.accumulate, self.accumulate);
         replace(&mut t.min_delta, self.min_delta);
         t.keep = self.keep.or(t.keep);
         t.target_bpd = self.target_bpd.or(t.target_bpd);

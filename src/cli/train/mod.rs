@@ -79,6 +79,7 @@ pub struct TrainArgs {
 /// What `train -h` leaves to `train --help`.
 const RARE: &[&str] = &[
     "conditional",
+    "accumulate",
     "patience",
     "min_delta",
     "keep",
