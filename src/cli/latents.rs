@@ -121,7 +121,9 @@ pub fn read(path: &Path, model: &MultiScale) -> Result<Stored> {
     let latents = Latents(latents.collect::<Result<_>>()?);
     let counts: Vec<i64> = latents.0.iter().map(|latent| latent.size()[0]).collect();
     if counts.iter().any(|count| *count != counts[0]) {
-        return Err(wrong(format!("its levels are of {counts:?} images")));
+        return Err(wrong(format!(
+            "its levels do not hold the same number of images: {counts:?}"
+        )));
     }
     Ok(Stored {
         latents,
