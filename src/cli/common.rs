@@ -6,7 +6,7 @@ use crate::data::{self, DataConfig, Dataset, Source, Split};
 use crate::models::MultiScale;
 use crate::nn::Precision;
 use crate::train::{
-    build_model, check_classes, find_checkpoint, load_state, stored_config, stored_progress,
+    build_model, check_classes, find_checkpoint, load_into, stored_config, stored_progress,
     DeviceChoice, RunConfig, Team,
 };
 use crate::weights::StateFile;
@@ -161,6 +161,12 @@ pub struct Described {
     /// JSON file like a run's config.json, for a file of another program
     #[arg(long, value_name = "F")]
     pub config: Option<PathBuf>,
+    /// Where in the file the weights lie, as inspect lists it; . is the top level [default: where they fit]
+    #[arg(long, value_name = "PATH")]
+    pub key: Option<String>,
+    /// Read only the weights whose names begin so, without it [default: what all names share]
+    #[arg(long, value_name = "TEXT")]
+    pub prefix: Option<String>,
 }
 
 impl Described {
@@ -226,7 +232,13 @@ pub struct Opened {
 /// Opens a `RUN|FILE` argument; which file of a run was taken is reported on standard error.
 pub fn open(path: &Path, described: &Described) -> Result<Opened> {
     let found = find_checkpoint(path)?;
-    let file = StateFile::open(&found)?;
+    let mut file = StateFile::open(&found)?;
+    if let Some(key) = &described.key {
+        file.choose(key)?;
+    }
+    if let Some(prefix) = &described.prefix {
+        file.below(prefix)?;
+    }
     let stored = stored_config(&file)?;
     if stored.is_some() && described.is_given() {
         return Err(Error::config(format!(
@@ -296,7 +308,7 @@ pub fn load(
         }
         None => Err(Error::file(
             file.path(),
-            "does not say what model it holds: add --preset P or --config F; `inverse-flow inspect FILE` lists what is in it",
+            file.nothing().unwrap_or("does not say what model it holds: add --preset P or --config F; `inverse-flow inspect FILE` lists what is in it"),
         )),
     }
 }
@@ -330,9 +342,13 @@ pub fn load_in(
     Ok(loaded)
 }
 
-/// A model of this configuration with the content of a file.
+/// A model of this configuration with the content of a file; what was decided on the way is said on standard error.
 pub fn fill(file: &StateFile, config: RunConfig, device: Device) -> Result<Loaded> {
-    let (model, vs) = load_state(file, &config, device)?;
+    let (model, vs) = build_model(&config, device)?;
+    let report = load_into(file, &model, &vs)?;
+    for remark in report.remarks {
+        eprintln!("weights: {remark}");
+    }
     Ok(Loaded {
         trained_in: config.precision,
         config,

@@ -1,6 +1,7 @@
 //! `inverse-flow inspect`
 
 use super::common::{self, Described, Loaded};
+use super::listing;
 use super::presets;
 use crate::models::MultiScale;
 use crate::train::{build_model, say};
@@ -22,8 +23,8 @@ use tch::{nn::VarStore, Device};
   inverse-flow inspect --preset table3/inverse-flow
   inverse-flow inspect runs/first --json
   inverse-flow inspect theirs.pt
-Nothing here needs data. If neither a file nor a flag says which model the file holds, its tensors are listed with names,
-shapes and dtypes."
+Nothing here needs data. If neither a file nor a flag says which model the file holds, everything in it is listed: each
+dictionary of tensors with names, shapes and dtypes, and what is not read with the reason. Checksums are compared."
 )]
 pub struct InspectArgs {
     /// Run folder, checkpoint, or file of PyTorch or tch
@@ -51,6 +52,7 @@ impl InspectArgs {
                 let Some(config) = opened.config else {
                     return self.list(&opened.file);
                 };
+                opened.file.verify_all()?;
                 common::fill(&opened.file, config, Device::Cpu)?
             }
             None => {
@@ -110,35 +112,14 @@ impl InspectArgs {
 
     /// What is in a file, without a model to compare it with.
     fn list(&self, file: &StateFile) -> anyhow::Result<()> {
-        let tensors = file.tensors();
+        let verified = file.verify_all()?;
         if self.json {
-            let listed = tensors.iter().map(|(name, stored)| {
-                json!({"name": name, "shape": stored.shape, "dtype": stored.dtype.name})
-            });
-            let object = json!({
-                "file": file.path(),
-                "format": file.format().to_string(),
-                "tensors": listed.collect::<Vec<_>>(),
-                "left_out": file.left_out(),
-            });
-            say(&serde_json::to_string(&object)?);
+            say(&serde_json::to_string(&listing::json(file, verified))?);
             return Ok(());
         }
-        let width = tensors.keys().map(String::len).max().unwrap_or(0);
-        for (name, stored) in tensors {
-            say(&format!(
-                "{name:width$}  {:9} {:?}",
-                stored.dtype.name, stored.shape
-            ));
+        for line in listing::text(file, verified) {
+            say(&line);
         }
-        for other in file.left_out() {
-            say(&format!("not read: {other}"));
-        }
-        say(&format!(
-            "{} with {}; it does not say which model they belong to: --preset P or --config F compares them",
-            file.format(),
-            counted(tensors.len(), "tensor")
-        ));
         Ok(())
     }
 }

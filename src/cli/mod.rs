@@ -17,6 +17,7 @@ mod gallery;
 mod inspect;
 mod interpolate;
 mod latents;
+mod listing;
 mod non_finite;
 mod npy;
 mod out;

@@ -5,6 +5,7 @@
 //! | `NAME` | every variable and buffer of the model |
 //! | `optim.exp_avg.NAME`, `optim.exp_avg_sq.NAME`, `optim.step` | Adam's state |
 //! | metadata `format`, `config`, `progress` | [version](FileKind), [`RunConfig`] and [`Progress`] as JSON |
+//! | metadata `crc32` | a checksum for each tensor and each text |
 //!
 //! A model alone has neither the optimiser nor the progress.
 //!
@@ -14,8 +15,10 @@
 use super::format::{stored_config, FileKind};
 use super::{Adam, RunConfig};
 use crate::models::MultiScale;
-use crate::torchscript::{archive, Solve};
-use crate::weights::{write_safetensors, Naming, StateFile};
+use crate::torchscript::{archive, Solve, Value};
+use crate::weights::{
+    write_safetensors, write_state_dict, Naming, Report, StateFile, CONFIG_ATTRIBUTE,
+};
 use crate::{files, Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -126,11 +129,28 @@ pub fn save_torchscript(
     config: &RunConfig,
     solve: Solve,
 ) -> Result<()> {
-    let extra = json!({ "format": FileKind::TorchScript.label(), "config": config });
-    files::write(
-        path,
-        archive(&flow.torchscript()?, vs, &extra.to_string(), solve)?,
-    )
+    let extra = about(FileKind::TorchScript, config);
+    // an attribute is saved again by who loads the program in Python, the file beside it is not
+    let attribute = Value {
+        kind: "str",
+        text: format!("'{}'", extra.replace('\\', r"\\").replace('\'', r"\'")),
+    };
+    let script = flow.torchscript()?.with(CONFIG_ATTRIBUTE, attribute);
+    files::write(path, archive(&script, vs, &extra, solve)?)
+}
+
+/// Writes a model as `torch.save(model.state_dict(), FILE)` does; the configuration lies where PyTorch does not look.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_state_dict(path: &Path, vs: &VarStore, config: &RunConfig) -> Result<()> {
+    let tensors = vs.variables().into_iter().collect();
+    write_state_dict(path, tensors, &about(FileKind::StateDict, config))
+}
+
+/// What a file of PyTorch says of itself in our words.
+fn about(kind: FileKind, config: &RunConfig) -> String {
+    json!({ "format": kind.label(), "config": config }).to_string()
 }
 
 /// What stands beside the tensors of every file.
@@ -184,7 +204,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Keys that are missing, unexpected, or of another shape or kind, all of them listed; then nothing is changed.
-    pub fn load_model(&self, vs: &VarStore) -> Result<()> {
+    pub fn load_model(&self, vs: &VarStore) -> Result<Report> {
         let targets = vs.variables().into_iter().collect();
         let ignored = Some(OPTIM);
         self.file.load(targets, Naming::Own { ignored })
@@ -194,7 +214,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`load_model`](Self::load_model).
-    pub fn load(&self, vs: &VarStore, adam: &Adam) -> Result<()> {
+    pub fn load(&self, vs: &VarStore, adam: &Adam) -> Result<Report> {
         let mut targets: Vec<_> = vs.variables().into_iter().collect();
         targets.extend(optimizer_state(adam));
         self.file.load(targets, Naming::Own { ignored: None })

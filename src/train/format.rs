@@ -17,6 +17,8 @@ pub enum FileKind {
     Model,
     /// Model and configuration in a TorchScript program.
     TorchScript,
+    /// Model and configuration in a state dictionary of PyTorch.
+    StateDict,
 }
 
 /// The current version of all of them.
@@ -29,6 +31,7 @@ impl FileKind {
             Self::Checkpoint => "checkpoint",
             Self::Model => "model",
             Self::TorchScript => "torchscript",
+            Self::StateDict => "state dict",
         };
         format!("inverse-flow {kind} {VERSION}")
     }
@@ -44,18 +47,24 @@ impl FileKind {
         let Some(rest) = format.strip_prefix("inverse-flow ") else {
             return Ok(None);
         };
-        let (kind, version) = rest.split_once(' ').unwrap_or((rest, ""));
+        let (kind, version) = rest.rsplit_once(' ').unwrap_or((rest, ""));
         let kind = match kind {
             "checkpoint" => Some(Self::Checkpoint),
             "model" => Some(Self::Model),
             "torchscript" => Some(Self::TorchScript),
+            "state dict" => Some(Self::StateDict),
             _ => None,
         };
         let version = version.parse().ok().filter(|v| (1..=VERSION).contains(v));
         match (kind, version) {
             (Some(kind), Some(_)) => Ok(Some(kind)),
             _ => {
-                let known = [Self::Checkpoint, Self::Model, Self::TorchScript];
+                let known = [
+                    Self::Checkpoint,
+                    Self::Model,
+                    Self::TorchScript,
+                    Self::StateDict,
+                ];
                 let known = known.map(|kind| format!("`{}`", kind.label())).join(", ");
                 let problem = format!(
                     "is a `{format}`; this program reads {known}: use the program that wrote it, or a newer one"

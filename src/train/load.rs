@@ -4,7 +4,7 @@ use super::checkpoint::{Checkpoint, OPTIM};
 use super::format::FileKind;
 use super::RunConfig;
 use crate::models::{self, MultiScale};
-use crate::weights::{Naming, StateFile};
+use crate::weights::{Naming, Report, StateFile};
 use crate::Result;
 use tch::{nn::VarStore, Device};
 
@@ -54,14 +54,23 @@ pub fn load_state(
     device: Device,
 ) -> Result<(MultiScale, VarStore)> {
     let (model, vs) = build_model(config, device)?;
+    load_into(file, &model, &vs)?;
+    Ok((model, vs))
+}
+
+/// Fills a model and its variables with the content of a file of any format, and says what was decided on the way.
+///
+/// # Errors
+/// A file of another model; then nothing is changed.
+pub fn load_into(file: &StateFile, model: &MultiScale, vs: &VarStore) -> Result<Report> {
     let targets = vs.variables().into_iter().collect();
     let layers = model.layers();
     let naming = match FileKind::of(file)? {
-        Some(_) => Naming::Own {
+        Some(FileKind::Checkpoint | FileKind::Model) => Naming::Own {
             ignored: Some(OPTIM),
         },
-        None => Naming::Any { layers: &layers },
+        // who saves a program of ours again may wrap it
+        Some(FileKind::TorchScript | FileKind::StateDict) | None => Naming::Any { layers: &layers },
     };
-    file.load(targets, naming)?;
-    Ok((model, vs))
+    file.load(targets, naming)
 }

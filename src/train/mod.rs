@@ -96,7 +96,9 @@ pub use adam::Adam;
 pub use ahead::Ahead;
 pub use batches::Batches;
 pub use change::Change;
-pub use checkpoint::{save, save_model, save_torchscript, stored_progress, Checkpoint, Progress};
+pub use checkpoint::{
+    save, save_model, save_state_dict, save_torchscript, stored_progress, Checkpoint, Progress,
+};
 pub use class_likelihood::ClassLikelihood;
 pub use classes::{check_classes, classes_of};
 pub use config::{RunConfig, TrainConfig};
@@ -108,7 +110,7 @@ pub use feed::{to_float, Feed};
 pub use fingerprint::{bytes_fingerprint, model_fingerprint, same_everywhere};
 pub use format::{stored_config, FileKind};
 pub use learner::{Given, Learner, Step};
-pub use load::{build_model, load_model, load_state};
+pub use load::{build_model, load_into, load_model, load_state};
 pub use log_probs::{Likelihood, LogProbs};
 #[cfg(feature = "program")]
 pub(crate) use random_batch::initialize_at_random;

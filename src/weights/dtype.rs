@@ -18,57 +18,52 @@ type Row = (
     &'static str,
     Option<Kind>,
     u64,
-    &'static str,
+    Option<&'static str>,
     Option<&'static str>,
 );
 
-const TABLE: [Row; 12] = [
-    ("float32", Some(Kind::Float), 4, "F32", Some("FloatStorage")),
-    (
-        "float64",
-        Some(Kind::Double),
-        8,
-        "F64",
-        Some("DoubleStorage"),
-    ),
-    ("float16", Some(Kind::Half), 2, "F16", Some("HalfStorage")),
-    (
-        "bfloat16",
-        Some(Kind::BFloat16),
-        2,
-        "BF16",
-        Some("BFloat16Storage"),
-    ),
-    ("int64", Some(Kind::Int64), 8, "I64", Some("LongStorage")),
-    ("int32", Some(Kind::Int), 4, "I32", Some("IntStorage")),
-    ("int16", Some(Kind::Int16), 2, "I16", Some("ShortStorage")),
-    ("int8", Some(Kind::Int8), 1, "I8", Some("CharStorage")),
-    ("uint8", Some(Kind::Uint8), 1, "U8", Some("ByteStorage")),
-    ("bool", Some(Kind::Bool), 1, "BOOL", Some("BoolStorage")),
-    (
-        "complex64",
-        Some(Kind::ComplexFloat),
-        8,
-        "C64",
-        Some("ComplexFloatStorage"),
-    ),
-    (
-        "complex128",
-        Some(Kind::ComplexDouble),
-        16,
-        "C128",
-        Some("ComplexDoubleStorage"),
-    ),
+/// Kinds that are read into each other.
+const FLOATING: [Kind; 8] = [
+    Kind::Float,
+    Kind::Double,
+    Kind::Half,
+    Kind::BFloat16,
+    Kind::Float8e4m3fn,
+    Kind::Float8e5m2,
+    Kind::Float8e4m3fnuz,
+    Kind::Float8e5m2fnuz,
 ];
 
-/// Kinds that can be named but not made.
-const FOREIGN: [(&str, &str); 6] = [
-    ("uint16", "U16"),
-    ("uint32", "U32"),
-    ("uint64", "U64"),
-    ("float8_e4m3fn", "F8_E4M3"),
-    ("float8_e5m2", "F8_E5M2"),
-    ("float8_e8m0fnu", "F8_E8M0"),
+/// The kinds that can only be named have no kind of tch.
+#[rustfmt::skip]
+const TABLE: [Row; 27] = [
+    ("float32", Some(Kind::Float), 4, Some("F32"), Some("FloatStorage")),
+    ("float64", Some(Kind::Double), 8, Some("F64"), Some("DoubleStorage")),
+    ("float16", Some(Kind::Half), 2, Some("F16"), Some("HalfStorage")),
+    ("bfloat16", Some(Kind::BFloat16), 2, Some("BF16"), Some("BFloat16Storage")),
+    ("float8_e4m3fn", Some(Kind::Float8e4m3fn), 1, Some("F8_E4M3"), None),
+    ("float8_e5m2", Some(Kind::Float8e5m2), 1, Some("F8_E5M2"), None),
+    ("float8_e4m3fnuz", Some(Kind::Float8e4m3fnuz), 1, Some("F8_E4M3FNUZ"), None),
+    ("float8_e5m2fnuz", Some(Kind::Float8e5m2fnuz), 1, Some("F8_E5M2FNUZ"), None),
+    ("int64", Some(Kind::Int64), 8, Some("I64"), Some("LongStorage")),
+    ("int32", Some(Kind::Int), 4, Some("I32"), Some("IntStorage")),
+    ("int16", Some(Kind::Int16), 2, Some("I16"), Some("ShortStorage")),
+    ("int8", Some(Kind::Int8), 1, Some("I8"), Some("CharStorage")),
+    ("uint8", Some(Kind::Uint8), 1, Some("U8"), Some("ByteStorage")),
+    ("bool", Some(Kind::Bool), 1, Some("BOOL"), Some("BoolStorage")),
+    ("complex64", Some(Kind::ComplexFloat), 8, Some("C64"), Some("ComplexFloatStorage")),
+    ("complex128", Some(Kind::ComplexDouble), 16, Some("C128"), Some("ComplexDoubleStorage")),
+    ("complex32", None, 4, Some("C32"), Some("ComplexHalfStorage")),
+    ("uint16", None, 2, Some("U16"), None),
+    ("uint32", None, 4, Some("U32"), None),
+    ("uint64", None, 8, Some("U64"), None),
+    ("float8_e8m0fnu", None, 1, Some("F8_E8M0"), None),
+    ("float4_e2m1fn_x2", None, 1, Some("F4"), None),
+    ("qint8", None, 1, None, Some("QInt8Storage")),
+    ("quint8", None, 1, None, Some("QUInt8Storage")),
+    ("qint32", None, 4, None, Some("QInt32Storage")),
+    ("quint4x2", None, 1, None, Some("QUInt4x2Storage")),
+    ("quint2x4", None, 1, None, Some("QUInt2x4Storage")),
 ];
 
 impl Dtype {
@@ -88,6 +83,12 @@ impl Dtype {
         row.map(Self::of)
     }
 
+    /// Its storage class.
+    pub(super) fn storage(self) -> Option<&'static str> {
+        let row = TABLE.iter().find(|row| row.0 == self.name);
+        row.and_then(|row| row.4)
+    }
+
     /// The dtype with torch's name, `float32`.
     pub(super) fn named(name: &str) -> Option<Self> {
         TABLE.iter().find(|row| row.0 == name).map(Self::of)
@@ -95,13 +96,38 @@ impl Dtype {
 
     /// The dtype that a safetensors header names, `F32`; one that nobody here knows is only told apart.
     pub(super) fn of_safetensors(name: &str) -> Self {
-        let row = TABLE.iter().find(|row| row.3 == name);
-        let foreign = || FOREIGN.iter().find(|(_, theirs)| *theirs == name);
-        row.map(Self::of).unwrap_or_else(|| Self {
-            name: foreign().map_or("unknown", |(name, _)| name),
+        let row = TABLE.iter().find(|row| row.3 == Some(name));
+        row.map(Self::of).unwrap_or(Self {
+            name: "unknown",
             kind: None,
             bytes: 0,
         })
+    }
+
+    /// The dtype that an exported program has a number for.
+    pub(super) fn of_exported(number: u64) -> Option<Self> {
+        let name = match number {
+            1 => "uint8",
+            2 => "int8",
+            3 => "int16",
+            4 => "int32",
+            5 => "int64",
+            6 => "float16",
+            7 => "float32",
+            8 => "float64",
+            9 => "complex32",
+            10 => "complex64",
+            11 => "complex128",
+            12 => "bool",
+            13 => "bfloat16",
+            28 => "uint16",
+            29 => "float8_e4m3fn",
+            30 => "float8_e5m2",
+            31 => "float8_e4m3fnuz",
+            32 => "float8_e5m2fnuz",
+            _ => return None,
+        };
+        Self::named(name)
     }
 
     /// The name of a kind in a safetensors header.
@@ -122,15 +148,29 @@ impl Dtype {
         })
     }
 
-    /// Whether every number of this kind is one of `kind`, both floating-point or both the same.
+    /// Whether numbers of this kind can be read into `kind`: the same, or both floating-point.
     pub(super) fn fits_into(self, kind: Kind) -> bool {
-        let Some(own) = self.kind else { return false };
-        own == kind
-            || matches!(
-                (own, kind),
-                (Kind::Half | Kind::BFloat16, Kind::Float | Kind::Double)
-                    | (Kind::Float, Kind::Double)
-            )
+        let floating = |kind: Kind| FLOATING.contains(&kind);
+        self.kind
+            .is_some_and(|own| own == kind || (floating(own) && floating(kind)))
+    }
+
+    /// Whether reading into `kind` may round.
+    pub(super) fn rounds_into(self, kind: Kind) -> bool {
+        // bits of the exponent and of the fraction
+        let bits = |kind| match kind {
+            Kind::Double => (11, 52),
+            Kind::Float => (8, 23),
+            Kind::Half => (5, 10),
+            Kind::BFloat16 => (8, 7),
+            Kind::Float8e4m3fn | Kind::Float8e4m3fnuz => (4, 3),
+            Kind::Float8e5m2 | Kind::Float8e5m2fnuz => (5, 2),
+            _ => (0, 0),
+        };
+        self.kind.is_some_and(|own| {
+            let (own, other) = (bits(own), bits(kind));
+            own.0 > other.0 || own.1 > other.1
+        })
     }
 }
 

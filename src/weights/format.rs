@@ -1,5 +1,6 @@
 //! Which format a file has: its content says so, whatever its name.
 
+use super::foreign;
 use super::Problem;
 
 /// A format that [`StateFile`](super::StateFile) reads.
@@ -9,10 +10,12 @@ pub enum Format {
     Safetensors,
     /// `torch.save` of a dictionary of tensors.
     StateDict,
-    /// `torch.save` of a dictionary that holds a state dictionary.
+    /// `torch.save` of something that holds state dictionaries.
     Checkpoint,
     /// `torch.jit.save` of a scripted or traced module.
     TorchScript,
+    /// `torch.export.save` of an exported program.
+    Exported,
     /// tch's `VarStore::save`.
     Ot,
 }
@@ -24,6 +27,7 @@ impl std::fmt::Display for Format {
             Self::StateDict => "PyTorch state dictionary",
             Self::Checkpoint => "PyTorch training checkpoint",
             Self::TorchScript => "TorchScript archive",
+            Self::Exported => "exported program of PyTorch",
             Self::Ot => "tch variable store",
         })
     }
@@ -34,43 +38,41 @@ impl std::fmt::Display for Format {
 pub(super) enum Container {
     Safetensors,
     Zip,
+    /// `torch.save` before PyTorch 1.6.
+    Legacy,
+    /// A pickle without storages.
+    Pickle,
 }
 
 /// Bytes of the beginning that [`Container::of`] looks at.
 pub(super) const HEAD: usize = 512;
 
-/// Opcodes `PROTO 2, LONG1` and the number that `torch.save` began files with before PyTorch 1.6.
-const LEGACY: [u8; 14] = [
-    0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19,
+/// The number that `torch.save` began files with before PyTorch 1.6, as a pickle writes it.
+const LEGACY: [u8; 11] = [
+    10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19,
 ];
+/// Opcodes and a frame that may be before that number.
+const LEGACY_WITHIN: usize = 24;
 
 impl Container {
     /// By the first [`HEAD`] bytes of a file, or all if it is shorter.
     pub(super) fn of(head: &[u8]) -> Result<Self, Problem> {
-        const RESAVE: &str =
-            "load it in PyTorch and save it again: torch.save(model.state_dict(), FILE)";
-        if head.is_empty() {
-            return Err("is empty".into());
-        }
-        if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
+        let begins = |with: &[u8]| head.starts_with(with);
+        if begins(b"PK\x03\x04") || begins(b"PK\x05\x06") {
             return Ok(Self::Zip);
         }
-        if head.len() >= 10 && head[8] == b'{' {
+        // a text that begins like this is JSON, and its first bytes are no length
+        let is_text = head.iter().take(8).all(|byte| byte.is_ascii_graphic());
+        if head.len() >= 10 && head[8] == b'{' && !is_text {
             return Ok(Self::Safetensors);
         }
-        if head.starts_with(&LEGACY) || head.get(257..262) == Some(b"ustar") {
-            return Err(format!(
-                "is of PyTorch's format before version 1.6, which is not read: {RESAVE}"
-            ));
+        let start = &head[..head.len().min(LEGACY_WITHIN)];
+        if begins(b"\x80") && start.windows(LEGACY.len()).any(|part| part == LEGACY) {
+            return Ok(Self::Legacy);
         }
-        if head[0] == 0x80 {
-            return Err(format!(
-                "is a bare pickle, which is a program and not a table of tensors: {RESAVE}"
-            ));
+        if begins(b"\x80") && head.get(1).is_some_and(|version| (2..=5).contains(version)) {
+            return Ok(Self::Pickle);
         }
-        Err(
-            "is neither safetensors nor an archive of PyTorch or tch, or its beginning is damaged: use another copy"
-                .into(),
-        )
+        Err(foreign::name(head))
     }
 }

@@ -1,22 +1,24 @@
 //! All of a file against all of a model, then the copy.
 
+use super::compare::{compare, widths, Differences, Match};
 use super::names;
-use super::sources::{Form, Source};
+use super::sources::{Form, KeyMap};
 use super::stored::one_line;
-use super::{Dtype, Problem, StateFile, Stored};
+use super::{Dictionary, Problem, StateFile};
 use crate::{Error, Result};
 use std::collections::BTreeSet;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
-/// Differences of one sort that are listed before the rest is only counted.
-const LISTED: usize = 1000;
+/// Dictionaries that a remark lists.
+const NAMED: usize = 10;
 
 /// Whose names the keys of a file are.
 #[derive(Debug, Clone, Copy)]
 pub enum Naming<'a> {
     /// This crate's.
     Own {
-        /// Keys that begin with this belong to something else and may be there.
+        /// Keys that begin with this belong to something else and may be there. Without it, every key has a place and every
+        /// number is kept as it is: exact resume.
         ignored: Option<&'a str>,
     },
     /// Anybody's; wrappers' prefixes and the layout of the paper's code are understood.
@@ -26,109 +28,177 @@ pub enum Naming<'a> {
     },
 }
 
-/// A variable and what it is filled with.
-struct Match<'a> {
-    target: Tensor,
-    parts: Vec<(&'a str, &'a Stored)>,
-    form: Form,
+/// What was decided on the way from a file to a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What users should know, each in a line: which dictionary was taken, what was taken off the names, what was rounded.
+    pub remarks: Vec<String>,
 }
 
-/// Where a file and a model differ.
-#[derive(Default)]
-struct Differences {
-    missing: Vec<String>,
-    unexpected: Vec<String>,
-    different: Vec<String>,
+/// A dictionary that fits a model.
+struct Fitting<'a> {
+    dictionary: &'a Dictionary,
+    matches: Vec<Match<'a>>,
+    remarks: Vec<String>,
+}
+
+/// Why a dictionary does not fit, and how many variables do.
+struct Unfit {
+    matched: usize,
+    problem: Problem,
 }
 
 impl StateFile {
-    /// Copies the file's tensors into `targets`; every target is filled, and every key has a place.
+    /// Copies the tensors of the dictionary that fits into `targets`; every target is filled, and every key has a place.
     ///
     /// # Errors
-    /// Keys that are missing, unexpected, of other sizes, or of a dtype that would lose digits, all of them listed; data
-    /// that are damaged. Then nothing is changed.
-    pub fn load(&self, targets: Vec<(String, Tensor)>, naming: Naming<'_>) -> Result<()> {
+    /// No dictionary fits: keys that are missing, unexpected, of other sizes or kinds, all of them listed for the one that
+    /// comes nearest; data that are damaged. Then nothing is changed.
+    pub fn load(&self, targets: Vec<(String, Tensor)>, naming: Naming<'_>) -> Result<Report> {
         let named = |problem: Problem| Error::file(self.path(), one_line(&problem));
-        let keys = self.tensors().keys().map(String::as_str);
-        let map = match naming {
-            Naming::Own { ignored } => names::own(keys, ignored),
+        if let Some(nothing) = self.nothing() {
+            return Err(named(nothing.to_owned()));
+        }
+        let mut targets = targets;
+        targets.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut fitting: Vec<Fitting<'_>> = Vec::new();
+        let mut nearest: Option<Unfit> = None;
+        for dictionary in self.dictionaries() {
+            match self.fit(dictionary, &targets, naming) {
+                Ok(one) => fitting.push(one),
+                Err(unfit) => {
+                    if nearest
+                        .as_ref()
+                        .is_none_or(|nearest| unfit.matched > nearest.matched)
+                    {
+                        nearest = Some(unfit);
+                    }
+                }
+            }
+        }
+        if fitting.is_empty() {
+            let problem = nearest.map(|unfit| unfit.problem);
+            return Err(named(problem.unwrap_or_else(|| "holds no tensors".into())));
+        }
+        let others = fitting.split_off(1);
+        let Some(Fitting {
+            dictionary,
+            matches,
+            remarks: mut more,
+        }) = fitting.pop()
+        else {
+            return Err(named("holds no tensors".into()));
+        };
+        self.copy(&matches).map_err(named)?;
+        let mut remarks = Vec::new();
+        if !others.is_empty() {
+            let others: Vec<_> = others.iter().map(|one| one.dictionary.name()).collect();
+            let listed = others[..others.len().min(NAMED)].join(", ");
+            let path = &others[0].trim_matches('`');
+            let path = if *path == "the top level" { "." } else { path };
+            remarks.push(format!(
+                "{} is taken; {listed} would fit too: `--key {path}` takes that",
+                dictionary.name()
+            ));
+        } else if self.dictionaries().len() > 1 || !dictionary.path.is_empty() {
+            remarks.push(format!("{} is taken", dictionary.name()));
+        }
+        remarks.append(&mut more);
+        remarks.extend(widths(&matches));
+        if matches!(naming, Naming::Own { .. }) && !self.has_checksums(dictionary) {
+            remarks.push("the file has no checksums of its tensors: it was written by an older program, or changed by another, and damage to its numbers cannot be seen".into());
+        }
+        let remarks = remarks.iter().map(|remark| one_line(remark)).collect();
+        Ok(Report { remarks })
+    }
+
+    /// Compares all of a dictionary with all of a model.
+    fn fit<'a>(
+        &'a self,
+        dictionary: &'a Dictionary,
+        targets: &[(String, Tensor)],
+        naming: Naming<'_>,
+    ) -> Result<Fitting<'a>, Unfit> {
+        let unfit = |problem| Unfit {
+            matched: 0,
+            problem: self.at(dictionary, problem),
+        };
+        let (maps, exact) = match naming {
+            Naming::Own { ignored } => (
+                vec![names::own(dictionary.keys(), ignored)],
+                ignored.is_none(),
+            ),
             Naming::Any { layers } => {
                 let variables: Vec<_> = targets.iter().map(|(name, _)| name.as_str()).collect();
-                names::any(keys, &variables, layers).map_err(named)?
+                let maps = names::any(dictionary, &variables, layers, self.prefix());
+                (maps.map_err(unfit)?, false)
             }
         };
+        let mut nearest: Option<Unfit> = None;
+        for map in maps {
+            match self.fit_map(dictionary, targets, map, exact) {
+                Ok(fitting) => return Ok(fitting),
+                Err(unfit) => {
+                    if nearest
+                        .as_ref()
+                        .is_none_or(|nearest| unfit.matched > nearest.matched)
+                    {
+                        nearest = Some(unfit);
+                    }
+                }
+            }
+        }
+        Err(nearest.unwrap_or_else(|| unfit("holds no tensors".into())))
+    }
+
+    /// Says where a problem is, if there are several places.
+    fn at(&self, dictionary: &Dictionary, problem: Problem) -> Problem {
+        match dictionary.path.is_empty() && self.dictionaries().len() == 1 {
+            true => problem,
+            false => format!("{}: {problem}", dictionary.name()),
+        }
+    }
+
+    fn fit_map<'a>(
+        &'a self,
+        dictionary: &'a Dictionary,
+        targets: &[(String, Tensor)],
+        map: KeyMap,
+        exact: bool,
+    ) -> Result<Fitting<'a>, Unfit> {
         let mut sources = map.sources;
         let mut differences = Differences {
             unexpected: map.unexpected,
             ..Differences::default()
         };
-        let mut targets = targets;
-        targets.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut matches = Vec::with_capacity(targets.len());
         for (name, target) in targets {
-            match sources.remove(&name) {
+            match sources.remove(name) {
                 None => differences.missing.push(format!("`{name}`")),
-                Some(source) => {
-                    matches.extend(self.compare(&name, target, source, &mut differences))
-                }
+                Some(source) => matches.extend(compare(
+                    dictionary,
+                    (name, target),
+                    source,
+                    exact,
+                    &mut differences,
+                )),
             }
         }
         let left = sources.into_values().flat_map(|source| source.keys);
-        differences
-            .unexpected
-            .extend(left.filter(|key| self.tensors().contains_key(key)));
-        differences.report().map_err(named)?;
-        self.copy(&matches).map_err(named)
-    }
-
-    /// The stored tensors of a variable, if they are all there and fit.
-    fn compare(
-        &self,
-        name: &str,
-        target: Tensor,
-        source: Source,
-        differences: &mut Differences,
-    ) -> Option<Match<'_>> {
-        let mut parts = Vec::with_capacity(source.keys.len());
-        for key in &source.keys {
-            match self.tensors().get_key_value(key) {
-                Some((key, stored)) => parts.push((key.as_str(), stored)),
-                None if key == name => differences.missing.push(format!("`{name}`")),
-                None => differences.missing.push(format!("`{key}` for `{name}`")),
-            }
+        differences.unexpected.extend(left.filter(|key| {
+            dictionary.tensors.contains_key(key) || dictionary.unread.contains_key(key)
+        }));
+        match differences.report() {
+            Ok(()) => Ok(Fitting {
+                dictionary,
+                matches,
+                remarks: map.remarks,
+            }),
+            Err(problem) => Err(Unfit {
+                matched: matches.len(),
+                problem: self.at(dictionary, problem),
+            }),
         }
-        if parts.len() < source.keys.len() {
-            return None;
-        }
-        let form = source.form;
-        let fits = shape(&parts, form).is_some_and(|shape| shape == target.size())
-            && parts.iter().all(|(_, stored)| match form {
-                Form::Flag => matches!(stored.dtype.kind, Some(Kind::Int64 | Kind::Bool)),
-                _ => stored.dtype.fits_into(target.kind()),
-            });
-        if fits {
-            return Some(Match {
-                target,
-                parts,
-                form,
-            });
-        }
-        let dtype = Dtype::of_kind(target.kind()).map_or("unknown", |dtype| dtype.name);
-        let stored = parts.iter().map(|(key, stored)| {
-            let key = if *key == name { "" } else { *key };
-            let at = if key.is_empty() {
-                String::new()
-            } else {
-                format!(" as `{key}`")
-            };
-            format!("{} {:?}{at}", stored.dtype, stored.shape)
-        });
-        differences.different.push(format!(
-            "`{name}` is {} in the file, {dtype} {:?} in the model",
-            stored.collect::<Vec<_>>().join(", "),
-            target.size()
-        ));
-        None
     }
 
     fn copy(&self, matches: &[Match<'_>]) -> Result<(), Problem> {
@@ -171,56 +241,5 @@ impl StateFile {
             }
             Ok(())
         })
-    }
-}
-
-/// Sizes of what the parts make together; `None` if they do not fit each other.
-fn shape(parts: &[(&str, &Stored)], form: Form) -> Option<Vec<i64>> {
-    let shape = &parts.first()?.1.shape;
-    match form {
-        Form::Same | Form::Flag => Some(shape.clone()),
-        Form::Rows => {
-            let (last, rows) = shape.split_last()?;
-            let rows = rows
-                .iter()
-                .try_fold(1_i64, |all, &size| all.checked_mul(size))?;
-            Some(vec![rows, *last])
-        }
-        Form::Joined => {
-            let (_, rest) = shape.split_first()?;
-            let mut rows = 0_i64;
-            for (_, part) in parts {
-                let (first, others) = part.shape.split_first()?;
-                rows = rows.checked_add(*first).filter(|_| others == rest)?;
-            }
-            Some([&[rows], rest].concat())
-        }
-    }
-}
-
-impl Differences {
-    fn report(self) -> Result<(), Problem> {
-        let total = self.missing.len() + self.unexpected.len() + self.different.len();
-        if total == 0 {
-            return Ok(());
-        }
-        let missing = self.missing.iter().map(|name| format!("missing {name}"));
-        let unexpected = self
-            .unexpected
-            .iter()
-            .map(|name| format!("unexpected `{name}`"));
-        let listed: Vec<_> = missing
-            .take(LISTED)
-            .chain(unexpected.take(LISTED))
-            .chain(self.different.iter().take(LISTED).cloned())
-            .collect();
-        let rest = match total - listed.len() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        Err(format!(
-            "does not fit the model: {}{rest}",
-            listed.join(", ")
-        ))
     }
 }

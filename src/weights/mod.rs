@@ -5,15 +5,17 @@
 //! |---|---|
 //! | `state_file` | [`StateFile`]: an opened file, its names, shapes and dtypes; the data stay on the disk |
 //! | `stored` | [`Stored`]: a tensor as it lies in a file |
-//! | `format` | which [`Format`] a file has, by its content |
+//! | `format`, `foreign` | which [`Format`] a file has, by its content; names for what is none |
 //! | `safetensors` | the header of a safetensors file, and [`write_safetensors`] |
-//! | `zip` | the directory of a zip archive, which `torch.save` and `torch.jit.save` write |
+//! | `zip`, `zip_write` | the directory of a zip archive, which `torch.save` and `torch.jit.save` write; and such an archive |
 //! | `pickle` | a reader of pickles that builds tensors and containers and calls nothing |
-//! | `torch` | what a pickle of PyTorch means: state dictionaries, training checkpoints, TorchScript modules |
+//! | `torch`, `legacy`, `exported` | PyTorch's files: archives, those before version 1.6, exported programs |
+//! | `found`, `modules` | every dictionary of tensors in what a pickle made; modules count as such |
 //! | `sources`, `names`, `published` | from a file's keys to a model's variables; the layout of the paper's own code |
-//! | `load` | compares all of a file with all of a model, then copies |
+//! | `load`, `compare` | compares all of a file with all of a model, then copies |
 //! | `dtype` | kinds of numbers, and which turn into which without loss |
-//! | `save` | [`write_safetensors`], [`write_ot`] |
+//! | `save`, `state_dict` | [`write_safetensors`], [`write_ot`], [`write_state_dict`] |
+//! | `checksums` | a checksum for each tensor of a safetensors file of ours |
 //!
 //! The names in a file, and its numbers in the variables of a model:
 //!
@@ -41,38 +43,53 @@
 //!
 //! # Limits
 //! A file may come from anybody. No size that a file states is trusted before it has been compared with the file's own
-//! length, data are read only for a variable of the same size, and what describes them is bounded: 8 MiB of header or
-//! pickle, 65,536 tensors, 2^20 objects, 16 dimensions.
+//! length, data are read only for a variable of the same size, and what describes them is bounded: a pickle may take 32 MiB
+//! and 6 times its own size, and there are at most 131,072 tensors of at most 16 dimensions.
 
+mod checksums;
+mod compare;
 mod dtype;
+mod exported;
+mod foreign;
 mod format;
+mod found;
+mod legacy;
 mod load;
+mod modules;
 mod names;
 mod pickle;
 mod published;
 mod safetensors;
 mod save;
 mod sources;
+mod state_dict;
 mod state_file;
 mod stored;
 mod torch;
 mod zip;
+mod zip_write;
 
 pub use dtype::Dtype;
 pub use format::Format;
-pub use load::Naming;
+pub use load::{Naming, Report};
 pub use save::{write_ot, write_safetensors};
+pub use state_dict::write_state_dict;
 pub use state_file::StateFile;
-pub use stored::Stored;
+pub use stored::{Dictionary, Stored};
 
 /// What is wrong with a file, before its path is put in front.
 type Problem = String;
 
-/// Most bytes of a description: a header or a pickle.
-const MAX_DESCRIPTION: u64 = 8 << 20;
+/// Attribute of our TorchScript programs that holds what the file beside them does, and is saved again with them.
+pub const CONFIG_ATTRIBUTE: &str = "inverse_flow_config";
+
+/// Most bytes of a description: the header of a safetensors file, as its own library has it, or the directory of an archive.
+const MAX_DESCRIPTION: u64 = 100_000_000;
 /// Most tensors in a file.
-const MAX_TENSORS: usize = 1 << 16;
+const MAX_TENSORS: usize = 1 << 17;
+/// Most dictionaries of tensors in a file.
+const MAX_DICTIONARIES: usize = 1 << 10;
 /// Most dimensions of a tensor.
 const MAX_RANK: usize = 16;
 /// Most bytes of all names together.
-const MAX_NAMES: usize = 8 << 20;
+const MAX_NAMES: usize = 16 << 20;

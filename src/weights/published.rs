@@ -86,6 +86,7 @@ pub(super) fn plan<'a>(
     Ok(KeyMap {
         unexpected: unexpected.map(str::to_owned).collect(),
         sources,
+        remarks: Vec::new(),
     })
 }
 

@@ -1,7 +1,8 @@
 //! The header of a safetensors file: `u64 length, JSON, data`.
 
-use super::stored::{Region, Stored};
-use super::{Dtype, Problem, MAX_DESCRIPTION, MAX_RANK, MAX_TENSORS};
+use super::checksums::Checksums;
+use super::stored::{Contents, Dictionary, Region, Stored};
+use super::{Dtype, Format, Problem, MAX_DESCRIPTION, MAX_RANK, MAX_TENSORS};
 use crate::words::counted;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
@@ -13,15 +14,8 @@ use std::os::unix::fs::FileExt;
 /// Most texts in the metadata.
 const MAX_TEXTS: usize = 1 << 12;
 
-/// What a header says, compared with the length of the file.
-pub(super) struct Header {
-    pub tensors: BTreeMap<String, Stored>,
-    pub regions: Vec<Region>,
-    pub metadata: HashMap<String, String>,
-}
-
 /// Reads the header of a file of `length` bytes.
-pub(super) fn read(file: &File, length: u64) -> Result<Header, Problem> {
+pub(super) fn read(file: &File, length: u64) -> Result<Contents, Problem> {
     let mut size = [0; 8];
     file.read_exact_at(&mut size, 0)
         .map_err(|err| damaged(&err))?;
@@ -54,6 +48,8 @@ pub(super) fn read(file: &File, length: u64) -> Result<Header, Problem> {
             header.data_len()
         )));
     }
+    let metadata = header.metadata().clone().unwrap_or_default();
+    let checksums = Checksums::stated(&metadata)?;
     let described = header.tensors();
     let (mut tensors, mut regions) = (BTreeMap::new(), Vec::new());
     for (name, info) in described {
@@ -69,16 +65,19 @@ pub(super) fn read(file: &File, length: u64) -> Result<Header, Problem> {
         regions.push(Region {
             start: data + start as u64,
             length: (end - start) as u64,
-            crc: None,
+            crc: checksums.of_tensor(&name),
             big_endian: false,
         });
         tensors.insert(name, stored);
     }
-    Ok(Header {
+    let mut contents = Contents::new(Format::Safetensors);
+    contents.dictionaries.push(Dictionary {
         tensors,
-        regions,
-        metadata: header.metadata().clone().unwrap_or_default(),
-    })
+        ..Dictionary::default()
+    });
+    contents.regions = regions;
+    contents.metadata = metadata;
+    Ok(contents)
 }
 
 /// The entries of the JSON in their order. The crate's own reader takes several times the memory on the way.

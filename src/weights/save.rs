@@ -1,5 +1,6 @@
 //! Named tensors into files: whole or not at all.
 
+use super::checksums::Checksums;
 use super::Dtype;
 use crate::words::dtype;
 use crate::{files, Error, Result};
@@ -8,7 +9,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use tch::{Device, Tensor};
 
-/// Writes `tensors` with `metadata` to `path`.
+/// Writes `tensors` with `metadata` to `path`, and a checksum of each into the text `crc32` of the metadata.
 ///
 /// # Errors
 /// The file cannot be written, or a tensor has a kind that the format lacks; an older file is left as it was.
@@ -27,6 +28,13 @@ pub fn write_safetensors(
         let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes);
         views.push((name, view.map_err(|err| failed(&err))?));
     }
+    let mut metadata = metadata;
+    let content = owned
+        .iter()
+        .map(|(name, tensor)| (&name[..], &tensor.bytes[..]));
+    Checksums::of(content, &metadata)
+        .state_in(&mut metadata)
+        .map_err(|err| failed(&err))?;
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|err| failed(&err))?;
     files::write(path, bytes)
 }

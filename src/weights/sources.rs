@@ -38,4 +38,6 @@ pub(super) struct KeyMap {
     pub sources: BTreeMap<String, Source>,
     /// Keys that belong to nothing.
     pub unexpected: Vec<String>,
+    /// What was done to the keys, each in a line.
+    pub remarks: Vec<String>,
 }

@@ -1,5 +1,7 @@
 //! Tensors as they lie in a file.
 
+use super::found::Named;
+use super::pickle::View;
 use super::{Dtype, Format, Problem};
 use crate::words::counted;
 use std::collections::{BTreeMap, HashMap};
@@ -95,12 +97,88 @@ pub(super) fn one_line(problem: &str) -> Problem {
     problem.replace(char::is_control, "\u{fffd}")
 }
 
+/// Tensors with names: all of a file, or one of the dictionaries in it.
+#[derive(Debug, Clone, Default)]
+pub struct Dictionary {
+    /// Where it lies in the file, `model_state_dict`; nothing for what lies at the top.
+    pub path: String,
+    /// The tensors that can be read.
+    pub tensors: BTreeMap<String, Stored>,
+    /// The others, and why they are not read: `is sparse`.
+    pub unread: BTreeMap<String, String>,
+}
+
+impl Dictionary {
+    /// The path for a message.
+    pub fn name(&self) -> String {
+        match &self.path[..] {
+            "" => "the top level".to_owned(),
+            path => format!("`{path}`"),
+        }
+    }
+
+    /// The names of all tensors, those that are not read too.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> + Clone {
+        let unread = self.unread.keys().map(String::as_str);
+        self.tensors.keys().map(String::as_str).chain(unread)
+    }
+
+    /// Takes what was found, each tensor as a view of the region that its storage has.
+    pub(super) fn of(
+        named: Named<'_>,
+        mut region: impl FnMut(&View) -> Result<(usize, u64), Problem>,
+    ) -> Self {
+        let mut dictionary = Self {
+            path: named.path,
+            tensors: BTreeMap::new(),
+            unread: named.unread,
+        };
+        for (name, view) in named.tensors {
+            let stored = region(view).and_then(|(region, bytes)| {
+                let numbers = match view.dtype.bytes {
+                    0 => {
+                        return Err(format!(
+                            "is of dtype {}, whose numbers have no whole bytes",
+                            view.dtype
+                        ))
+                    }
+                    size => bytes / size,
+                };
+                let sizes = [view.shape.clone(), view.strides.clone()];
+                Stored::strided(view.dtype, sizes, view.offset, (region, numbers))
+            });
+            match stored {
+                Ok(stored) => drop(dictionary.tensors.insert(name, stored)),
+                Err(reason) => drop(dictionary.unread.insert(name, reason)),
+            }
+        }
+        dictionary
+    }
+}
+
 /// What stands in a file: everything but the numbers.
+#[derive(Debug)]
 pub(super) struct Contents {
     pub format: Format,
-    pub tensors: BTreeMap<String, Stored>,
+    pub dictionaries: Vec<Dictionary>,
     pub regions: Vec<Region>,
     pub metadata: HashMap<String, String>,
     /// What else the file holds and nobody reads.
     pub left_out: Vec<String>,
+    /// Why there are no dictionaries, if there are none.
+    pub nothing: Option<Problem>,
+}
+
+impl Contents {
+    /// Nothing yet.
+    pub(super) fn new(format: Format) -> Self {
+        Self {
+            format,
+            dictionaries: Vec::new(),
+            regions: Vec::new(),
+            metadata: HashMap::new(),
+            left_out: Vec::new(),
+            nothing: None,
+        }
+    }
 }

@@ -17,9 +17,14 @@ pub fn made_by_python(arguments: &[&str]) -> Folder {
 
 /// The same into a folder that is there.
 pub fn add_by_python(folder: &Path, arguments: &[&str]) {
+    run("make_state_files.py", folder, arguments);
+}
+
+/// Runs a script of tests/python with a folder and `arguments`.
+pub fn run(script: &str, folder: &Path, arguments: &[&str]) {
     let python = PathBuf::from(REPOSITORY).join(".venv/bin/python");
     let output = Command::new(&python)
-        .arg(PathBuf::from(REPOSITORY).join("tests/python/make_state_files.py"))
+        .arg(PathBuf::from(REPOSITORY).join("tests/python").join(script))
         .arg(folder)
         .args(arguments)
         .env("OMP_NUM_THREADS", "1")

@@ -2,6 +2,7 @@
 
     make_state_files.py FOLDER            state dictionaries, checkpoints, TorchScript, and what must be refused
     make_state_files.py FOLDER like OT    the tensors of a file of tch, as a PyTorch user would save them
+    make_state_files.py FOLDER again      what convert wrote there, loaded by PyTorch as users do and saved again
     make_state_files.py FOLDER published  a checkpoint in the layout of the paper's own code
 """
 
@@ -127,6 +128,10 @@ def make(folder):
         "large": 2**100,
     }
     save("nested.pt", nested, own)
+    save("legacy.pt", own, own, _use_new_zipfile_serialization=False)
+    save("legacy_nested.pt", nested, own, _use_new_zipfile_serialization=False)
+    torch.export.save(torch.export.export(net, (torch.randn(2, 3),)), folder / "program.pt2")
+    expected["program.pt2"] = describe(own)
     save("only.pt", {"step": 3, "generator": own}, own)
     big = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.arange(4, dtype=torch.float64)}
     torch.save(big, folder / "little.pt")
@@ -142,15 +147,13 @@ def make(folder):
         torch.jit.save(module, str(folder / name), _extra_files=extra)
         expected[name] = describe(own)
     # what must be refused, with a way out
-    torch.save(net, folder / "whole.pt")
-    torch.save(own, folder / "legacy.pt", _use_new_zipfile_serialization=False)
+    torch.save(argparse.Namespace(lr=0.1), folder / "opaque.pt")
     torch.save({"a": torch.eye(2).to_sparse()}, folder / "sparse.pt")
     torch.save({"a": torch.empty(3, device="meta")}, folder / "meta.pt")
     torch.save({"a": torch.complex(torch.ones(2), torch.ones(2)).conj()}, folder / "conj.pt")
     torch.save({"a": 1, "b": "text"}, folder / "no_tensors.pt")
     torch.save({}, folder / "empty.pt")
     torch.save([torch.ones(2)], folder / "list.pt")
-    torch.save({"g": own, "d": own}, folder / "two.pt")
     torch.save({3: torch.ones(2)}, folder / "unnamed.pt")
     (folder / "bare.pkl").write_bytes(pickle.dumps({"a": 1}))
     (folder / "text.pt").write_text("not a checkpoint")
@@ -173,6 +176,23 @@ def like(folder, ot):
     torch.save(nested, folder / "like_nested.pt")
     torch.save({key: value.half() if value.is_floating_point() else value for key, value in own.items()}, folder / "half.pt")
     torch.save({key: value.double() if value.is_floating_point() else value for key, value in own.items()}, folder / "double.pt")
+
+
+def again(folder):
+    program = torch.jit.load(folder / "program.pt")
+    program.save(folder / "program_again.pt")
+    weights = torch.load(folder / "weights.pth", weights_only=True)
+    plain = torch.load(folder / "plain.pt", weights_only=True, mmap=True)
+    assert list(weights) == list(plain) == sorted(weights) and all(torch.equal(weights[key], plain[key]) for key in weights)
+    own = {name: tensor for name, tensor in [*program.named_parameters(), *program.named_buffers()]}
+    assert own.keys() == weights.keys() and all(torch.equal(own[key], weights[key]) for key in own)
+    torch.save(weights, folder / "weights_again.pth")
+    torch.save(weights, folder / "old_again.pth", _use_new_zipfile_serialization=False)
+    torch.save({"net": {f"module.flow.{key}": value for key, value in weights.items()}}, folder / "wrapped_again.pth")
+    shifted = {f"shadow.{key}": value * 1.01 if value.is_floating_point() else value for key, value in weights.items()}
+    optimizer = torch.optim.SGD([torch.ones(1, requires_grad=True)]).state_dict()
+    both = {"state_dict_ema": shifted, "state_dict": weights, "optimizer": optimizer, "best_acc1": torch.tensor(0.5)}
+    torch.save(both, folder / "both.pth")
 
 
 class Published(nn.Module):
@@ -242,5 +262,7 @@ if __name__ == "__main__":
             make(folder)
         case ["like", ot]:
             like(folder, ot)
+        case ["again"]:
+            again(folder)
         case ["published"]:
             published(folder)

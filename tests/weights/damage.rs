@@ -80,9 +80,34 @@ pub fn hostile_archives(whole: &[u8], count: usize, marker: &str, rng: &mut Rng)
         entries[at].1 = pickle;
         pack(&entries)
     };
-    let pickle = &entries[at].1;
-    let mut files: Vec<_> = damage(pickle, count, rng).into_iter().map(with).collect();
-    files.extend(hostile_pickles(marker).into_iter().map(with));
+    hostile(&entries[at].1, with, count, marker, rng)
+}
+
+/// The same for a file from before PyTorch 1.6: its fourth pickle is the object.
+pub fn hostile_legacy(whole: &[u8], count: usize, marker: &str, rng: &mut Rng) -> Vec<Vec<u8>> {
+    let starts = |from: usize| {
+        let mut pairs = whole[from..].windows(2);
+        from + pairs.position(|pair| pair == b"\x80\x02").unwrap()
+    };
+    let mut at = 0;
+    for _ in 0..3 {
+        at = starts(at + 2);
+    }
+    let end = starts(at + 2);
+    let with = |pickle: Vec<u8>| [&whole[..at], &pickle, &whole[end..]].concat();
+    hostile(&whole[at..end], with, count, marker, rng)
+}
+
+/// Files with damaged and hostile pickles in the place of `pickle`.
+fn hostile(
+    pickle: &[u8],
+    with: impl Fn(Vec<u8>) -> Vec<u8>,
+    count: usize,
+    marker: &str,
+    rng: &mut Rng,
+) -> Vec<Vec<u8>> {
+    let mut files: Vec<_> = damage(pickle, count, rng).into_iter().map(&with).collect();
+    files.extend(hostile_pickles(marker).into_iter().map(&with));
     // the harm beside the tensors, as a first and as a last item
     for call in calls(marker) {
         let item = [b"X\x04\x00\x00\x00evil", &call[..], b"s"].concat();

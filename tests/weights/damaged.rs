@@ -4,7 +4,7 @@
 //! counted.
 
 use crate::counted::Taken;
-use crate::damage::{damage, hostile_archives, hostile_headers, Rng};
+use crate::damage::{damage, hostile_archives, hostile_headers, hostile_legacy, Rng};
 use crate::process::again;
 use crate::python::made_by_python;
 use crate::support::{snapshot, targets};
@@ -22,8 +22,11 @@ const READS: u64 = 4;
 const FILES: usize = 300;
 
 const FOLDER: &str = "INVERSE_FLOW_TEST_CORPUS";
-const FORMATS: [&str; 5] = [
+const FORMATS: [&str; 8] = [
     "model.safetensors",
+    "legacy.pt",
+    "legacy_nested.pt",
+    "program.pt2",
     "model.ot",
     "flat.pt",
     "nested.pt",
@@ -47,7 +50,9 @@ fn fill(path: &Path, net: &[(String, Tensor)]) -> inverse_flow::Result<()> {
     let net = net
         .iter()
         .map(|(name, t)| (name.clone(), t.shallow_clone()));
-    StateFile::open(path)?.load(net.collect(), Naming::Any { layers: &[] })
+    let file = StateFile::open(path)?;
+    file.load(net.collect(), Naming::Any { layers: &[] })?;
+    Ok(())
 }
 
 #[test]
@@ -90,13 +95,18 @@ fn read_corpus_of(path: &Path) {
     let mut rng = Rng::new(name.len() as u64);
     let files = match name {
         "model.safetensors" => [damage(&whole, 400, &mut rng), hostile_headers()].concat(),
+        "program.pt2" => damage(&whole, 400, &mut rng),
+        "legacy.pt" | "legacy_nested.pt" => {
+            let inside = hostile_legacy(&whole, 200, marker.to_str().unwrap(), &mut rng);
+            [damage(&whole, 300, &mut rng), inside].concat()
+        }
         _ => {
             let inside = hostile_archives(&whole, 200, marker.to_str().unwrap(), &mut rng);
             [damage(&whole, 300, &mut rng), inside].concat()
         }
     };
     assert!(files.len() >= FILES, "{}", files.len());
-    let has_checksums = name != "model.safetensors";
+    let has_checksums = !name.starts_with("legacy");
     let net = net();
     let untouched = snapshot(&net);
     fill(path, &net).unwrap();
@@ -115,7 +125,7 @@ fn read_corpus_of(path: &Path) {
         assert!(modest, "{name} {i}: {} bytes, {taken:?}", bytes.len());
         match result.unwrap_or_else(|_| panic!("{name} {i} panicked")) {
             Ok(()) if has_checksums => assert_eq!(snapshot(&net), right, "{name} {i}"),
-            // a flipped bit of a number cannot be seen in safetensors
+            // a flipped bit of a number could not be seen before PyTorch 1.6
             Ok(()) => assert_ne!(snapshot(&net), untouched, "{name} {i}"),
             Err(err) => {
                 refused += 1;

@@ -11,4 +11,5 @@ mod damage;
 mod support;
 
 mod damaged;
+mod others;
 mod read;
