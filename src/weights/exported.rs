@@ -7,7 +7,6 @@
 //! ```
 
 use super::stored::{Contents, Dictionary, Stored};
-use super::torch::region_of;
 use super::zip::Archive;
 use super::{Dtype, Format, Problem, MAX_DESCRIPTION, MAX_RANK, MAX_TENSORS};
 use serde::Deserialize;
@@ -77,7 +76,7 @@ pub(super) fn read(archive: &Archive<'_>, root: &str) -> Result<Contents, Proble
                     None => {
                         let place = archive.place(&entry)?;
                         let place = place.ok_or("has no numbers in the archive")?;
-                        regions.push(region_of(place, false));
+                        regions.push(place.region(false));
                         known.insert(entry, regions.len() - 1);
                         regions.len() - 1
                     }

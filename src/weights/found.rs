@@ -5,7 +5,7 @@
 //! which are dictionaries with `state` and `param_groups`, are no models.
 
 use super::pickle::{is_script, Id, Node, Objects, View};
-use super::stored::Contents;
+use super::stored::{Contents, Dictionary, Stored};
 use super::{Format, Problem, MAX_DICTIONARIES, MAX_NAMES, MAX_TENSORS};
 use crate::words::counted;
 use std::collections::{BTreeMap, HashSet};
@@ -331,5 +331,39 @@ impl<'a, 'o> Found<'a, 'o> {
             ),
             _ => format!("holds {what} and no dictionary of named tensors: torch.save(model.state_dict(), FILE) makes one"),
         }
+    }
+}
+
+impl Dictionary {
+    /// Takes what was found, each tensor as a view of the region that its storage has.
+    pub(super) fn of(
+        named: Named<'_>,
+        mut region: impl FnMut(&View) -> Result<(usize, u64), Problem>,
+    ) -> Self {
+        let mut dictionary = Self {
+            path: named.path,
+            tensors: BTreeMap::new(),
+            unread: named.unread,
+        };
+        for (name, view) in named.tensors {
+            let stored = region(view).and_then(|(region, bytes)| {
+                let numbers = match view.dtype.bytes {
+                    0 => {
+                        return Err(format!(
+                            "is of dtype {}, whose numbers have no whole bytes",
+                            view.dtype
+                        ))
+                    }
+                    size => bytes / size,
+                };
+                let sizes = [view.shape.clone(), view.strides.clone()];
+                Stored::strided(view.dtype, sizes, view.offset, (region, numbers))
+            });
+            match stored {
+                Ok(stored) => drop(dictionary.tensors.insert(name, stored)),
+                Err(reason) => drop(dictionary.unread.insert(name, reason)),
+            }
+        }
+        dictionary
     }
 }

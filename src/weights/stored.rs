@@ -1,7 +1,5 @@
 //! Tensors as they lie in a file.
 
-use super::found::Named;
-use super::pickle::View;
 use super::{Dtype, Format, Problem};
 use crate::words::counted;
 use std::collections::{BTreeMap, HashMap};
@@ -121,38 +119,6 @@ impl Dictionary {
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> + Clone {
         let unread = self.unread.keys().map(String::as_str);
         self.tensors.keys().map(String::as_str).chain(unread)
-    }
-
-    /// Takes what was found, each tensor as a view of the region that its storage has.
-    pub(super) fn of(
-        named: Named<'_>,
-        mut region: impl FnMut(&View) -> Result<(usize, u64), Problem>,
-    ) -> Self {
-        let mut dictionary = Self {
-            path: named.path,
-            tensors: BTreeMap::new(),
-            unread: named.unread,
-        };
-        for (name, view) in named.tensors {
-            let stored = region(view).and_then(|(region, bytes)| {
-                let numbers = match view.dtype.bytes {
-                    0 => {
-                        return Err(format!(
-                            "is of dtype {}, whose numbers have no whole bytes",
-                            view.dtype
-                        ))
-                    }
-                    size => bytes / size,
-                };
-                let sizes = [view.shape.clone(), view.strides.clone()];
-                Stored::strided(view.dtype, sizes, view.offset, (region, numbers))
-            });
-            match stored {
-                Ok(stored) => drop(dictionary.tensors.insert(name, stored)),
-                Err(reason) => drop(dictionary.unread.insert(name, reason)),
-            }
-        }
-        dictionary
     }
 }
 

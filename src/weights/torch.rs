@@ -10,7 +10,7 @@
 use super::found::{shorten, Found};
 use super::pickle::{self, Objects, Storage};
 use super::stored::{Contents, Dictionary, Region};
-use super::zip::{Archive, Place};
+use super::zip::Archive;
 use super::{exported, Format, Problem, CONFIG_ATTRIBUTE, MAX_DESCRIPTION};
 use crate::words::counted;
 use std::collections::HashMap;
@@ -136,7 +136,7 @@ impl Storages<'_> {
                 let place = place
                     .and_then(|place| place.ok_or_else(|| "has no storage in the archive".into()));
                 let region = place.map(|place| {
-                    self.regions.push(region_of(place, self.big_endian));
+                    self.regions.push(place.region(self.big_endian));
                     self.regions.len() - 1
                 });
                 self.known.insert(storage.key.to_owned(), region.clone());
@@ -155,16 +155,6 @@ impl Storages<'_> {
             ));
         }
         Ok((region, length))
-    }
-}
-
-/// An entry of an archive as a region.
-pub(super) fn region_of(place: Place, big_endian: bool) -> Region {
-    Region {
-        start: place.start,
-        length: place.length,
-        crc: Some(place.crc),
-        big_endian,
     }
 }
 

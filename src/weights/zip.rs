@@ -2,6 +2,7 @@
 //!
 //! Nothing is ever unpacked, so an archive takes no more memory than its directory says, and that is bounded.
 
+use super::stored::Region;
 use super::{Problem, MAX_DESCRIPTION};
 use crate::words::counted;
 use std::collections::BTreeMap;
@@ -36,6 +37,18 @@ pub(super) struct Place {
     pub start: u64,
     pub length: u64,
     pub crc: u32,
+}
+
+impl Place {
+    /// The same as a region of numbers.
+    pub(super) fn region(self, big_endian: bool) -> Region {
+        Region {
+            start: self.start,
+            length: self.length,
+            crc: Some(self.crc),
+            big_endian,
+        }
+    }
 }
 
 /// The entries of an archive by name.
