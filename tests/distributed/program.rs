@@ -128,6 +128,23 @@ fn two_ranks_train_like_one_and_rank_0_alone_leaves_files_and_lines() {
     assert!(text.contains("done: 8 steps"), "{text}");
 
     trained_alike(&one, &two);
+
+    // the images of two are those of one, to the byte
+    done(&two, 2, "sample run --count 25 --device cpu --out shared");
+    let alone = "sample run --count 25 --device cpu --out alone";
+    let output = program(&folder_of(&two, 0), alone).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let files = |name: &str| {
+        let entries = std::fs::read_dir(folder_of(&two, 0).join(name)).unwrap();
+        let mut all: Vec<_> = entries
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap()))
+            .collect();
+        all.sort();
+        all
+    };
+    assert_eq!(files("shared").len(), 26);
+    assert!(files("shared") == files("alone"));
     assert!(std::fs::read_dir(folder_of(&two, 1))
         .unwrap()
         .next()

@@ -285,6 +285,37 @@ fn what_is_not_finite_is_said_marked_and_a_failure() {
     assert!(!at.join("b.png").exists() && !at.join("b.npy").exists());
 }
 
+/// Puts a number in the place of the first one of a tensor in a safetensors file.
+fn overwrite(path: &Path, name: &str, value: f32) {
+    let mut file = fs::read(path).unwrap();
+    let start = 8 + u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&file[8..start]).unwrap();
+    let at = start + header[name]["data_offsets"][0].as_u64().unwrap() as usize;
+    file[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    fs::write(path, file).unwrap();
+}
+
+#[test]
+fn the_grid_of_a_run_says_and_shows_what_is_not_finite() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    done(at, SMALL);
+    // images become latents as ever, and latents no images
+    let last = at.join("run/checkpoints/last.safetensors");
+    overwrite(&last, "levels.1.steps.1.actnorm.log_scale", 1e3);
+    let text = done(at, "train --resume run --epochs 2 --device cpu");
+    assert!(
+        text.contains("images are not finite, from layer `levels.1.steps.")
+            && text.contains("magenta in run/samples/epoch-0002.png"),
+        "{text}"
+    );
+    let grid = image::open(at.join("run/samples/epoch-0002.png")).unwrap();
+    assert!(grid
+        .to_rgb8()
+        .pixels()
+        .any(|pixel| pixel.0 == [255, 0, 255]));
+}
+
 #[test]
 fn values_beyond_the_range_are_counted() {
     let dir = tempfile::tempdir().unwrap();
