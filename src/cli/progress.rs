@@ -31,7 +31,7 @@ impl Progress {
             (true, false) => Shown::Lines(Instant::now()),
             (true, true) => {
                 let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-                let template = "{bar:24} {pos}/{len} images  {elapsed}, {eta} left";
+                let template = "images {bar:24} {pos}/{len}  {elapsed}, {eta} left";
                 let bar = match ProgressStyle::with_template(template) {
                     Ok(style) => bar.with_style(style),
                     Err(_) => bar,
@@ -53,7 +53,7 @@ impl Progress {
             Shown::Lines(since) => {
                 if since.elapsed() >= INTERVAL {
                     *since = Instant::now();
-                    say(&format!("{}/{} images", self.done, self.total));
+                    say(&format!("images {}/{}", self.done, self.total));
                 }
             }
         }

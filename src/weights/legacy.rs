@@ -14,6 +14,7 @@ use super::pickle::{self, Node, Objects};
 use super::stored::{Contents, Dictionary, Region};
 use super::torch::storage;
 use super::{Format, Problem, MAX_TENSORS};
+use crate::words::counted;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -177,7 +178,8 @@ fn place(file: &File, at: u64, end: u64, known: Option<(u64, u64)>) -> Result<Re
     };
     if numbers != expected {
         return Err(format!(
-            "has a storage of {numbers} numbers at byte {at}, and the file speaks of {expected}: it is damaged, use another copy"
+            "has a storage of {} at byte {at}, and the file speaks of {expected}: it is damaged, use another copy",
+            counted(numbers, "number")
         ));
     }
     let start = at + 8;

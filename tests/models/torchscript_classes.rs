@@ -3,7 +3,7 @@
 
 use crate::common::*;
 use crate::conditional::{conditional, given, made};
-use inverse_flow::flows::Cx;
+use inverse_flow::flows::{to_range, Cx};
 use inverse_flow::models::*;
 use inverse_flow::torchscript::{archive, Solve};
 use std::path::PathBuf;
@@ -47,7 +47,7 @@ fn answers(flow: &MultiScale) -> Vec<(String, Tensor)> {
         ("class_log_probs".to_owned(), every),
         ("x".to_owned(), x),
         ("noise".to_owned(), noise),
-        ("sample".to_owned(), sample.detach()),
+        ("sample".to_owned(), to_range(&sample.detach()).unwrap()),
     ];
     let numbered = eps.into_iter().enumerate();
     answers.extend(numbered.map(|(i, eps)| (format!("eps.{i}"), eps)));

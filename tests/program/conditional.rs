@@ -58,7 +58,7 @@ fn a_conditional_run_knows_its_classes_and_draws_and_measures_them() {
     // the 15th image of the same seed: in the rows it is of class 7 too
     assert_eq!(image(&rows, 0, 7), image(&seven, 4, 2));
     assert_eq!(image(&rows, 1, 7), image(&seven, 0, 3));
-    let message = fails(at, "sample run --label ten --out t.png --device cpu", 1);
+    let message = fails(at, "sample run --label ten --out t.png --device cpu", 2);
     assert!(message.contains("no class is called \"ten\"") && message.contains("0, 1, 2"));
 
     // what went on goes on with the same classes
@@ -73,7 +73,7 @@ fn data_without_classes_and_other_classes_are_refused_with_a_way_out() {
     let message = fails(
         at,
         &format!("{SMALL} --conditional --data noise8 --out none"),
-        1,
+        2,
     );
     assert!(
         message.contains("noise8 train has images of one class or without labels"),
@@ -94,10 +94,10 @@ fn data_without_classes_and_other_classes_are_refused_with_a_way_out() {
             }
         }
     }
-    let message = fails(at, "eval run --data pets --device cpu", 1);
+    let message = fails(at, "eval run --data pets --device cpu", 2);
     assert!(message.contains("has the classes cat, dog"), "{message}");
     assert!(message.contains("conditional on 0, 1, 2"), "{message}");
-    let message = fails(at, "eval run --data noise28 --device cpu", 1);
+    let message = fails(at, "eval run --data noise28 --device cpu", 2);
     assert!(
         message.contains("no names of classes, or no labels at all"),
         "{message}"
@@ -115,6 +115,6 @@ fn data_without_classes_and_other_classes_are_refused_with_a_way_out() {
     );
 
     done(at, &format!("{SMALL} --preset quick/mnist-conditional --conditional=false --data glyphs --out plain"));
-    let message = fails(at, "sample plain --label 7 --out s.png --device cpu", 1);
+    let message = fails(at, "sample plain --label 7 --out s.png --device cpu", 2);
     assert!(message.contains("knows of no classes"), "{message}");
 }
