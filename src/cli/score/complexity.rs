@@ -45,8 +45,8 @@ pub fn png_bits(team: &Team, data: &Dataset, bits: Bits) -> Result<Vec<f64>> {
             })
             .collect();
         let lost = |_| Error::config("a thread that compresses images has ended early");
-        let done = threads.into_iter().map(|thread| thread.join());
-        done.map(|done| done.map_err(lost)?).collect::<Result<()>>()
+        let mut done = threads.into_iter().map(|thread| thread.join());
+        done.try_for_each(|done| done.map_err(lost)?)
     })?;
     // where one process has a length, the others have zeros
     team.sum_numbers(&mut all)?;
