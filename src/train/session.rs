@@ -142,7 +142,9 @@ impl Trainer {
         let (model, vs) = build_model(&parts.config, parts.device)?;
         let mut learner = Learner::new(model, vs, &parts.config.train)?;
         if let Some(checkpoint) = checkpoint {
-            checkpoint.load(&learner.vs, &learner.adam)?;
+            let report = checkpoint.load(&learner.vs, &learner.adam)?;
+            let remarks = report.remarks.iter();
+            remarks.for_each(|remark| parts.watch.line(remark));
         }
         learner.set_skipped((progress.skipped, progress.skipped_in_row));
         let progress = progress.with_best_of(best_bpd);
