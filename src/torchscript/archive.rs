@@ -18,7 +18,8 @@ pub const EXTRA_FILE: &str = "inverse_flow.json";
 /// encode(x, noise: Optional[Tensor] = None) -> Tuple[List[Tensor], Tensor]     latents and log-det
 /// ```
 ///
-/// A [conditional](super::ClassesOf) one has a second argument `label` [N], the numbers of the classes of its images, in these methods, and also
+/// A [conditional](super::ClassesOf) one has a second argument `label`, `[N]`, the numbers of the classes of its images, in these
+/// methods, and also
 ///
 /// ```text
 /// class_log_probs(x, noise: Optional[Tensor] = None) -> Tensor       [N, Y], log p(x | y) for every class
