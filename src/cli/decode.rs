@@ -4,7 +4,7 @@ use super::common::{self, Compute, Described, NetPrecision, OfClass};
 use super::gallery::{Filling, Format, Target};
 use super::latents;
 use super::non_finite::NonFinite;
-use crate::train::{bytes_fingerprint, model_fingerprint, Decoding, Team};
+use crate::train::{bytes_fingerprint, model_fingerprint, Decoding, Labels, Team};
 use crate::Error;
 use clap::Args;
 use serde_json::json;
@@ -68,12 +68,17 @@ impl DecodeArgs {
             );
         }
         let part = |images| latents::part(&stored.latents, images, device);
+        let asked = self.of_class.number(&loaded.model)?;
+        let labels = match (asked, &stored.labels) {
+            (None, Some(labels)) => Labels::Each(labels),
+            _ => self.of_class.needed(&loaded.model)?.into(),
+        };
         let decoding = Decoding {
             latents: &part,
             count: stored.count(),
             batch: loaded.config.train.batch_size.max(1) as u64,
             device,
-            label: self.of_class.needed(&loaded.model)?,
+            labels,
         };
         let settings = || {
             let content =
@@ -86,7 +91,7 @@ impl DecodeArgs {
                 "device": if device.is_cuda() { "cuda" } else { "cpu" },
                 "latents": bytes_fingerprint(&content),
                 "batch_size": decoding.batch,
-                "label": decoding.label,
+                "label": asked,
             });
             Ok(settings.as_object().cloned().unwrap_or_default())
         };

@@ -96,7 +96,8 @@ impl EncodeArgs {
             about.push(("seed", evaluation.seed.to_string()));
         }
         let nll = -encoded.log_prob.f_mean(Kind::Double)?.f_double_value(&[])?;
-        latents::write(&self.out, encoded, about)?;
+        let labels = loaded.model.classes().map(|_| &*data.labels);
+        latents::write(&self.out, encoded, labels, about)?;
         if let Some(precision) = loaded.precision() {
             say(&precision);
         }

@@ -137,7 +137,7 @@ impl InterpolateArgs {
             count: u64::from(self.frames),
             batch: loaded.config.train.batch_size.max(1) as u64,
             device,
-            label,
+            labels: label.into(),
         };
         let images = decoding.all_in(&team, &loaded.model)?;
         match is_strip {

@@ -26,7 +26,12 @@ const FORMAT: &str = "inverse-flow latents 1";
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(path: &Path, encoded: EncodedImages, about: Vec<(&str, String)>) -> Result<()> {
+pub fn write(
+    path: &Path,
+    encoded: EncodedImages,
+    labels: Option<&[u16]>,
+    about: Vec<(&str, String)>,
+) -> Result<()> {
     let EncodedImages { latents, log_prob } = encoded;
     if out::ending("--out", path, &ENDINGS)? == "npy" {
         let flat = flat(&latents)?;
@@ -43,6 +48,10 @@ pub fn write(path: &Path, encoded: EncodedImages, about: Vec<(&str, String)>) ->
         .collect();
     tensors.push(("log_prob".to_owned(), log_prob));
     tensors.push(("index".to_owned(), index));
+    if let Some(labels) = labels {
+        let labels: Vec<i64> = labels.iter().map(|&label| label.into()).collect();
+        tensors.push(("label".to_owned(), Tensor::f_from_slice(&labels)?));
+    }
     let about = about
         .into_iter()
         .chain([("format", FORMAT.to_owned())])
@@ -57,6 +66,8 @@ pub struct Stored {
     pub latents: Latents,
     /// The fingerprint of the model that made them, if the file says so.
     pub weights: Option<String>,
+    /// The class of each image, if the file says so.
+    pub labels: Option<Vec<u16>>,
 }
 
 impl Stored {
@@ -97,6 +108,7 @@ pub fn read(path: &Path, model: &MultiScale) -> Result<Stored> {
         return Ok(Stored {
             latents: split(&flat, &shapes)?,
             weights: None,
+            labels: None,
         });
     }
     let file = StateFile::open(path)?;
@@ -125,7 +137,19 @@ pub fn read(path: &Path, model: &MultiScale) -> Result<Stored> {
             "its levels do not hold the same number of images: {counts:?}"
         )));
     }
+    let labels = tensors.remove("label").map(|label| {
+        let numbers = Vec::<i64>::try_from(&label).unwrap_or_default();
+        let labels = numbers.into_iter().map(u16::try_from).collect();
+        match labels {
+            Ok(labels) if label.size() == counts[..1] => Ok::<Vec<u16>, _>(labels),
+            _ => Err(wrong(format!(
+                "`label` must hold the number of a class for each of {}",
+                counted(counts[0], "image")
+            ))),
+        }
+    });
     Ok(Stored {
+        labels: labels.transpose()?,
         latents,
         weights: file.metadata("weights").map(str::to_owned),
     })

@@ -68,12 +68,13 @@ impl SampleArgs {
         let latents = |images| {
             prior_latents_of(&loaded.model, images, self.seed, device)?.scaled(self.temperature)
         };
+        let label = self.of_class.number(&loaded.model)?;
         let decoding = Decoding {
             latents: &latents,
             count: u64::from(self.count),
             batch: loaded.config.train.batch_size.max(1) as u64,
             device,
-            label: self.of_class.number(&loaded.model)?,
+            labels: label.into(),
         };
         let settings = || {
             let settings = json!({
@@ -86,7 +87,7 @@ impl SampleArgs {
                 "seed": self.seed,
                 "temperature": self.temperature,
                 "batch_size": decoding.batch,
-                "label": decoding.label,
+                "label": label,
             });
             Ok(settings.as_object().cloned().unwrap_or_default())
         };
@@ -99,7 +100,10 @@ impl SampleArgs {
         };
         let classes = match (&self.of_class.label, loaded.model.classes()) {
             (Some(label), _) => format!(" of the class {label}"),
-            (None, Some(_)) => ", as many of each class,".to_owned(),
+            (None, Some(classes)) if (self.count as usize).is_multiple_of(classes.names.len()) => {
+                ", as many of each class,".to_owned()
+            }
+            (None, Some(_)) => " of all classes".to_owned(),
             (None, None) => String::new(),
         };
         let how = format!("{classes} at temperature {}", self.temperature);

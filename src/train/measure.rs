@@ -2,8 +2,8 @@
 
 use super::metrics::{self, Record};
 use super::{
-    grid_columns, prior_latents_of, stop, Decoding, Dequantization, Drawn, Evaluation, Likelihood,
-    Moment, Outcome, RunConfig, Team, Trainer,
+    grid_columns, prior_latents_of, stop, Decoding, Dequantization, Drawn, Evaluation, Labels,
+    Likelihood, Moment, Outcome, RunConfig, Team, Trainer,
 };
 use crate::data::Split;
 use crate::models::MultiScale;
@@ -139,7 +139,7 @@ fn draw(config: &RunConfig, model: &MultiScale, device: Device) -> Result<Option
         count: t.samples as u64,
         batch: t.batch_size as u64,
         device,
-        label: None,
+        labels: Labels::Rows,
     };
     let images = decoding.all_in(&Team::alone(), model)?;
     let remark = decoding.lost_text(model, 0, &images)?;

@@ -116,7 +116,9 @@ pub use log_probs::{Likelihood, LogProbs};
 pub(crate) use random_batch::initialize_at_random;
 pub use round_trip::{Reconstruction, RoundTrip, RoundTripErrors};
 pub use run_dir::{find_checkpoint, RunDir};
-pub use sampling::{grid_columns, prior_latents, prior_latents_of, row_label, sample, Decoding};
+pub use sampling::{
+    grid_columns, prior_latents, prior_latents_of, row_label, sample, Decoding, Labels,
+};
 pub use schedule::{At, Decay, Schedule, Warmup};
 pub use tally::{first_lost, Tally};
 pub use team::{Part, Team};

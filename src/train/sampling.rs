@@ -51,8 +51,26 @@ pub struct Decoding<'a> {
     pub batch: u64,
     /// Where the model is.
     pub device: Device,
-    /// The class of all images of a conditional model; none for [rows](grid_columns) of each class. Nothing to other models.
-    pub label: Option<u16>,
+    /// The classes of the images of a conditional model; nothing to other models.
+    pub labels: Labels<'a>,
+}
+
+/// Which class each image is of.
+#[derive(Debug, Clone, Copy)]
+pub enum Labels<'a> {
+    /// [Rows](grid_columns) of each class.
+    Rows,
+    /// All of one.
+    All(u16),
+    /// Each of its own.
+    Each(&'a [u16]),
+}
+
+impl From<Option<u16>> for Labels<'_> {
+    /// All of the one that was asked for, or rows of each.
+    fn from(label: Option<u16>) -> Self {
+        label.map_or(Self::Rows, Self::All)
+    }
 }
 
 impl Decoding<'_> {
@@ -152,9 +170,10 @@ impl Decoding<'_> {
 
     /// Which classes some images are of, if the model wants to know.
     fn condition(&self, model: &MultiScale, images: Range<u64>) -> Result<Option<Tensor>> {
-        let label = |image| match self.label {
-            Some(label) => label,
-            None => row_label(model, self.count as usize, image as usize),
+        let label = |image| match self.labels {
+            Labels::All(label) => label,
+            Labels::Each(labels) => labels.get(image as usize).copied().unwrap_or(u16::MAX),
+            Labels::Rows => row_label(model, self.count as usize, image as usize),
         };
         model.condition(&images.map(label).collect::<Vec<_>>())
     }
@@ -210,7 +229,7 @@ pub fn sample(
         count: count.max(0) as u64,
         batch: batch.max(1) as u64,
         device,
-        label: None,
+        labels: Labels::Rows,
     };
     to_range(&decoding.all_in(&Team::alone(), model)?)
 }

@@ -5,8 +5,8 @@ use inverse_flow::data::{self, Dataset, Epoch};
 use inverse_flow::flows::Cx;
 use inverse_flow::models::Overrides;
 use inverse_flow::train::{
-    build_model, presets, prior_latents_of, Decoding, Dequantization, Evaluation, Feed, Learner,
-    Own, RunConfig, Team, Wishes,
+    build_model, presets, prior_latents_of, Decoding, Dequantization, Evaluation, Feed, Labels,
+    Learner, Own, RunConfig, Team, Wishes,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -169,7 +169,7 @@ fn likelihood_round_trip_and_samples_are_those_of_one_to_the_bit() {
                 count: images as u64,
                 batch: batch_size as u64,
                 device,
-                label: None,
+                labels: Labels::Rows,
             };
             let one = decoding.all_in(&Team::alone(), model).unwrap();
             assert_eq!(decoding.all_in(team, model).unwrap(), one);

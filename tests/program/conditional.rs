@@ -61,6 +61,23 @@ fn a_conditional_run_knows_its_classes_and_draws_and_measures_them() {
     let message = fails(at, "sample run --label ten --out t.png --device cpu", 2);
     assert!(message.contains("no class is called \"ten\"") && message.contains("0, 1, 2"));
 
+    // latents remember the classes, so that images of several come back
+    done(
+        at,
+        "encode run glyphs --limit 5 --out z.safetensors --device cpu",
+    );
+    done(at, "decode run z.safetensors --out back --device cpu");
+    let data = inverse_flow::data::load_split(
+        &inverse_flow::data::DataConfig::new(inverse_flow::data::DataName::Glyphs),
+        0,
+        inverse_flow::data::Split::Test,
+    )
+    .unwrap();
+    for i in 0..5 {
+        let back = image::open(at.join(format!("back/{i:06}.png"))).unwrap();
+        assert_eq!(back.to_luma8().into_raw(), data.image(i).unwrap(), "{i}");
+    }
+
     // what went on goes on with the same classes
     done(at, "train --resume run --max-steps 4 --device cpu");
     assert_eq!(config(at)["model"]["classes"]["images"][0], images[0]);

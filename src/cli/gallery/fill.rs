@@ -6,7 +6,7 @@ use crate::cli::non_finite::NonFinite;
 use crate::cli::progress::Progress;
 use crate::flows::to_pixels;
 use crate::plot::{check_grid, save_grid};
-use crate::train::{grid_columns, say, Decoding, Tally, Team};
+use crate::train::{grid_columns, say, Decoding, Labels, Tally, Team};
 use crate::words::counted;
 use crate::Error;
 use std::path::Path;
@@ -72,9 +72,9 @@ impl Filling<'_> {
 
     fn grid(&self, path: &Path) -> anyhow::Result<Tally> {
         let count = self.decoding.count as usize;
-        let columns = match self.decoding.label {
-            Some(_) => columns_of(count),
-            None => grid_columns(&self.loaded.model, count).min(MOST_COLUMNS),
+        let columns = match self.decoding.labels {
+            Labels::All(_) | Labels::Each(_) => columns_of(count),
+            Labels::Rows => grid_columns(&self.loaded.model, count).min(MOST_COLUMNS),
         };
         let chw = self.loaded.model.image_shape();
         check_grid(chw, count, columns, SCALE).map_err(|err| {
