@@ -86,7 +86,7 @@ fn a_folder_of_500_mixed_pictures_trains_and_is_found_again() {
 
     // what a run is about stays
     let message = fails(at, "train --resume run --fit crop", 2);
-    assert!(message.contains("cannot be used with"), "{message}");
+    assert!(message.contains("`data.fit` is fixed"), "{message}");
 
     // moved, and then changed
     fs::rename(at.join("pictures"), at.join("moved")).unwrap();
