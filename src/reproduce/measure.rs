@@ -16,7 +16,7 @@ use crate::ffi::peak;
 use crate::flows::Cx;
 use crate::models::{parameter_count, MultiScale};
 use crate::train::timing::{summary, wait};
-use crate::train::{build_model, initialize_at_random, stop, Learner, RunConfig};
+use crate::train::{build_model, initialize_at_random, stop, Learner, RandomBatch, RunConfig};
 use crate::Result;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
@@ -41,17 +41,17 @@ pub fn step_times(
     let params = parameter_count(&vs);
     let images = config.train.batch_size as i64;
     let mut rng = stream(config.seed, Purpose::Probe, 0);
-    let (x, noise) = initialize_at_random(&mut model, images, &mut rng, device)?;
+    let batch = initialize_at_random(&mut model, images, &mut rng, device)?;
     let mut learner = Learner::new(model, vs, &config.train)?;
     let rebuilt = match rebuild {
         false => None,
-        true => match rebuilt(&mut learner, (&x, &noise), device, timings, held)? {
+        true => match rebuilt(&mut learner, &batch, device, timings, held)? {
             Some(rebuilt) => Some(rebuilt),
             None => return Ok(None),
         },
     };
     peak::reset(device)?;
-    let mut step = || learner.step(&x, &noise, STANDSTILL).map(drop);
+    let mut step = || learner.step(&batch.x, batch.given(), STANDSTILL).map(drop);
     let Some(authors) = calls(
         device,
         (LEAST_CALLS, timings.steps),
@@ -66,11 +66,7 @@ pub fn step_times(
     };
     let peak = peak::peak(device)?;
     let model = &learner.model;
-    let cx = Cx {
-        noise: Some(&noise),
-        ..Cx::default()
-    };
-    let mut forward = || tch::no_grad(|| model.log_prob(&x, cx)).map(drop);
+    let mut forward = || tch::no_grad(|| model.log_prob(&batch.x, batch.cx())).map(drop);
     let Some(forward) = sound(device, timings, images, &mut forward)? else {
         return Ok(None);
     };
@@ -93,22 +89,22 @@ fn bytes(mib: f64) -> u64 {
 /// are the MiB from before the model was built.
 fn rebuilt(
     learner: &mut Learner,
-    (x, noise): (&Tensor, &Tensor),
+    batch: &RandomBatch,
     device: Device,
     timings: &Timings,
     held: f64,
 ) -> Result<Option<RebuiltStep>> {
     learner.rebuild_activations(true);
     peak::reset(device)?;
-    let images = x.size()[0];
-    let mut call = || learner.step(x, noise, STANDSTILL).map(drop);
+    let images = batch.x.size()[0];
+    let mut call = || learner.step(&batch.x, batch.given(), STANDSTILL).map(drop);
     let Some(step) = sound(device, timings, images, &mut call)? else {
         return Ok(None);
     };
     let peak = peak::peak(device)?;
-    let (_, rebuilt) = learner.gradients(x, noise)?;
+    let (_, rebuilt) = learner.gradients(&batch.x, batch.given())?;
     learner.rebuild_activations(false);
-    let (_, kept) = learner.gradients(x, noise)?;
+    let (_, kept) = learner.gradients(&batch.x, batch.given())?;
     Ok(Some(RebuiltStep {
         step,
         peak_bytes: Some(bytes(peak.mib - held)),

@@ -113,7 +113,7 @@ pub use learner::{Given, Learner, Step};
 pub use load::{build_model, load_into, load_model, load_state};
 pub use log_probs::{Likelihood, LogProbs};
 #[cfg(feature = "program")]
-pub(crate) use random_batch::initialize_at_random;
+pub(crate) use random_batch::{classes_in_turn, initialize_at_random, RandomBatch};
 pub use round_trip::{Reconstruction, RoundTrip, RoundTripErrors};
 pub use run_dir::{find_checkpoint, RunDir};
 pub use sampling::{

@@ -84,6 +84,15 @@ fn a_conditional_run_knows_its_classes_and_draws_and_measures_them() {
 }
 
 #[test]
+fn a_conditional_preset_is_measured_without_data() {
+    let said = done(
+        Path::new("."),
+        "bench model --preset quick/mnist-conditional --batch 1 --samples 1 --device cpu",
+    );
+    assert!(said.contains("quick/mnist-conditional"), "{said}");
+}
+
+#[test]
 fn data_without_classes_and_other_classes_are_refused_with_a_way_out() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();

@@ -143,15 +143,15 @@ impl DistributedArgs {
         let config = RunConfig::resolve(Some(&self.preset), None)?;
         let (mut model, vs) = build_model(&config, device)?;
         let ranks = i64::from(group.ranks());
-        let batch = self.batch.unwrap_or(config.train.batch_size as i64);
-        let images = batch / ranks;
+        let of_all = self.batch.unwrap_or(config.train.batch_size as i64);
+        let images = of_all / ranks;
         if images == 0 {
             return Err(Error::config(format!(
-                "--batch {batch}: fewer images than the {ranks} processes"
+                "--batch {of_all}: fewer images than the {ranks} processes"
             )));
         }
         let mut rng = stream(0, Purpose::Noise, u64::from(group.rank()));
-        let (x, noise) = initialize_at_random(&mut model, images, &mut rng, device)?;
+        let batch = initialize_at_random(&mut model, images, &mut rng, device)?;
         let learner = RefCell::new(Learner::new(model, vs, &config.train)?);
         let params: i64 = learner
             .borrow()
@@ -160,10 +160,15 @@ impl DistributedArgs {
             .iter()
             .map(|p| p.numel() as i64)
             .sum();
-        let step = || learner.borrow_mut().step(&x, &noise, 1e-6).map(drop);
+        let step = || {
+            learner
+                .borrow_mut()
+                .step(&batch.x, batch.given(), 1e-6)
+                .map(drop)
+        };
         let own = Own {
-            x: &x,
-            given: (&noise).into(),
+            x: &batch.x,
+            given: batch.given(),
             share: 1.0 / ranks as f64,
             wishes: Wishes::default(),
         };

@@ -6,19 +6,21 @@ use crate::cli::common::Compute;
 use crate::cli::doctor::float32;
 use crate::cuda::check;
 use crate::cuda::counts::Counts;
-use crate::data::{stream, uniform_noise, Purpose};
+use crate::data::{stream, Purpose};
 use crate::ffi::peak::{self, Peak};
 use crate::flows::Cx;
-use crate::models::Latents;
+use crate::models::{Latents, MultiScale};
 use crate::nn::Precision;
 use crate::ops::eagerly;
 use crate::train::timing::{compare, compare_samples, Clock, Pace, Timing};
-use crate::train::{build_model, prior_latents, say, Learner, RunConfig};
+use crate::train::{
+    build_model, classes_in_turn, initialize_at_random, prior_latents, say, Learner, RunConfig,
+};
 use crate::words;
 use crate::{Error, Result};
 use clap::Args;
 use serde_json::{json, Map, Value};
-use tch::{Device, Kind};
+use tch::{Device, Tensor};
 
 /// Time training step, forward pass and sampling of whole models
 #[derive(Debug, Args)]
@@ -112,20 +114,14 @@ impl ModelArgs {
     fn measure(&self, config: &RunConfig, device: Device) -> Result<ModelTimes> {
         peak::reset(device)?;
         let (mut model, vs) = build_model(config, device)?;
-        let [c, h, w] = config.model.image();
         let mut rng = stream(0, Purpose::Noise, 0);
-        let mut random = |n: i64| uniform_noise(&mut rng, &[n, c, h, w], Kind::Float, device);
-        let (x, noise) = (
-            random(self.batch)?.f_mul_scalar(256.0)?.f_floor()?,
-            random(self.batch)?,
-        );
-        let cx = Cx {
-            noise: Some(&noise),
-            ..Cx::default()
-        };
-        tch::no_grad(|| model.initialize(&x, cx))?;
-        let latents = [1, 100].map(|n| prior_latents(&model, n, 0, device));
-        let [one, hundred] = latents;
+        let batch = initialize_at_random(&mut model, self.batch, &mut rng, device)?;
+        let (x, given, cx) = (&batch.x, batch.given(), batch.cx());
+        let drawn = [1, 100].map(|n| {
+            let latents = prior_latents(&model, n, 0, device)?;
+            Ok::<_, Error>((latents, classes_in_turn(&model, n)?))
+        });
+        let [one, hundred] = drawn;
         let (one, hundred) = (one?, hundred?);
         let mut learner = Learner::new(model, vs, &config.train)?;
         let samples = self.samples as usize;
@@ -135,20 +131,18 @@ impl ModelArgs {
             device,
             Pace::Host,
             samples,
-            [&mut || learner.step(&x, &noise, 1e-6).map(drop)],
+            [&mut || learner.step(x, given, 1e-6).map(drop)],
         )?;
         let peak = peak::peak(device)?;
         let model = &learner.model;
-        let sample =
-            |latents: &Latents| tch::no_grad(|| model.decode(latents, Cx::default())).map(drop);
-        let [sample_1] = compare(device, Pace::Host, [&mut || sample(&one)])?;
+        let [sample_1] = compare(device, Pace::Host, [&mut || sample(model, &one)])?;
         let [forward, sample_100] = compare_samples(
             device,
             Pace::Host,
             samples,
             [
-                &mut || tch::no_grad(|| model.log_prob(&x, cx)).map(drop),
-                &mut || sample(&hundred),
+                &mut || tch::no_grad(|| model.log_prob(x, cx)).map(drop),
+                &mut || sample(model, &hundred),
             ],
         )?;
         let eager = self.eager.then(|| {
@@ -157,7 +151,7 @@ impl ModelArgs {
                     device,
                     Pace::Host,
                     samples,
-                    [&mut || learner.step(&x, &noise, 1e-6).map(drop)],
+                    [&mut || learner.step(x, given, 1e-6).map(drop)],
                 )?;
                 let model = &learner.model;
                 let [forward, sample_100] = compare_samples(
@@ -165,8 +159,8 @@ impl ModelArgs {
                     Pace::Host,
                     samples,
                     [
-                        &mut || tch::no_grad(|| model.log_prob(&x, cx)).map(drop),
-                        &mut || tch::no_grad(|| model.decode(&hundred, Cx::default())).map(drop),
+                        &mut || tch::no_grad(|| model.log_prob(x, cx)).map(drop),
+                        &mut || sample(model, &hundred),
                     ],
                 )?;
                 Ok::<_, Error>([step, forward, sample_100])
@@ -176,21 +170,19 @@ impl ModelArgs {
         let rebuild = self.rebuild.then(|| {
             learner.rebuild_activations(true);
             peak::reset(device)?;
-            let step = &mut || learner.step(&x, &noise, 1e-6).map(drop);
+            let step = &mut || learner.step(x, given, 1e-6).map(drop);
             let [timing] = compare_samples(device, Pace::Host, samples, [step])?;
             Ok::<_, Error>((timing, peak::peak(device)?))
         });
         let rebuild = rebuild.transpose()?;
-        let of_step = Counts::of(|| learner.queue(&x, &noise, 1e-6))?;
+        let of_step = Counts::of(|| learner.queue(x, given, 1e-6))?;
         learner.read()?;
         let counts = [
             of_step,
-            Counts::of(|| tch::no_grad(|| learner.model.log_prob(&x, cx)).map(drop))?,
-            Counts::of(|| {
-                tch::no_grad(|| learner.model.decode(&hundred, Cx::default())).map(drop)
-            })?,
+            Counts::of(|| tch::no_grad(|| learner.model.log_prob(x, cx)).map(drop))?,
+            Counts::of(|| sample(&learner.model, &hundred))?,
         ];
-        let kinds = by_kind(&mut learner, &x, cx, device, self.samples)?;
+        let kinds = by_kind(&mut learner, x, cx, device, self.samples)?;
         check(device).map_err(|err| learner.model.locate(err, cx))?;
         Ok(ModelTimes {
             step,
@@ -320,6 +312,17 @@ impl ModelArgs {
         }
         text
     }
+}
+
+/// Latents, and what a conditional model is told of their images.
+type Drawn = (Latents, Option<Tensor>);
+
+fn sample(model: &MultiScale, (latents, condition): &Drawn) -> Result<()> {
+    let cx = Cx {
+        condition: condition.as_ref(),
+        ..Cx::default()
+    };
+    tch::no_grad(|| model.decode(latents, cx)).map(drop)
 }
 
 /// All of them, if every one is there.
