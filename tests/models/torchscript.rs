@@ -3,9 +3,7 @@
 
 use crate::common::*;
 use crate::support::*;
-use inverse_flow::flows::{
-    to_range, Bits, ButterflyInit, Cx, FixedPoint, SelfNormConfig, WoodburyRanks,
-};
+use inverse_flow::flows::{to_range, ButterflyInit, Cx, FixedPoint, SelfNormConfig, WoodburyRanks};
 use inverse_flow::models::*;
 use inverse_flow::torchscript::{archive, Solve};
 use inverse_flow::train::{build_model, load_state, presets, save_torchscript, stored_config};
