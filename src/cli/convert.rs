@@ -1,6 +1,6 @@
 //! `inverse-flow convert`
 
-use super::common::{self, Described, Loaded, NetPrecision};
+use super::model_file::{self, Described, Loaded, NetPrecision};
 use super::out;
 use crate::torchscript::Solve;
 use crate::train::{save_model, save_state_dict, save_torchscript, say};
@@ -55,9 +55,9 @@ impl ConvertArgs {
     pub fn run(&self) -> anyhow::Result<()> {
         let target = OutputFormat::of(&self.output, self.operator, self.state_dict)?;
         out::check_place(&self.output)?;
-        let loaded = common::load(&self.input, &self.described, &self.precision, Device::Cpu)?;
+        let loaded = model_file::load(&self.input, &self.described, &self.precision, Device::Cpu)?;
         target.write(&self.output, &loaded)?;
-        let (params, buffers) = common::scalars(&loaded.vs);
+        let (params, buffers) = model_file::scalars(&loaded.vs);
         if let Some(precision) = loaded.precision() {
             say(&precision);
         }

@@ -1,9 +1,11 @@
 //! `inverse-flow decode`
 
-use super::common::{self, Compute, Described, NetPrecision, OfClass};
+use super::compute::Compute;
 use super::gallery::{Filling, Format, Target};
 use super::latents;
+use super::model_file::ModelFile;
 use super::non_finite::NonFinite;
+use super::of_class::OfClass;
 use crate::train::{bytes_fingerprint, model_fingerprint, Decoding, Labels, Team};
 use crate::Error;
 use clap::Args;
@@ -18,16 +20,11 @@ use std::path::PathBuf;
 The images are written as those of sample: a grid, a folder of PNG files, or an .npy."
 )]
 pub struct DecodeArgs {
-    /// Run folder, checkpoint, or file of PyTorch or tch
-    #[arg(value_name = "RUN|FILE")]
-    path: PathBuf,
+    #[command(flatten)]
+    file: ModelFile,
     /// File of latents: .safetensors or .npy
     #[arg(value_name = "Z")]
     latents: PathBuf,
-    #[command(flatten)]
-    described: Described,
-    #[command(flatten)]
-    precision: NetPrecision,
     #[command(flatten)]
     of_class: OfClass,
     /// grid, png or npy [default: what --out is: FILE.png, a folder, or FILE.npy]
@@ -48,10 +45,10 @@ impl DecodeArgs {
         let target = Target::of(self.format, &self.out)?;
         target.check()?;
         let device = self.compute.start()?;
-        let loaded = common::load(&self.path, &self.described, &self.precision, device)?;
+        let loaded = self.file.load(device)?;
         let team = Team::alone();
         self.non_finite
-            .check_parameters(&team, &self.path, &loaded.vs)?;
+            .check_parameters(&team, &self.file.path, &loaded.vs)?;
         let stored = latents::read(&self.latents, &loaded.model)?;
         if stored.count() == 0 {
             return Err(Error::file(&self.latents, "holds latents of no image").into());

@@ -1,11 +1,12 @@
 //! `inverse-flow encode`
 
-use super::common::{self, Compute, Described, NetPrecision};
+use super::compute::Compute;
+use super::images::SourceImages;
 use super::latents;
+use super::model_file::ModelFile;
 use super::non_finite::NonFinite;
-use super::pictures::Pictures;
 use super::{out, values};
-use crate::data::{Source, Split};
+use crate::data::Source;
 use crate::flows::Cx;
 use crate::train::finite::where_encoding_ends;
 use crate::train::{model_fingerprint, say, to_float, Dequantization, Evaluation, Team};
@@ -23,24 +24,13 @@ A .safetensors file has the latents level by level with what they were made of, 
 `inverse-flow decode` turns them back into the same images (docs/sampling.md)."
 )]
 pub struct EncodeArgs {
-    /// Run folder, checkpoint, or file of PyTorch or tch
-    #[arg(value_name = "RUN|FILE")]
-    path: PathBuf,
+    #[command(flatten)]
+    file: ModelFile,
     /// Data set, folder or file, as for train
     #[arg(value_name = "SOURCE", value_parser = values::data(), hide_possible_values = true)]
     source: Source,
     #[command(flatten)]
-    described: Described,
-    #[command(flatten)]
-    precision: NetPrecision,
-    #[command(flatten)]
-    pictures: Pictures,
-    /// Folder of the data sets that are known by name [default: that of the run]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// Part of the data: train, val or test [default: test; all images of a source of your own that is not split]
-    #[arg(long, value_name = "SPLIT")]
-    split: Option<Split>,
+    images: SourceImages,
     /// Only the first N images [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -64,18 +54,11 @@ impl EncodeArgs {
     pub fn run(&self) -> anyhow::Result<()> {
         out::check_file("--out", &self.out, &latents::ENDINGS)?;
         let device = self.compute.start()?;
-        let loaded = common::load(&self.path, &self.described, &self.precision, device)?;
+        let loaded = self.file.load(device)?;
         let team = Team::alone();
         self.non_finite
-            .check_parameters(&team, &self.path, &loaded.vs)?;
-        let data = common::load_source(
-            &loaded.config,
-            &self.source,
-            &self.pictures,
-            self.data_dir.as_deref(),
-            self.split,
-            self.limit,
-        )?;
+            .check_parameters(&team, &self.file.path, &loaded.vs)?;
+        let data = self.images.load(&loaded.config, &self.source, self.limit)?;
         let evaluation = Evaluation {
             batch_size: loaded.config.train.batch_size,
             dequantize: self.dequantize,

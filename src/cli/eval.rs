@@ -1,6 +1,8 @@
 //! `inverse-flow eval`
 
-use super::common::{self, Compute, Described, Images, NetPrecision};
+use super::compute::Compute;
+use super::images::Images;
+use super::model_file::{self, ModelFile};
 use super::non_finite::{Lost, NonFinite};
 use super::ranks::{self, Ranks};
 use crate::flows::Bits;
@@ -11,7 +13,6 @@ use crate::train::{
 use crate::words::counted;
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
 
 /// Indices of images that the JSON names.
 const LISTED: usize = 16;
@@ -22,13 +23,8 @@ const LISTED: usize = 16;
 A run folder stands for its best checkpoint, or for its last one if none was validated.
 NLL is in nats per image, bpd in bits per dimension; lower is better.")]
 pub struct EvalArgs {
-    /// Run folder, checkpoint, or file of PyTorch or tch
-    #[arg(value_name = "RUN|FILE")]
-    path: PathBuf,
     #[command(flatten)]
-    described: Described,
-    #[command(flatten)]
-    precision: NetPrecision,
+    file: ModelFile,
     #[command(flatten)]
     images: Images,
     /// Only the first N images [default: all]
@@ -82,9 +78,9 @@ impl EvalArgs {
     fn evaluate(&self, team: &Team) -> anyhow::Result<()> {
         self.dequantize.check_samples(self.dequantize_samples)?;
         let device = self.compute.start_in(team)?;
-        let loaded = common::load_in(team, &self.path, &self.described, &self.precision, device)?;
+        let loaded = self.file.load_in(team, device)?;
         self.non_finite
-            .check_parameters(team, &self.path, &loaded.vs)?;
+            .check_parameters(team, &self.file.path, &loaded.vs)?;
         let config = &loaded.config;
         let data = self.images.load(config, self.limit)?;
         same_everywhere(team, &[&data])?;
@@ -127,12 +123,12 @@ impl EvalArgs {
         }
     }
 
-    fn print_json(&self, loaded: &common::Loaded, found: &Found) -> anyhow::Result<()> {
+    fn print_json(&self, loaded: &model_file::Loaded, found: &Found) -> anyhow::Result<()> {
         // a number that is not finite is written as null
         let finite = |number: f64| number.is_finite().then_some(number);
         let mut object = json!({
             "model": loaded.config.model.name(),
-            "params": common::scalars(&loaded.vs).0,
+            "params": model_file::scalars(&loaded.vs).0,
             "data": self.images.name(&loaded.config).to_string(),
             "split": self.images.split,
             "images": found.likelihood.images,
@@ -177,11 +173,11 @@ impl EvalArgs {
         Ok(())
     }
 
-    fn print(&self, loaded: &common::Loaded, found: &Found) {
+    fn print(&self, loaded: &model_file::Loaded, found: &Found) {
         say(&format!(
             "{} ({}) on {} {}, {}, {} dequantisation",
             loaded.config.model.name(),
-            counted(common::scalars(&loaded.vs).0, "parameter"),
+            counted(model_file::scalars(&loaded.vs).0, "parameter"),
             self.images.name(&loaded.config),
             self.images.split,
             counted(found.likelihood.images, "image"),

@@ -1,7 +1,7 @@
 //! `inverse-flow inspect`
 
-use super::common::{self, Described, Loaded};
 use super::listing;
+use super::model_file::{self, Described, Loaded};
 use super::presets;
 use crate::models::MultiScale;
 use crate::train::{build_model, say};
@@ -48,12 +48,12 @@ impl InspectArgs {
         }
         let loaded = match &self.path {
             Some(path) => {
-                let opened = common::open(path, &self.described)?;
+                let opened = model_file::open(path, &self.described)?;
                 let Some(config) = opened.config else {
                     return self.list(&opened.file);
                 };
                 opened.file.verify_all()?;
-                common::fill(&opened.file, config, Device::Cpu)?
+                model_file::fill(&opened.file, config, Device::Cpu)?
             }
             None => {
                 let config = self.described.resolve()?;
@@ -73,7 +73,7 @@ impl InspectArgs {
         let Loaded {
             config, model, vs, ..
         } = loaded;
-        let (params, buffers) = common::scalars(vs);
+        let (params, buffers) = model_file::scalars(vs);
         let layers = layers(model, vs);
         if self.json {
             let layers: Vec<Value> = layers

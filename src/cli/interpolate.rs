@@ -1,11 +1,13 @@
 //! `inverse-flow interpolate`
 
-use super::common::{self, Compute, Described, Loaded, NetPrecision, OfClass};
+use super::compute::Compute;
+use super::images::SourceImages;
 use super::latents;
+use super::model_file::{Loaded, ModelFile};
 use super::non_finite::NonFinite;
+use super::of_class::OfClass;
 use super::out;
-use super::pictures::Pictures;
-use crate::data::{load_picture, Dataset, Source, Split};
+use crate::data::{load_picture, Dataset, Source};
 use crate::flows::Cx;
 use crate::models::Latents;
 use crate::plot::{check_grid, save_film, save_grid};
@@ -39,9 +41,8 @@ const SMALL_SINE: f64 = 1e-6;
 The direction of the latents goes along a great circle, their length evenly from that of A to that of B."
 )]
 pub struct InterpolateArgs {
-    /// Run folder, checkpoint, or file of PyTorch or tch
-    #[arg(value_name = "RUN|FILE")]
-    path: PathBuf,
+    #[command(flatten)]
+    file: ModelFile,
     /// First image: a picture file, SOURCE:INDEX for an image of a data set, or seed:S for the first sample of a seed
     #[arg(value_name = "A")]
     from: End,
@@ -49,17 +50,7 @@ pub struct InterpolateArgs {
     #[arg(value_name = "B")]
     to: End,
     #[command(flatten)]
-    described: Described,
-    #[command(flatten)]
-    precision: NetPrecision,
-    #[command(flatten)]
-    pictures: Pictures,
-    /// Folder of the data sets that are known by name [default: that of the run]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// Part of the data of SOURCE:INDEX: train, val or test [default: as for encode]
-    #[arg(long, value_name = "SPLIT")]
-    split: Option<Split>,
+    images: SourceImages,
     /// Number of images, with both ends
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(2..=1000))]
     frames: u32,
@@ -119,10 +110,10 @@ impl InterpolateArgs {
             .map(Some)
             .contains(&self.out.extension().and_then(|e| e.to_str()));
         let device = self.compute.start()?;
-        let loaded = common::load(&self.path, &self.described, &self.precision, device)?;
+        let loaded = self.file.load(device)?;
         let team = Team::alone();
         self.non_finite
-            .check_parameters(&team, &self.path, &loaded.vs)?;
+            .check_parameters(&team, &self.file.path, &loaded.vs)?;
         let (chw, frames) = (loaded.model.image_shape(), self.frames as usize);
         check_grid(chw, frames, frames, SCALE)?;
         let _guard = tch::no_grad_guard();
@@ -175,18 +166,11 @@ impl InterpolateArgs {
             }
             End::File(path) => {
                 let source = Source::Own(path.clone());
-                let config = common::images_of(run, Some(&source), &self.pictures, None);
+                let config = self.images.config(run, &source);
                 encoded(loaded, &load_picture(path, &config)?, device, label)?
             }
             End::Image(source, index) => {
-                let data = common::load_source(
-                    run,
-                    source,
-                    &self.pictures,
-                    self.data_dir.as_deref(),
-                    self.split,
-                    Some(index + 1),
-                )?;
+                let data = self.images.load(run, source, Some(index + 1))?;
                 if *index >= data.len() {
                     return Err(Error::config(format!(
                         "{source}:{index} is not there: {} has {}",

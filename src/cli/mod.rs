@@ -4,8 +4,8 @@
 //! `error: ...` in one or two lines.
 
 mod bench;
-mod common;
 mod completions;
+mod compute;
 mod convert;
 mod data;
 mod decode;
@@ -14,12 +14,15 @@ mod encode;
 mod eval;
 mod exit;
 mod gallery;
+mod images;
 mod inspect;
 mod interpolate;
 mod latents;
 mod listing;
+mod model_file;
 mod non_finite;
 mod npy;
+mod of_class;
 mod out;
 mod pictures;
 mod plot;

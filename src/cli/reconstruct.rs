@@ -1,6 +1,8 @@
 //! `inverse-flow reconstruct`
 
-use super::common::{self, Compute, Described, Images, NetPrecision};
+use super::compute::Compute;
+use super::images::Images;
+use super::model_file::ModelFile;
 use super::non_finite::NonFinite;
 use super::out;
 use crate::flows::Cx;
@@ -17,13 +19,8 @@ use std::path::PathBuf;
 A flow is a bijection, so the two rows must look the same; the error that is printed says by how much they differ."
 )]
 pub struct ReconstructArgs {
-    /// Run folder, checkpoint, or file of PyTorch or tch
-    #[arg(value_name = "RUN|FILE")]
-    path: PathBuf,
     #[command(flatten)]
-    described: Described,
-    #[command(flatten)]
-    precision: NetPrecision,
+    file: ModelFile,
     /// Number of images, the first of the split
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
@@ -46,10 +43,10 @@ impl ReconstructArgs {
     pub fn run(&self) -> anyhow::Result<()> {
         out::check_png(&self.out)?;
         let device = self.compute.start()?;
-        let loaded = common::load(&self.path, &self.described, &self.precision, device)?;
+        let loaded = self.file.load(device)?;
         let team = Team::alone();
         self.non_finite
-            .check_parameters(&team, &self.path, &loaded.vs)?;
+            .check_parameters(&team, &self.file.path, &loaded.vs)?;
         let data = self
             .images
             .load(&loaded.config, Some(self.count as usize))?;

@@ -75,7 +75,7 @@ pub struct ReproduceArgs {
     #[arg(long)]
     report: bool,
     #[command(flatten)]
-    compute: super::common::Compute,
+    compute: super::compute::Compute,
     /// Run one row in this process, for a parent that reads its state
     #[arg(long, hide = true, value_name = "R")]
     run_row: Option<String>,

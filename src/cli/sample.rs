@@ -1,8 +1,10 @@
 //! `inverse-flow sample`
 
-use super::common::{self, Compute, Described, NetPrecision, OfClass};
+use super::compute::Compute;
 use super::gallery::{Filling, Format, Target};
+use super::model_file::ModelFile;
 use super::non_finite::NonFinite;
+use super::of_class::OfClass;
 use super::ranks::{self, Ranks};
 use crate::train::{model_fingerprint, prior_latents_of, Decoding, Team};
 use clap::Args;
@@ -20,13 +22,8 @@ each class, in a grid a row. A folder or an array that was interrupted goes on w
 the same command, and has the same bytes in the end (docs/sampling.md)."
 )]
 pub struct SampleArgs {
-    /// Run folder, checkpoint, or file of PyTorch or tch
-    #[arg(value_name = "RUN|FILE")]
-    path: PathBuf,
     #[command(flatten)]
-    described: Described,
-    #[command(flatten)]
-    precision: NetPrecision,
+    file: ModelFile,
     /// Number of images
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
@@ -62,9 +59,9 @@ impl SampleArgs {
     fn draw(&self, team: &Team, target: &Target) -> anyhow::Result<()> {
         team.from_main(|| target.check())?;
         let device = self.compute.start_in(team)?;
-        let loaded = common::load_in(team, &self.path, &self.described, &self.precision, device)?;
+        let loaded = self.file.load_in(team, device)?;
         self.non_finite
-            .check_parameters(team, &self.path, &loaded.vs)?;
+            .check_parameters(team, &self.file.path, &loaded.vs)?;
         let latents = |images| {
             prior_latents_of(&loaded.model, images, self.seed, device)?.scaled(self.temperature)
         };

@@ -11,17 +11,17 @@
 //! | `mnist`, `cifar10`, `idx`, `files` | readers of the canonical files |
 //! | `own` | readers of files of one's own: pictures, arrays, IDX and CIFAR in any layout |
 //! | `verify`, `published` | what is right and wrong with the files of a data set |
-//! | `batches` | the order of one epoch, resumable at any batch |
+//! | `epoch` | the order of one epoch, resumable at any batch |
 //! | `augment` | random shifts and flips of training images |
-//! | `dequantize` | the noise of images in evaluation, which other programs can draw too |
+//! | `evaluation_noise` | the noise of images in evaluation, which other programs can draw too |
 //! | `rng` | random streams as pure functions of `(seed, purpose, index)` |
 
 mod augment;
-mod batches;
 mod cifar10;
 mod config;
 mod dataset;
-mod dequantize;
+mod epoch;
+mod evaluation_noise;
 mod files;
 mod fit;
 mod glyphs;
@@ -40,10 +40,10 @@ mod survey;
 mod verify;
 
 pub use augment::{Augmentation, Change};
-pub use batches::Epoch;
 pub use config::{default_data_dir, DataConfig};
 pub use dataset::{Dataset, Split, Splits};
-pub use dequantize::evaluation_noise;
+pub use epoch::Epoch;
+pub use evaluation_noise::evaluation_noise;
 pub use fit::{image_of, pad_of, size_text, Background, Fit};
 #[cfg(feature = "pictures")]
 pub use load::load_picture;

@@ -109,6 +109,11 @@ fn a_folder_of_500_mixed_pictures_trains_and_is_found_again() {
     }
     // but other data may be asked for by name
     done(at, "eval run --device cpu --data moved --skip-damaged");
+    // and the folder of the data sets that have a name is none of theirs
+    done(
+        at,
+        "encode run moved --skip-damaged --data-dir nowhere --limit 2 --out z.npy --device cpu",
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::all_reduce::{self, slowest, summary, together, AllReduce};
 use super::head::head;
-use crate::cli::common::Compute;
+use crate::cli::compute::Compute;
 use crate::data::{stream, Purpose};
 use crate::distributed::{Group, Place};
 use crate::train::timing::Clock;

@@ -2,7 +2,7 @@
 
 use super::head::head;
 use super::kinds::{by_kind, Kinds};
-use crate::cli::common::Compute;
+use crate::cli::compute::Compute;
 use crate::cli::doctor::float32;
 use crate::cuda::check;
 use crate::cuda::counts::Counts;

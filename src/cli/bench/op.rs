@@ -2,7 +2,7 @@
 
 use super::head::head;
 use super::shape::{plain, standard, Case, Shape};
-use crate::cli::common::Compute;
+use crate::cli::compute::Compute;
 use crate::cli::doctor::float32;
 use crate::cuda::{baseline, check};
 use crate::ops::{inv_conv2d, masked_conv2d, Corner};

@@ -1,7 +1,7 @@
 //! From latents to pictures on the disk: what `sample`, `decode` and others do in the end.
 
 use super::{Gallery, Settings, Target};
-use crate::cli::common::Loaded;
+use crate::cli::model_file::Loaded;
 use crate::cli::non_finite::NonFinite;
 use crate::cli::progress::Progress;
 use crate::flows::to_pixels;

@@ -11,12 +11,13 @@ mod compare;
 mod complexity;
 mod table;
 
-use super::common::{self, Compute, Described, Loaded, NetPrecision};
+use super::compute::Compute;
+use super::images::SourceImages;
+use super::model_file::{Loaded, ModelFile};
 use super::non_finite::NonFinite;
-use super::pictures::Pictures;
 use super::ranks::{self, Ranks};
 use super::{out, values};
-use crate::data::{self, DataConfig, Dataset, Source, Split};
+use crate::data::{Dataset, Source};
 use crate::plot::{check_grid, save_grid};
 use crate::train::{same_everywhere, say, Dequantization, Evaluation, Team};
 use crate::words::counted;
@@ -24,7 +25,7 @@ use anyhow::Context;
 use clap::Args;
 use compare::{Comparison, Set};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use table::{Reference, Row};
 
@@ -64,24 +65,13 @@ One line an image: file, label, NLL in nats, bits per dimension, rank among the 
 length of a PNG file (docs/score.md)."
 )]
 pub struct ScoreArgs {
-    /// Run folder, checkpoint, or file of PyTorch or tch
-    #[arg(value_name = "RUN|FILE")]
-    path: PathBuf,
+    #[command(flatten)]
+    file: ModelFile,
     /// Data set, folder or file, as for train
     #[arg(value_name = "SOURCE", value_parser = values::data(), hide_possible_values = true)]
     source: Source,
     #[command(flatten)]
-    described: Described,
-    #[command(flatten)]
-    precision: NetPrecision,
-    #[command(flatten)]
-    pictures: Pictures,
-    /// Folder of the data sets that are known by name [default: that of the run]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// Part of the data: train, val or test [default: test; all images of a source of your own that is not split]
-    #[arg(long, value_name = "SPLIT")]
-    split: Option<Split>,
+    images: SourceImages,
     /// Only the first N images of each source [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -139,13 +129,13 @@ impl ScoreArgs {
         // the others write nothing
         team.from_main(|| self.check_files())?;
         let device = self.compute.start_in(team)?;
-        let loaded = common::load_in(team, &self.path, &self.described, &self.precision, device)?;
+        let loaded = self.file.load_in(team, device)?;
         self.non_finite
-            .check_parameters(team, &self.path, &loaded.vs)?;
-        let first = self.load(&loaded, &self.source)?;
+            .check_parameters(team, &self.file.path, &loaded.vs)?;
+        let first = self.images.load(&loaded.config, &self.source, self.limit)?;
         let second = self.against.as_ref();
         let second = second
-            .map(|source| self.load(&loaded, source))
+            .map(|source| self.images.load(&loaded.config, source, self.limit))
             .transpose()?;
         let reference = self.load_reference(&loaded)?;
         if self.grid.is_some() {
@@ -220,44 +210,15 @@ impl ScoreArgs {
         Ok(())
     }
 
-    /// The images of a source.
-    fn load(&self, loaded: &Loaded, source: &Source) -> crate::Result<Dataset> {
-        common::load_source(
-            &loaded.config,
-            source,
-            &self.pictures,
-            self.dir_of(source),
-            self.split,
-            self.limit,
-        )
-    }
-
-    /// Where a data set is that is known by its name.
-    fn dir_of(&self, source: &Source) -> Option<&Path> {
-        let dir = self.data_dir.as_deref();
-        dir.filter(|_| matches!(source, Source::Known(_)))
-    }
-
     /// The training images that the others are compared with.
     fn load_reference(&self, loaded: &Loaded) -> anyhow::Result<Option<Dataset>> {
         let run = &loaded.config;
         let most = self.reference_limit as usize;
         let data = match &self.reference {
             Some(Against::Nothing) => return Ok(None),
-            Some(Against::These(source)) => {
-                let split = source.known().map(|_| Split::Train);
-                let dir = self.dir_of(source);
-                common::load_source(run, source, &self.pictures, dir, split, Some(most))?
-            }
+            Some(Against::These(source)) => self.images.load_train(run, source, Some(most))?,
             None => {
-                let mut config = DataConfig {
-                    limit: Some(run.data.limit.unwrap_or(most).min(most)),
-                    ..run.data.clone()
-                };
-                if let Some(dir) = self.dir_of(&run.data.name) {
-                    common::move_to(&mut config, dir);
-                }
-                data::load_split(&config, run.seed, Split::Train).context(
+                self.images.load_of_run(run, most).context(
                     "the training images of the run, to which ranks refer: give others by --reference SOURCE, or go on without \
                      by --reference none",
                 )?

@@ -3,8 +3,9 @@
 mod flags;
 
 use self::flags::{replace, Limits, Model, Optimisation};
-use super::common::{move_to, Compute};
+use super::compute::Compute;
 use super::exit::Told;
+use super::images::move_to;
 use super::pictures::{Pictures, Shape};
 use super::ranks::Ranks;
 use super::{signals, Screen};
