@@ -99,6 +99,22 @@ impl EvalArgs {
             Some(_) => Some(evaluation.class_likelihood_in(team, model, &data)?),
             None => None,
         };
+        // those given their own class have been looked at
+        if let (None, Some(bad)) = (
+            &lost,
+            by_class
+                .map(|found| found.not_finite)
+                .filter(|bad| *bad > 0),
+        ) {
+            self.non_finite.meet(
+                team,
+                &format!(
+                    "the likelihoods of {} of {} are not finite with the class unknown",
+                    bad,
+                    counted(data.len(), "image")
+                ),
+            )?;
+        }
         let round_trip = match self.roundtrip {
             true => Some(evaluation.round_trip_in(team, model, &data)?),
             false => None,

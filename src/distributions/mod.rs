@@ -29,6 +29,19 @@ pub fn bits_per_dim(nll_nats: f64, dims: i64) -> f64 {
     nll_nats / (dims as f64 * LN_2)
 }
 
+/// `log sum exp` of numbers, of which the largest is taken out so that none overflows; NaN if one is.
+pub(crate) fn log_sum_exp(numbers: &[f64]) -> f64 {
+    if numbers.iter().any(|number| number.is_nan()) {
+        return f64::NAN;
+    }
+    let largest = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if largest.is_infinite() {
+        return largest;
+    }
+    let sum: f64 = numbers.iter().map(|number| (number - largest).exp()).sum();
+    largest + sum.ln()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,5 +51,14 @@ mod tests {
         let dims = 3 * 5 * 7;
         let nll = f64::from(dims) * 256f64.ln();
         assert!((bits_per_dim(nll, i64::from(dims)) - 8.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn large_numbers_do_not_overflow_and_what_is_not_finite_shows() {
+        assert!((log_sum_exp(&[1000.0, 1000.0]) - (1000.0 + 2f64.ln())).abs() < 1e-9);
+        assert_eq!(log_sum_exp(&[-1e4 / 3.0]), -1e4 / 3.0);
+        assert_eq!(log_sum_exp(&[f64::NEG_INFINITY; 2]), f64::NEG_INFINITY);
+        assert_eq!(log_sum_exp(&[0.0, f64::INFINITY]), f64::INFINITY);
+        assert!(log_sum_exp(&[f64::NAN, f64::INFINITY]).is_nan());
     }
 }

@@ -3,7 +3,7 @@
 use super::{Evaluation, Likelihood, Team};
 use crate::cuda::numbers;
 use crate::data::Dataset;
-use crate::distributions::bits_per_dim;
+use crate::distributions::log_sum_exp;
 use crate::flows::Cx;
 use crate::models::{Classes, MultiScale};
 use crate::{Error, Result};
@@ -14,6 +14,8 @@ use tch::Tensor;
 pub struct ClassLikelihood {
     /// Of `p(x) = sum over classes of p(y) p(x | y)`, where `p(y)` is the part of the training images that are of class y.
     pub unknown: Likelihood,
+    /// Images whose likelihood is not finite.
+    pub not_finite: usize,
     /// Part of the images whose class has the largest `p(y) p(x | y)`.
     pub accuracy: f64,
 }
@@ -65,32 +67,19 @@ impl Evaluation {
 /// The summary of `log p(x | y)`, image by image.
 fn summed_up(classes: &Classes, data: &Dataset, all: &[f64]) -> ClassLikelihood {
     let prior = classes.log_prior();
-    let (mut nll, mut right) = (0.0, 0usize);
+    let (mut log_probs, mut right) = (Vec::with_capacity(data.len()), 0usize);
     for (of_image, &label) in all.chunks_exact(prior.len()).zip(&data.labels) {
         let joint: Vec<f64> = of_image.iter().zip(&prior).map(|(a, b)| a + b).collect();
         let best = (0..joint.len()).max_by(|a, b| joint[*a].total_cmp(&joint[*b]));
         right += usize::from(best == Some(label.into()));
-        nll -= log_sum_exp(&joint);
+        log_probs.push(log_sum_exp(&joint));
     }
-    let nll_nats = nll / data.len() as f64;
+    let finite = log_probs.iter().filter(|log_prob| log_prob.is_finite());
     ClassLikelihood {
-        unknown: Likelihood {
-            images: data.len(),
-            nll_nats,
-            bpd: bits_per_dim(nll_nats, data.chw.iter().product()),
-        },
+        not_finite: log_probs.len() - finite.count(),
+        unknown: Likelihood::of(log_probs.into_iter(), data.chw.iter().product()),
         accuracy: right as f64 / data.len() as f64,
     }
-}
-
-/// `log` of the sum of the exponentials, of which the largest is taken out so that none overflows.
-fn log_sum_exp(values: &[f64]) -> f64 {
-    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if !largest.is_finite() {
-        return largest;
-    }
-    let sum: f64 = values.iter().map(|value| (value - largest).exp()).sum();
-    largest + sum.ln()
 }
 
 #[cfg(test)]
@@ -114,11 +103,14 @@ mod tests {
         assert!((found.accuracy - 2.0 / 3.0).abs() < 1e-15);
         let expected = -(ln(0.25) + 2.0 * ln(0.175)) / 3.0;
         assert!((found.unknown.nll_nats - expected).abs() < 1e-12);
-    }
+        assert_eq!(found.not_finite, 0);
 
-    #[test]
-    fn large_numbers_do_not_overflow_and_none_is_no_number() {
-        assert!((log_sum_exp(&[1000.0, 1000.0]) - (1000.0 + 2f64.ln())).abs() < 1e-9);
-        assert_eq!(log_sum_exp(&[f64::NEG_INFINITY; 2]), f64::NEG_INFINITY);
+        // what is not finite for a class that an image is not of
+        let mut all = all;
+        all[0][1] = f64::NAN;
+        all[2] = [f64::NEG_INFINITY; 3];
+        let found = summed_up(&classes, &data, all.as_flattened());
+        assert_eq!(found.not_finite, 2);
+        assert!(!found.unknown.nll_nats.is_finite());
     }
 }

@@ -1,6 +1,6 @@
 //! Likelihoods, image by image and their means.
 
-use crate::distributions::bits_per_dim;
+use crate::distributions::{bits_per_dim, log_sum_exp};
 
 /// Mean likelihood over a data set.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,7 +15,7 @@ pub struct Likelihood {
 
 impl Likelihood {
     /// The mean of `log p` of images with `dimensions` values each.
-    fn of(log_probs: impl ExactSizeIterator<Item = f64>, dimensions: i64) -> Self {
+    pub(super) fn of(log_probs: impl ExactSizeIterator<Item = f64>, dimensions: i64) -> Self {
         let images = log_probs.len();
         // one after the other, whoever has computed them
         let nll_nats = log_probs.fold(0.0, |nll, log_prob| nll - log_prob) / images as f64;
@@ -110,15 +110,7 @@ impl LogProbs {
 
 /// `log 1/K Σ exp`, exactly the number itself for K = 1.
 fn log_mean_exp(numbers: &[f64]) -> f64 {
-    if numbers.iter().any(|number| number.is_nan()) {
-        return f64::NAN;
-    }
-    let largest = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if largest.is_infinite() {
-        return largest;
-    }
-    let sum: f64 = numbers.iter().map(|number| (number - largest).exp()).sum();
-    largest + (sum / numbers.len() as f64).ln()
+    log_sum_exp(numbers) - (numbers.len() as f64).ln()
 }
 
 #[cfg(test)]
