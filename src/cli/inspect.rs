@@ -48,12 +48,12 @@ impl InspectArgs {
         }
         let loaded = match &self.path {
             Some(path) => {
-                let opened = model_file::open(path, &self.described)?;
-                let Some(config) = opened.config else {
+                let mut opened = model_file::open(path, &self.described)?;
+                let Some(config) = opened.config.take() else {
                     return self.list(&opened.file);
                 };
                 opened.file.verify_all()?;
-                model_file::fill(&opened.file, config, Device::Cpu)?
+                opened.fill(config, Device::Cpu)?
             }
             None => {
                 let config = self.described.resolve()?;

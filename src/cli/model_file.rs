@@ -5,6 +5,7 @@ use crate::models::MultiScale;
 use crate::nn::Precision;
 use crate::train::{
     build_model, find_checkpoint, load_into, stored_config, stored_progress, RunConfig, Team,
+    Weights,
 };
 use crate::weights::StateFile;
 use crate::{Error, Result};
@@ -69,12 +70,22 @@ pub struct Described {
     /// Read only the weights whose names begin so, without it [default: what all names share]
     #[arg(long, value_name = "TEXT")]
     pub prefix: Option<String>,
+    /// Take the weights of the last step of a run that keeps averages of them
+    #[arg(long)]
+    no_ema: bool,
 }
 
 impl Described {
     /// The configuration that the flags stand for.
     pub fn resolve(&self) -> Result<RunConfig> {
         RunConfig::resolve(self.preset.as_deref(), self.config.as_deref())
+    }
+
+    fn weights(&self) -> Weights {
+        match self.no_ema {
+            true => Weights::Last,
+            false => Weights::Averaged,
+        }
     }
 
     fn is_given(&self) -> bool {
@@ -96,6 +107,8 @@ pub struct Opened {
     pub file: StateFile,
     /// What the run was made of.
     pub config: Option<RunConfig>,
+    /// Which of its weights were asked for.
+    weights: Weights,
 }
 
 /// Opens a `RUN|FILE` argument; which file of a run was taken is reported on standard error.
@@ -127,7 +140,11 @@ pub fn open(path: &Path, described: &Described) -> Result<Opened> {
         None if described.is_given() => Some(described.resolve()?),
         stored => stored,
     };
-    Ok(Opened { file, config })
+    Ok(Opened {
+        file,
+        config,
+        weights: described.weights(),
+    })
 }
 
 /// A model with the content of a file.
@@ -162,8 +179,8 @@ pub fn load(
     precision: &NetPrecision,
     device: Device,
 ) -> Result<Loaded> {
-    let Opened { file, config } = open(path, described)?;
-    match config {
+    let mut opened = open(path, described)?;
+    match opened.config.take() {
         Some(mut config) => {
             let trained_in = config.precision;
             config.precision = precision.precision.unwrap_or(trained_in);
@@ -172,29 +189,31 @@ pub fn load(
             }
             Ok(Loaded {
                 trained_in,
-                ..fill(&file, config, device)?
+                ..opened.fill(config, device)?
             })
         }
         None => Err(Error::file(
-            file.path(),
-            file.nothing().unwrap_or("does not say what model it holds: add --preset P or --config F; `inverse-flow inspect FILE` lists what is in it"),
+            opened.file.path(),
+            opened.file.nothing().unwrap_or("does not say what model it holds: add --preset P or --config F; `inverse-flow inspect FILE` lists what is in it"),
         )),
     }
 }
 
-/// A model of this configuration with the content of a file; what was decided on the way is said on standard error.
-pub fn fill(file: &StateFile, config: RunConfig, device: Device) -> Result<Loaded> {
-    let (model, vs) = build_model(&config, device)?;
-    let report = load_into(file, &model, &vs)?;
-    for remark in report.remarks {
-        eprintln!("weights: {remark}");
+impl Opened {
+    /// A model of this configuration with the content of the file; what was decided on the way is said on standard error.
+    pub fn fill(&self, config: RunConfig, device: Device) -> Result<Loaded> {
+        let (model, vs) = build_model(&config, device)?;
+        let report = load_into(&self.file, &model, &vs, self.weights)?;
+        for remark in report.remarks {
+            eprintln!("weights: {remark}");
+        }
+        Ok(Loaded {
+            trained_in: config.precision,
+            config,
+            model,
+            vs,
+        })
     }
-    Ok(Loaded {
-        trained_in: config.precision,
-        config,
-        model,
-        vs,
-    })
 }
 
 /// Number of trainable and of other scalars in a store.

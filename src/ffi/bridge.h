@@ -102,6 +102,10 @@ int ivf_global_norm(const ivf_tensor* tensors, size_t n, ivf_tensor* out, char**
 // `out` has room for n handles.
 int ivf_clamp_all(const ivf_tensor* tensors, size_t n, double limit, ivf_tensor* out, char** error);
 
+// tensors[i] += weight (ends[i] - tensors[i]) in place; `weight` is 0-d on their device (torch's _foreach_sub, _mul_ and
+// _add_ on a GPU, which is not waited for; lerp_ on a CPU).
+int ivf_lerp_all(const ivf_tensor* tensors, const ivf_tensor* ends, size_t n, ivf_tensor weight, char** error);
+
 // One Adam step over all parameters (torch's _fused_adam_), in place. Lists hold n tensors each; `step` (0-d float32)
 // is counted up first. Gradients are divided by `grad_scale` (0-d float32, may be NULL). Where `skip` (0-d float32, may be
 // NULL) is 1, nothing is changed; it is 0 otherwise. With `max_exp_avg_sq` (n

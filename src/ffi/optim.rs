@@ -4,7 +4,8 @@ mod check;
 
 use super::status::checked;
 use super::sys::{self, Handle};
-use crate::Result;
+use crate::words::counted;
+use crate::{Error, Result};
 use check::check_step;
 use tch::Tensor;
 
@@ -62,6 +63,42 @@ pub fn clamped(tensors: &[Tensor], limit: f64) -> Result<Vec<Tensor>> {
     // SAFETY: success means that `out` holds new handles of ours.
     let owned = |handle: Handle| unsafe { Tensor::from_ptr(handle) };
     Ok(out.into_iter().map(owned).collect())
+}
+
+/// `tensors[i] ← tensors[i] + weight (ends[i] - tensors[i])` in place, `weight` 0-d on their device: where that is 0, nothing is
+/// changed unless a difference is not finite. A few launches for all of them on a GPU, one pass over each on a CPU.
+///
+/// # Errors
+/// Lists of different lengths, tensors of different sizes or kinds, or on different devices.
+pub fn lerp_all(tensors: &[Tensor], ends: &[Tensor], weight: &Tensor) -> Result<()> {
+    if tensors.len() != ends.len() {
+        let text = format!(
+            "must have {}, got {}",
+            counted(tensors.len(), "tensor"),
+            ends.len()
+        );
+        return Err(Error::argument("lerp_all", "ends", text));
+    }
+    let facts = |t: &Tensor| (t.size(), t.kind(), t.device());
+    for (tensor, end) in tensors.iter().zip(ends) {
+        if facts(tensor) != facts(end) {
+            let text = format!("must be like {:?}, got {:?}", facts(tensor), facts(end));
+            return Err(Error::argument("lerp_all", "ends", text));
+        }
+    }
+    let (all, ends, n) = (handles(tensors), handles(ends), tensors.len());
+    checked(|error| {
+        // SAFETY: lists of `n` handles of borrowed tensors, and one more, alive for the call.
+        unsafe {
+            sys::ivf_lerp_all(
+                all.as_ptr(),
+                ends.as_ptr(),
+                n,
+                weight.as_ptr().cast_mut(),
+                error,
+            )
+        }
+    })
 }
 
 /// What Adam remembers, one entry per parameter.

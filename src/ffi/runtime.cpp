@@ -8,7 +8,10 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_foreach_clamp_max.h>
 #include <ATen/ops/_foreach_clamp_min.h>
+#include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_foreach_sub.h>
 #include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/linalg_vector_norm.h>
@@ -133,6 +136,22 @@ int ivf_clamp_all(const ivf_tensor* tensors, size_t n, double limit, ivf_tensor*
     const at::NoGradGuard no_grad;
     std::vector<Tensor> clamped = at::_foreach_clamp_max(at::_foreach_clamp_min(borrow_all(tensors, n), -limit), limit);
     for (size_t i = 0; i < n; ++i) out[i] = release(std::move(clamped[i]));
+  });
+}
+
+int ivf_lerp_all(const ivf_tensor* tensors, const ivf_tensor* ends, size_t n, ivf_tensor weight, char** error) {
+  return guarded(error, [&] {
+    const at::NoGradGuard no_grad;
+    const std::vector<Tensor> from = borrow_all(tensors, n), to = borrow_all(ends, n);
+    const Tensor share = borrow(weight);
+    if (share.is_cpu()) {
+      const at::Scalar number = share.item();
+      for (size_t i = 0; i < n; ++i) from[i].lerp_(to[i], number);
+      return;
+    }
+    const std::vector<Tensor> steps = at::_foreach_sub(to, from);
+    at::_foreach_mul_(steps, share);
+    at::_foreach_add_(from, steps);
   });
 }
 

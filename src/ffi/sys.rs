@@ -180,6 +180,14 @@ extern "C" {
         error: *mut *mut c_char,
     ) -> c_int;
 
+    pub fn ivf_lerp_all(
+        tensors: *const Handle,
+        ends: *const Handle,
+        n: usize,
+        weight: Handle,
+        error: *mut *mut c_char,
+    ) -> c_int;
+
     pub fn ivf_fused_adam(adam: *const Adam, error: *mut *mut c_char) -> c_int;
 
     pub fn ivf_torchscript_save(

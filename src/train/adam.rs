@@ -76,6 +76,11 @@ impl Adam {
         &self.params
     }
 
+    /// Steps done, 0-d float32; those that were skipped are not counted.
+    pub fn count(&self) -> &Tensor {
+        &self.count
+    }
+
     /// One step with gradients in the order of [`params`](Self::params), each divided by the 0-d tensor
     /// `grad_scale`. Where the 0-d tensor `skip` is 1, nothing is changed, to the bit; it is 0 otherwise.
     ///

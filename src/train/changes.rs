@@ -49,7 +49,7 @@ fn why_fixed(key: &str) -> Option<&'static str> {
         ("model", _) => Some("The parameters have their number and their meaning from it"),
         ("bits", _) => Some("The likelihood would be that of other pixels"),
         ("seed", _) => Some("The order of the images, their noise and their split come from it"),
-        ("preset", _) => Some("It is what the run began with"),
+        ("preset" | "init_from", _) => Some("It is what the run began with"),
         _ => Some("What the run has learnt belongs to it"),
     }
 }

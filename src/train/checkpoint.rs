@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `NAME` | every variable and buffer of the model |
 //! | `optim.exp_avg.NAME`, `optim.exp_avg_sq.NAME`, `optim.step` | Adam's state |
+//! | `ema.NAME` | the [average](Averages) of every parameter, with `train.ema` |
 //! | metadata `format`, `config`, `progress` | [version](FileKind), [`RunConfig`] and [`Progress`] as JSON |
 //! | metadata `crc32` | a checksum for each tensor and each text |
 //!
@@ -12,8 +13,9 @@
 //! A file appears under its name when it is whole and on the disk, so that there is a whole checkpoint at any time,
 //! whatever happens to the process.
 
+use super::averages::AVERAGE;
 use super::format::{stored_config, FileKind};
-use super::{Adam, RunConfig};
+use super::{Averages, Learner, RunConfig, Weights};
 use crate::models::MultiScale;
 use crate::torchscript::{archive, Solve, Value};
 use crate::weights::{
@@ -93,15 +95,8 @@ impl Progress {
 ///
 /// # Errors
 /// The file cannot be written; an older one in its place is left as it was.
-pub fn save(
-    path: &Path,
-    vs: &VarStore,
-    adam: &Adam,
-    config: &RunConfig,
-    progress: &Progress,
-) -> Result<()> {
-    let mut tensors: Vec<_> = vs.variables().into_iter().collect();
-    tensors.extend(optimizer_state(adam));
+pub fn save(path: &Path, learner: &Learner, config: &RunConfig, progress: &Progress) -> Result<()> {
+    let tensors = state(learner).collect();
     let progress = serde_json::to_string(progress).map_err(|err| Error::file(path, err))?;
     let mut metadata = metadata(FileKind::Checkpoint, config)?;
     metadata.insert("progress".to_owned(), progress);
@@ -200,25 +195,57 @@ impl Checkpoint {
         self.file.path()
     }
 
-    /// Fills the variables and buffers of a model.
+    /// Fills the variables and buffers of a model, the parameters with their averages if there are any.
     ///
     /// # Errors
     /// Keys that are missing, unexpected, or of another shape or kind, all of them listed; then nothing is changed.
     pub fn load_model(&self, vs: &VarStore) -> Result<Report> {
         let targets = vs.variables().into_iter().collect();
-        let ignored = Some(OPTIM);
-        self.file.load(targets, Naming::Own { ignored })
+        self.file.load(targets, own(Weights::Averaged))
     }
 
-    /// Fills a model and its optimiser.
+    /// Fills a model, its optimiser and its averages, to the bit. Averages that the file does not have begin with the
+    /// parameters.
     ///
     /// # Errors
     /// As [`load_model`](Self::load_model).
-    pub fn load(&self, vs: &VarStore, adam: &Adam) -> Result<Report> {
-        let mut targets: Vec<_> = vs.variables().into_iter().collect();
-        targets.extend(optimizer_state(adam));
-        self.file.load(targets, Naming::Own { ignored: None })
+    pub fn load(&self, learner: &mut Learner) -> Result<Report> {
+        let file = &self.file;
+        let averaged = has_averages(file);
+        let others: &[&str] = match (&learner.averages, averaged) {
+            (None, true) => &[AVERAGE],
+            _ => &[],
+        };
+        let naming = Naming::Own {
+            others,
+            instead: None,
+            exact: true,
+        };
+        let targets = state(learner).filter(|(name, _)| averaged || !name.starts_with(AVERAGE));
+        let report = file.load(targets.collect(), naming)?;
+        match &mut learner.averages {
+            Some(averages) if !averaged => averages.restart(&learner.adam)?,
+            _ => {}
+        }
+        Ok(report)
     }
+}
+
+/// The names in a file of ours, for a model alone.
+pub(super) fn own(weights: Weights) -> Naming<'static> {
+    Naming::Own {
+        others: &[OPTIM, AVERAGE],
+        instead: match weights {
+            Weights::Averaged => Some(AVERAGE),
+            Weights::Last => None,
+        },
+        exact: false,
+    }
+}
+
+/// Whether a checkpoint has averages of its parameters.
+pub(super) fn has_averages(file: &StateFile) -> bool {
+    file.tensors().keys().any(|key| key.starts_with(AVERAGE))
 }
 
 /// Where the run of a checkpoint was; `None` for a model alone.
@@ -234,8 +261,14 @@ pub fn stored_progress(file: &StateFile) -> Result<Option<Progress>> {
     Ok(Some(progress))
 }
 
-/// The optimiser's tensors under the names that they have in a checkpoint.
-pub(super) fn optimizer_state(adam: &Adam) -> impl Iterator<Item = (String, Tensor)> {
-    let state = adam.state().into_iter();
-    state.map(|(name, tensor)| (format!("{OPTIM}{name}"), tensor))
+/// All tensors of a run under the names that they have in a checkpoint.
+pub(super) fn state(learner: &Learner) -> impl Iterator<Item = (String, Tensor)> {
+    let front = |front: &'static str| {
+        move |(name, tensor): (String, Tensor)| (format!("{front}{name}"), tensor)
+    };
+    let averages = learner.averages.as_ref().map(Averages::state);
+    let variables = learner.vs.variables().into_iter();
+    variables
+        .chain(learner.adam.state().into_iter().map(front(OPTIM)))
+        .chain(averages.into_iter().flatten().map(front(AVERAGE)))
 }

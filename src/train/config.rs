@@ -1,6 +1,6 @@
 //! Everything a run is made of.
 
-use super::{Change, Decay};
+use super::{Change, Decay, InitFrom};
 use crate::data::DataConfig;
 use crate::flows::Bits;
 use crate::models::ModelConfig;
@@ -64,6 +64,9 @@ pub struct TrainConfig {
     /// Keep the checkpoints of so many latest steps that were saved, beside `last` and `best`.
     #[serde(default)]
     pub keep: Option<usize>,
+    /// Keep an exponential average of the parameters with this decay a step; it is what is validated, sampled and evaluated.
+    #[serde(default)]
+    pub ema: Option<f64>,
     /// `auto`, `cpu`, `cuda` or `cuda:i`.
     pub device: String,
     /// CPU threads; `None` for one a core.
@@ -123,6 +126,7 @@ impl Default for TrainConfig {
             patience: None,
             min_delta: 0.0,
             keep: None,
+            ema: None,
             device: "auto".into(),
             threads: None,
             device_data_mib: default_device_data_mib(),
@@ -155,6 +159,9 @@ pub struct RunConfig {
     pub bits: Bits,
     /// The images.
     pub data: DataConfig,
+    /// A file with the weights that the run begins with, in place of random ones.
+    #[serde(default)]
+    pub init_from: Option<InitFrom>,
     /// The optimisation.
     pub train: TrainConfig,
     /// What was changed since the run began, and when.
@@ -239,6 +246,11 @@ impl RunConfig {
             (t.patience != Some(0), "patience", "at least 1"),
             (not_negative(t.min_delta), "min_delta", "0 or more"),
             (t.keep != Some(0), "keep", "at least 1"),
+            (
+                t.ema.is_none_or(|decay| decay > 0.0 && decay < 1.0),
+                "ema",
+                "between 0 and 1, such as 0.999; 0 on the command line means none",
+            ),
             (t.eval_every > 0, "eval_every", "at least 1"),
             (
                 t.val_every_steps != Some(0),

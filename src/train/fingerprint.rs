@@ -5,7 +5,9 @@ use crate::data::Dataset;
 use crate::words::counted;
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use tch::{nn::VarStore, Device};
 
 /// Images of a data set that are looked at: all of them could take longer to read than a step.
@@ -62,6 +64,18 @@ pub fn model_fingerprint(config: &RunConfig, vs: &VarStore) -> Result<String> {
         hash.update(format!("{name} {:?}", numbers.size()));
         hash.update(bytes);
     }
+    Ok(hex(&hash.finalize()[..16]))
+}
+
+/// A hash of a file, read piece by piece.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn file_fingerprint(path: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    File::open(path)
+        .and_then(|mut file| std::io::copy(&mut file, &mut hash))
+        .map_err(|err| Error::file(path, err))?;
     Ok(hex(&hash.finalize()[..16]))
 }
 

@@ -1,7 +1,7 @@
 //! One optimisation step: loss, gradient, clipping, and what to do when they are not finite.
 
 use super::totals::{Judge, Totals, MAX_SKIPPED_IN_ROW};
-use super::{Adam, TrainConfig};
+use super::{Adam, Averages, TrainConfig};
 use crate::ffi::optim::{clamped, grad_norm};
 use crate::flows::{AuxiliaryLosses, Cx};
 use crate::models::{gradients_by_inversion, MultiScale, PART_ELEMENTS};
@@ -17,6 +17,8 @@ pub struct Learner {
     pub vs: VarStore,
     /// The optimiser of its parameters.
     pub adam: Adam,
+    /// Averages of the parameters, with `train.ema`.
+    pub averages: Option<Averages>,
     clip_value: Option<f64>,
     rebuild_activations: bool,
     accumulate: i64,
@@ -75,9 +77,11 @@ impl Learner {
         if adam.params().is_empty() {
             return Err(Error::config("the model has no trainable parameters"));
         }
+        let averages = config.ema.map(|decay| Averages::new(&adam, decay));
         Ok(Self {
             model,
             vs,
+            averages: averages.transpose()?,
             adam,
             clip_value: config.clip_value,
             rebuild_activations: config.rebuild_activations,
@@ -142,9 +146,24 @@ impl Learner {
         let verdict = self.judge.decide(nll, &grad_norm(&grads)?)?;
         let (scale, skip) = (verdict.scale.as_ref(), Some(&verdict.skip));
         self.adam.step(&grads, lr, scale, skip)?;
-        match self.clamp_weights {
-            Some(limit) => self.clamp(limit, &verdict.skip),
+        if let Some(limit) = self.clamp_weights {
+            self.clamp(limit, &verdict.skip)?;
+        }
+        match &self.averages {
+            Some(averages) => averages.update(&self.adam, &verdict.skip),
             None => Ok(()),
+        }
+    }
+
+    /// What `f` makes of the model that is validated and sampled: the one with the averages of the parameters, if there are
+    /// any.
+    ///
+    /// # Errors
+    /// What `f` and libtorch report.
+    pub fn with_averages<R>(&self, f: impl FnOnce(&MultiScale) -> Result<R>) -> Result<R> {
+        match &self.averages {
+            Some(averages) => averages.instead(&self.adam, || f(&self.model)),
+            None => f(&self.model),
         }
     }
 

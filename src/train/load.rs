@@ -1,11 +1,12 @@
 //! Models of a configuration: freshly drawn, or with the content of a file.
 
-use super::checkpoint::{Checkpoint, OPTIM};
-use super::format::FileKind;
+use super::checkpoint::{has_averages, own, Checkpoint};
+use super::format::{stored_config, FileKind};
 use super::RunConfig;
 use crate::models::{self, MultiScale};
 use crate::weights::{Naming, Report, StateFile};
-use crate::Result;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
 use tch::{nn::VarStore, Device};
 
 /// A freshly drawn model, not yet initialised from data: the same parameters for the same seed, on every device, since
@@ -44,6 +45,17 @@ pub fn load_model(checkpoint: &Checkpoint, device: Device) -> Result<(MultiScale
     Ok((model, vs))
 }
 
+/// Which parameters of a checkpoint, where it has two of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weights {
+    /// Their averages over the last steps, if there are any: what a run validates and samples with.
+    #[default]
+    Averaged,
+    /// Those after the last step.
+    Last,
+}
+
 /// A model of `config` for evaluation or sampling with the content of a file of any format.
 ///
 /// # Errors
@@ -54,23 +66,73 @@ pub fn load_state(
     device: Device,
 ) -> Result<(MultiScale, VarStore)> {
     let (model, vs) = build_model(config, device)?;
-    load_into(file, &model, &vs)?;
+    load_into(file, &model, &vs, Weights::Averaged)?;
     Ok((model, vs))
 }
 
 /// Fills a model and its variables with the content of a file of any format, and says what was decided on the way.
 ///
 /// # Errors
-/// A file of another model; then nothing is changed.
-pub fn load_into(file: &StateFile, model: &MultiScale, vs: &VarStore) -> Result<Report> {
+/// A file of another model, or one that has not the weights that are asked for; then nothing is changed.
+pub fn load_into(
+    file: &StateFile,
+    model: &MultiScale,
+    vs: &VarStore,
+    weights: Weights,
+) -> Result<Report> {
     let targets = vs.variables().into_iter().collect();
     let layers = model.layers();
-    let naming = match FileKind::of(file)? {
-        Some(FileKind::Checkpoint | FileKind::Model) => Naming::Own {
-            ignored: Some(OPTIM),
-        },
-        // who saves a program of ours again may wrap it
-        Some(FileKind::TorchScript | FileKind::StateDict) | None => Naming::Any { layers: &layers },
+    let (naming, remark) = naming(file, &layers, weights)?;
+    with_remark(file.load(targets, naming)?, remark)
+}
+
+/// [`load_into`] of what fits; the rest of the model is left as it is, and the report names it. A layer that is set from a first
+/// batch is left without one unless all of it is in the file.
+///
+/// # Errors
+/// Nothing in the file fits the model; then nothing is changed.
+pub fn load_part_into(
+    file: &StateFile,
+    model: &MultiScale,
+    vs: &VarStore,
+    weights: Weights,
+) -> Result<Report> {
+    let targets = vs.variables().into_iter().collect();
+    let layers = model.layers();
+    let (naming, remark) = naming(file, &layers, weights)?;
+    with_remark(file.load_part(targets, naming)?, remark)
+}
+
+fn with_remark(mut report: Report, remark: Option<String>) -> Result<Report> {
+    report.remarks.splice(..0, remark);
+    Ok(report)
+}
+
+/// How the names in a file are read, and what to say about the weights.
+fn naming<'a>(
+    file: &StateFile,
+    layers: &'a [(String, &'static str)],
+    weights: Weights,
+) -> Result<(Naming<'a>, Option<String>)> {
+    let kind = FileKind::of(file)?;
+    let averaged = match kind {
+        Some(FileKind::Checkpoint) => has_averages(file),
+        _ => false,
     };
-    file.load(targets, naming)
+    let once = match stored_config(file)? {
+        Some(config) => kind != Some(FileKind::Checkpoint) && config.train.ema.is_some(),
+        None => false,
+    };
+    if once && weights == Weights::Last {
+        let problem = "holds one set of weights, those that `convert` was asked for: leave --no-ema out, or read the checkpoint of the run";
+        return Err(Error::file(file.path(), problem));
+    }
+    let remark = (averaged && weights == Weights::Averaged)
+        .then(|| "the averages of training; --no-ema takes those of its last step".to_owned());
+    let naming = match kind {
+        Some(FileKind::Checkpoint | FileKind::Model) => own(weights),
+        // who saves a program of ours again may wrap it
+        Some(FileKind::TorchScript | FileKind::StateDict) | None => Naming::Any { layers },
+    };
+    Ok((naming, remark))
 }

@@ -97,7 +97,10 @@ impl Trainer {
             run: &self.dir,
             epoch: self.progress.epoch,
             columns: grid_columns(&self.learner.model, self.config.train.samples),
-            draw: &|| draw(&self.config, &self.learner.model, self.device),
+            draw: &|| {
+                let learner = &self.learner;
+                learner.with_averages(|model| draw(&self.config, model, self.device))
+            },
         };
         // a picture is no reason to end a run
         if let Err(err) = self.watch.validated(&moment) {
@@ -122,7 +125,8 @@ impl Trainer {
             seed: self.config.seed,
             device: self.device,
         };
-        evaluation.likelihood_in(&self.team, &self.learner.model, &self.val)
+        self.learner
+            .with_averages(|model| evaluation.likelihood_in(&self.team, model, &self.val))
     }
 }
 

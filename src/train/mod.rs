@@ -7,10 +7,10 @@
 //! | `session`, `fingerprint`, `trainer`, `measure` | [`Trainer`]: puts a run together; its epochs, stopping; validation |
 //! | `team`, `exchange`, `wishes` | [`Team`]: the processes of a run, their sum of a step, what they must do together |
 //! | `learner`, `totals` | [`Learner`]: optimisation steps; [`Totals`]: what they measured, and which were skipped |
-//! | `adam`, `schedule` | the optimiser with its state, the learning rate of a step |
+//! | `adam`, `averages`, `schedule` | the optimiser with its state, averages of the parameters, the learning rate of a step |
 //! | `feed`, `batches`, `host_batches`, `ahead` | [`Feed`], [`Batches`]: the images and the noise of every step, made ahead of it |
 //! | `classes` | which classes the images of a conditional run have |
-//! | `load` | models, freshly drawn or with the content of a file |
+//! | `load`, `initial` | models, freshly drawn or with the content of a file; [`InitFrom`]: what a new run begins with |
 //! | `checkpoint`, `format` | [`Checkpoint`]: exact resume; versions of the files |
 //! | `finite`, `tally` | which numbers are not finite, and where that begins; what is wrong with the values of images |
 //! | `evaluate`, `log_probs`, `noised`, `round_trip` | likelihood of images and their noise, round trips |
@@ -48,6 +48,7 @@
 
 mod adam;
 mod ahead;
+mod averages;
 mod batches;
 mod change;
 mod changes;
@@ -66,6 +67,7 @@ pub mod finite;
 mod format;
 mod horizon;
 mod host_batches;
+mod initial;
 mod learner;
 mod load;
 mod lock;
@@ -73,6 +75,7 @@ mod log_probs;
 mod measure;
 pub mod metrics;
 mod noised;
+mod parts;
 pub mod presets;
 #[cfg(feature = "program")]
 mod random_batch;
@@ -94,6 +97,7 @@ mod wishes;
 
 pub use adam::Adam;
 pub use ahead::Ahead;
+pub use averages::Averages;
 pub use batches::Batches;
 pub use change::Change;
 pub use checkpoint::{
@@ -109,8 +113,9 @@ pub use exchange::{Own, Whole};
 pub use feed::{to_float, Feed};
 pub use fingerprint::{bytes_fingerprint, model_fingerprint, same_everywhere};
 pub use format::{stored_config, FileKind};
+pub use initial::InitFrom;
 pub use learner::{Given, Learner, Step};
-pub use load::{build_model, load_into, load_model, load_state};
+pub use load::{build_model, load_into, load_model, load_part_into, load_state, Weights};
 pub use log_probs::{Likelihood, LogProbs};
 #[cfg(feature = "program")]
 pub(crate) use random_batch::{classes_in_turn, initialize_at_random, RandomBatch};

@@ -49,12 +49,14 @@ impl RunConfig {
 
 fn read_json(path: &Path) -> Result<Value> {
     let text = std::fs::read_to_string(path).map_err(|err| Error::file(path, err))?;
-    let value: Value = serde_json::from_str(&text)
+    let mut value: Value = serde_json::from_str(&text)
         .map_err(|err| Error::file(path, format!("not a JSON configuration: {err}")))?;
-    if !value.is_object() {
+    let Some(object) = value.as_object_mut() else {
         let problem = "not a configuration: expected a JSON object like a run's config.json";
         return Err(Error::file(path, problem));
-    }
+    };
+    // the history of the run that it is from is no setting
+    object.shift_remove("changes");
     Ok(value)
 }
 

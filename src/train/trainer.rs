@@ -370,14 +370,7 @@ impl Trainer {
         if !self.team.is_main() {
             return Ok(());
         }
-        let learner = &self.learner;
-        save(
-            path,
-            &learner.vs,
-            &learner.adam,
-            &self.config,
-            &self.progress(),
-        )
+        save(path, &self.learner, &self.config, &self.progress())
     }
 
     pub(super) fn save_last(&mut self) -> Result<()> {

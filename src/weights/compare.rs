@@ -11,6 +11,7 @@ const ALL_LISTED: usize = 1000;
 const LISTED: usize = 20;
 /// A variable and what it is filled with.
 pub(super) struct Match<'a> {
+    pub name: String,
     pub target: Tensor,
     pub parts: Vec<(&'a str, &'a Stored)>,
     pub form: Form,
@@ -22,6 +23,8 @@ pub(super) struct Differences {
     pub missing: Vec<String>,
     pub unexpected: Vec<String>,
     pub different: Vec<String>,
+    /// Why nothing was compared.
+    pub problem: Option<Problem>,
 }
 
 /// The stored tensors of a variable, if they are all there and fit.
@@ -64,6 +67,7 @@ pub(super) fn compare<'a>(
         && parts.iter().all(|(_, stored)| is_kind(stored));
     if fits {
         return Some(Match {
+            name: name.to_owned(),
             target: target.shallow_clone(),
             parts,
             form,
@@ -136,10 +140,26 @@ fn shape(parts: &[(&str, &Stored)], form: Form) -> Option<Vec<i64>> {
 }
 
 impl Differences {
-    pub(super) fn report(self) -> Result<(), Problem> {
-        let total = self.missing.len() + self.unexpected.len() + self.different.len();
-        if total == 0 {
-            return Ok(());
+    /// Nothing can be compared.
+    pub(super) fn of(problem: Problem) -> Self {
+        Self {
+            problem: Some(problem),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.problem.is_none() && self.count() == 0
+    }
+
+    fn count(&self) -> usize {
+        self.missing.len() + self.unexpected.len() + self.different.len()
+    }
+
+    /// All of them in one message.
+    pub(super) fn text(&self) -> Problem {
+        if let Some(problem) = &self.problem {
+            return problem.clone();
         }
         let few = |count: usize| match count > ALL_LISTED {
             true => LISTED,
@@ -160,13 +180,35 @@ impl Differences {
                     .cloned(),
             )
             .collect();
-        let rest = match total - listed.len() {
+        let rest = match self.count() - listed.len() {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        Err(format!(
-            "does not fit the model: {}{rest}",
-            listed.join(", ")
-        ))
+        format!("does not fit the model: {}{rest}", listed.join(", "))
+    }
+
+    /// What to say where a part of a file was taken on purpose: `loaded` is the number of variables that were filled, in
+    /// words, of `all`.
+    pub(super) fn left_out(&self, all: usize, loaded: &str) -> Vec<String> {
+        let unexpected = self.unexpected.iter().map(|key| format!("`{key}`"));
+        let lists = [
+            ("not in the file, as in a new model", self.missing.clone()),
+            ("in the file only, left out", unexpected.collect()),
+            (
+                "of other sizes or kinds, as in a new model",
+                self.different.clone(),
+            ),
+        ];
+        let lists = lists.into_iter().filter(|(_, names)| !names.is_empty());
+        let lines = lists.map(|(what, names)| {
+            let rest = match names.len().saturating_sub(LISTED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let listed: Vec<_> = names.into_iter().take(LISTED).collect();
+            format!("{what}: {}{rest}", listed.join(", "))
+        });
+        let first = format!("{loaded} of {all} are from the file");
+        std::iter::once(first).chain(lines).collect()
     }
 }

@@ -5,21 +5,27 @@ use super::names;
 use super::sources::{Form, KeyMap};
 use super::stored::one_line;
 use super::{Dictionary, Problem, StateFile};
+use crate::words::counted;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 use tch::Tensor;
 
 /// Dictionaries that a remark lists.
 const NAMED: usize = 10;
+/// Last part of the name of the flag that says that a layer has seen its first batch.
+const FIRST_BATCH: &str = "initialized";
 
 /// Whose names the keys of a file are.
 #[derive(Debug, Clone, Copy)]
 pub enum Naming<'a> {
     /// This crate's.
     Own {
-        /// Keys that begin with this belong to something else and may be there. Without it, every key has a place and every
-        /// number is kept as it is: exact resume.
-        ignored: Option<&'a str>,
+        /// Keys that begin with one of these belong to something else and may be there.
+        others: &'a [&'a str],
+        /// Keys that begin with this are taken in the place of those without it.
+        instead: Option<&'a str>,
+        /// Every number is kept as it is: for resuming to the bit.
+        exact: bool,
     },
     /// Anybody's; wrappers' prefixes and the layout of the paper's code are understood.
     Any {
@@ -35,17 +41,18 @@ pub struct Report {
     pub remarks: Vec<String>,
 }
 
-/// A dictionary that fits a model.
-struct Fitting<'a> {
+/// A dictionary beside a model: what of it fits, and what does not.
+struct Candidate<'a> {
     dictionary: &'a Dictionary,
     matches: Vec<Match<'a>>,
+    differences: Differences,
     remarks: Vec<String>,
 }
 
-/// Why a dictionary does not fit, and how many variables do.
-struct Unfit {
-    matched: usize,
-    problem: Problem,
+impl Candidate<'_> {
+    fn fits(&self) -> bool {
+        self.differences.is_empty()
+    }
 }
 
 impl StateFile {
@@ -55,50 +62,78 @@ impl StateFile {
     /// No dictionary fits: keys that are missing, unexpected, of other sizes or kinds, all of them listed for the one that
     /// comes nearest; data that are damaged. Then nothing is changed.
     pub fn load(&self, targets: Vec<(String, Tensor)>, naming: Naming<'_>) -> Result<Report> {
-        let named = |problem: Problem| Error::file(self.path(), one_line(&problem));
-        if let Some(nothing) = self.nothing() {
-            return Err(named(nothing.to_owned()));
+        let candidates = self.candidates(targets, naming)?;
+        let (fitting, others): (Vec<_>, Vec<_>) = candidates.into_iter().partition(Candidate::fits);
+        let mut fitting = fitting.into_iter();
+        let Some(taken) = fitting.next() else {
+            let nearest = nearest(others);
+            let problem = nearest.map(|one| self.at(one.dictionary, one.differences.text()));
+            return Err(self.named(problem.unwrap_or_else(|| "holds no tensors".into())));
+        };
+        // another way to read the names of the same dictionary is no other dictionary
+        let others = fitting.map(|one| one.dictionary);
+        let others = others.filter(|other| other.path != taken.dictionary.path);
+        self.take(taken, others.collect(), naming)
+    }
+
+    /// Copies what fits from the dictionary of which most does, leaves the rest of `targets` as it is, and names both. A
+    /// layer that is set from a first batch stays without one unless all of it is in the file.
+    ///
+    /// # Errors
+    /// Nothing fits, or data that are damaged; then nothing is changed.
+    pub fn load_part(&self, targets: Vec<(String, Tensor)>, naming: Naming<'_>) -> Result<Report> {
+        let names: Vec<_> = targets.iter().map(|(name, _)| name.clone()).collect();
+        let mut nearest = nearest(self.candidates(targets, naming)?);
+        if let Some(one) = &mut nearest {
+            let loaded: BTreeSet<_> = one.matches.iter().map(|one| one.name.clone()).collect();
+            let left: Vec<_> = names
+                .iter()
+                .filter(|name| !loaded.contains(*name))
+                .collect();
+            one.matches.retain(|one| {
+                let layer = one.name.strip_suffix(FIRST_BATCH);
+                !layer.is_some_and(|layer| left.iter().any(|name| name.starts_with(layer)))
+            });
         }
-        let mut targets = targets;
-        targets.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let mut fitting: Vec<Fitting<'_>> = Vec::new();
-        let mut nearest: Option<Unfit> = None;
-        for dictionary in self.dictionaries() {
-            match self.fit(dictionary, &targets, naming) {
-                Ok(one) => fitting.push(one),
-                Err(unfit) => {
-                    if nearest
-                        .as_ref()
-                        .is_none_or(|nearest| unfit.matched > nearest.matched)
-                    {
-                        nearest = Some(unfit);
-                    }
-                }
-            }
-        }
-        if fitting.is_empty() {
-            let problem = nearest.map(|unfit| unfit.problem);
-            return Err(named(problem.unwrap_or_else(|| "holds no tensors".into())));
-        }
-        let others = fitting.split_off(1);
-        let Some(Fitting {
+        let Some(mut taken) = nearest.filter(|one| !one.matches.is_empty()) else {
+            return Err(self.named("nothing in it fits the model, not even a part".into()));
+        };
+        let loaded = counted(taken.matches.len(), "variable");
+        taken
+            .remarks
+            .extend(taken.differences.left_out(names.len(), &loaded));
+        self.take(taken, Vec::new(), naming)
+    }
+
+    /// Copies the matches of a dictionary, and says what users should know.
+    fn take(
+        &self,
+        taken: Candidate<'_>,
+        others: Vec<&Dictionary>,
+        naming: Naming<'_>,
+    ) -> Result<Report> {
+        let Candidate {
             dictionary,
             matches,
             remarks: mut more,
-        }) = fitting.pop()
-        else {
-            return Err(named("holds no tensors".into()));
-        };
-        self.copy(&matches).map_err(named)?;
+            ..
+        } = taken;
+        self.copy(&matches).map_err(|problem| self.named(problem))?;
         let mut remarks = Vec::new();
-        if !others.is_empty() {
-            let others: Vec<_> = others.iter().map(|one| one.dictionary.name()).collect();
-            let listed = others[..others.len().min(NAMED)].join(", ");
-            let path = &others[0].trim_matches('`');
-            let path = if *path == "the top level" { "." } else { path };
+        if let [first, ..] = others[..] {
+            let names: Vec<_> = others
+                .iter()
+                .take(NAMED)
+                .map(|other| other.name())
+                .collect();
+            let path = match first.path.is_empty() {
+                true => ".",
+                false => &first.path,
+            };
             remarks.push(format!(
-                "{} is taken; {listed} would fit too: `--key {path}` takes that",
-                dictionary.name()
+                "{} is taken; {} would fit too: `--key {path}` takes that",
+                dictionary.name(),
+                names.join(", ")
             ));
         } else if self.dictionaries().len() > 1 || !dictionary.path.is_empty() {
             remarks.push(format!("{} is taken", dictionary.name()));
@@ -112,43 +147,51 @@ impl StateFile {
         Ok(Report { remarks })
     }
 
-    /// Compares all of a dictionary with all of a model.
-    fn fit<'a>(
-        &'a self,
-        dictionary: &'a Dictionary,
-        targets: &[(String, Tensor)],
+    /// All dictionaries, in every way in which their names can be read, against all of a model.
+    fn candidates(
+        &self,
+        mut targets: Vec<(String, Tensor)>,
         naming: Naming<'_>,
-    ) -> Result<Fitting<'a>, Unfit> {
-        let unfit = |problem| Unfit {
-            matched: 0,
-            problem: self.at(dictionary, problem),
-        };
-        let (maps, exact) = match naming {
-            Naming::Own { ignored } => (
-                vec![names::own(dictionary.keys(), ignored)],
-                ignored.is_none(),
-            ),
-            Naming::Any { layers } => {
-                let variables: Vec<_> = targets.iter().map(|(name, _)| name.as_str()).collect();
-                let maps = names::any(dictionary, &variables, layers, self.prefix());
-                (maps.map_err(unfit)?, false)
-            }
-        };
-        let mut nearest: Option<Unfit> = None;
-        for map in maps {
-            match self.fit_map(dictionary, targets, map, exact) {
-                Ok(fitting) => return Ok(fitting),
-                Err(unfit) => {
-                    if nearest
-                        .as_ref()
-                        .is_none_or(|nearest| unfit.matched > nearest.matched)
-                    {
-                        nearest = Some(unfit);
-                    }
+    ) -> Result<Vec<Candidate<'_>>> {
+        if let Some(nothing) = self.nothing() {
+            return Err(self.named(nothing.to_owned()));
+        }
+        targets.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut candidates = Vec::new();
+        for dictionary in self.dictionaries() {
+            let (maps, exact) = match naming {
+                Naming::Own {
+                    others,
+                    instead,
+                    exact,
+                } => (
+                    Ok(vec![names::own(dictionary.keys(), others, instead)]),
+                    exact,
+                ),
+                Naming::Any { layers } => {
+                    let variables: Vec<_> = targets.iter().map(|(name, _)| name.as_str()).collect();
+                    let maps = names::any(dictionary, &variables, layers, self.prefix());
+                    (maps, false)
                 }
+            };
+            match maps {
+                Ok(maps) => {
+                    let maps = maps.into_iter();
+                    candidates.extend(maps.map(|map| compared(dictionary, &targets, map, exact)));
+                }
+                Err(problem) => candidates.push(Candidate {
+                    dictionary,
+                    matches: Vec::new(),
+                    differences: Differences::of(problem),
+                    remarks: Vec::new(),
+                }),
             }
         }
-        Err(nearest.unwrap_or_else(|| unfit("holds no tensors".into())))
+        Ok(candidates)
+    }
+
+    fn named(&self, problem: Problem) -> Error {
+        Error::file(self.path(), one_line(&problem))
     }
 
     /// Says where a problem is, if there are several places.
@@ -156,48 +199,6 @@ impl StateFile {
         match dictionary.path.is_empty() && self.dictionaries().len() == 1 {
             true => problem,
             false => format!("{}: {problem}", dictionary.name()),
-        }
-    }
-
-    fn fit_map<'a>(
-        &'a self,
-        dictionary: &'a Dictionary,
-        targets: &[(String, Tensor)],
-        map: KeyMap,
-        exact: bool,
-    ) -> Result<Fitting<'a>, Unfit> {
-        let mut sources = map.sources;
-        let mut differences = Differences {
-            unexpected: map.unexpected,
-            ..Differences::default()
-        };
-        let mut matches = Vec::with_capacity(targets.len());
-        for (name, target) in targets {
-            match sources.remove(name) {
-                None => differences.missing.push(format!("`{name}`")),
-                Some(source) => matches.extend(compare(
-                    dictionary,
-                    (name, target),
-                    source,
-                    exact,
-                    &mut differences,
-                )),
-            }
-        }
-        let left = sources.into_values().flat_map(|source| source.keys);
-        differences.unexpected.extend(left.filter(|key| {
-            dictionary.tensors.contains_key(key) || dictionary.unread.contains_key(key)
-        }));
-        match differences.report() {
-            Ok(()) => Ok(Fitting {
-                dictionary,
-                matches,
-                remarks: map.remarks,
-            }),
-            Err(problem) => Err(Unfit {
-                matched: matches.len(),
-                problem: self.at(dictionary, problem),
-            }),
         }
     }
 
@@ -216,6 +217,7 @@ impl StateFile {
             parts,
             form,
             target,
+            ..
         } in matches
         {
             let mut tensors = Vec::with_capacity(parts.len());
@@ -241,5 +243,53 @@ impl StateFile {
             }
             Ok(())
         })
+    }
+}
+
+/// The candidate of which most fits, the first of several.
+fn nearest(candidates: Vec<Candidate<'_>>) -> Option<Candidate<'_>> {
+    candidates
+        .into_iter()
+        .reduce(|best, one| match one.matches.len() > best.matches.len() {
+            true => one,
+            false => best,
+        })
+}
+
+fn compared<'a>(
+    dictionary: &'a Dictionary,
+    targets: &[(String, Tensor)],
+    map: KeyMap,
+    exact: bool,
+) -> Candidate<'a> {
+    let mut sources = map.sources;
+    let mut differences = Differences {
+        unexpected: map.unexpected,
+        ..Differences::default()
+    };
+    let mut matches = Vec::with_capacity(targets.len());
+    for (name, target) in targets {
+        match sources.remove(name) {
+            None => differences.missing.push(format!("`{name}`")),
+            Some(source) => matches.extend(compare(
+                dictionary,
+                (name, target),
+                source,
+                exact,
+                &mut differences,
+            )),
+        }
+    }
+    let left = sources.into_values().flat_map(|source| source.keys);
+    differences.unexpected.extend(
+        left.filter(|key| {
+            dictionary.tensors.contains_key(key) || dictionary.unread.contains_key(key)
+        }),
+    );
+    Candidate {
+        dictionary,
+        matches,
+        differences,
+        remarks: map.remarks,
     }
 }

@@ -30,13 +30,25 @@ const COUNTERS: [&str; 7] = [
     "_extra_state",
 ];
 
-/// The map for a file of this crate, but for the keys that begin with `ignored`.
-pub(super) fn own<'a>(keys: impl Iterator<Item = &'a str>, ignored: Option<&str>) -> KeyMap {
-    let ours = keys.filter(|key| !ignored.is_some_and(|ignored| key.starts_with(ignored)));
+/// The map for a file of this crate, but for the keys that begin with one of `others`; those that begin with `instead` take
+/// the places of those without it.
+pub(super) fn own<'a>(
+    keys: impl Iterator<Item = &'a str>,
+    others: &[&str],
+    instead: Option<&str>,
+) -> KeyMap {
+    let mut sources = BTreeMap::new();
+    let mut first = Vec::new();
+    for key in keys {
+        if let Some(name) = instead.and_then(|instead| key.strip_prefix(instead)) {
+            first.push((name.to_owned(), Source::same(key)));
+        } else if !others.iter().any(|other| key.starts_with(other)) {
+            sources.insert(key.to_owned(), Source::same(key));
+        }
+    }
+    sources.extend(first);
     KeyMap {
-        sources: ours
-            .map(|key| (key.to_owned(), Source::same(key)))
-            .collect(),
+        sources,
         unexpected: Vec::new(),
         remarks: Vec::new(),
     }

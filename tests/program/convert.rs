@@ -264,8 +264,9 @@ fn a_checkpoint_of_version_1_still_means_the_same() {
         (2, 1)
     );
     let (model, vs) = build_model(&checkpoint.config, Device::Cpu).unwrap();
-    let learner = inverse_flow::train::Learner::new(model, vs, &checkpoint.config.train).unwrap();
-    checkpoint.load(&learner.vs, &learner.adam).unwrap();
+    let mut learner =
+        inverse_flow::train::Learner::new(model, vs, &checkpoint.config.train).unwrap();
+    checkpoint.load(&mut learner).unwrap();
 }
 
 /// The model that the published checkpoint is of; see tests/python/make_state_files.py.

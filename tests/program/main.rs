@@ -14,6 +14,7 @@ mod skip;
 mod made_up;
 mod run;
 
+mod averages;
 mod bits;
 mod changes;
 mod commands;
@@ -24,6 +25,7 @@ mod doctor;
 mod evaluate;
 mod files;
 mod help;
+mod init_from;
 mod models;
 mod orders;
 mod own_pictures;

@@ -45,7 +45,7 @@ fn content(learner: &Learner) -> Vec<(String, Vec<f64>)> {
 }
 
 fn save_to(path: &Path, learner: &Learner) {
-    save(path, &learner.vs, &learner.adam, &config(), &progress()).unwrap();
+    save(path, learner, &config(), &progress()).unwrap();
 }
 
 fn progress() -> Progress {
@@ -74,7 +74,7 @@ fn a_loaded_run_goes_on_bit_for_bit() {
     assert_eq!(checkpoint.config, config());
     let mut loaded = learner();
     assert_ne!(content(&loaded), content(&saved));
-    checkpoint.load(&loaded.vs, &loaded.adam).unwrap();
+    checkpoint.load(&mut loaded).unwrap();
     assert_eq!(content(&loaded), content(&saved));
     train(&mut loaded, 2);
     train(&mut saved, 2);
@@ -104,12 +104,12 @@ fn a_checkpoint_of_another_model_is_refused_with_every_difference_and_changes_no
     let vs = VarStore::new(device());
     let model = ScaleFlow::build(&vs.root(), [2, 5, 3]);
     let _ = (&vs.root() / "levels" / 9).var("scale", &[1], nn::Init::Const(0.0));
-    let other = Learner::new(model, vs, &config().train).unwrap();
+    let mut other = Learner::new(model, vs, &config().train).unwrap();
     let before = content(&other);
     let checkpoint = Checkpoint::open(&path).unwrap();
     for error in [
         checkpoint.load_model(&other.vs).unwrap_err(),
-        checkpoint.load(&other.vs, &other.adam).unwrap_err(),
+        checkpoint.load(&mut other).unwrap_err(),
     ] {
         let message = error.to_string();
         for expected in [
@@ -122,10 +122,7 @@ fn a_checkpoint_of_another_model_is_refused_with_every_difference_and_changes_no
             assert!(message.contains(expected), "no {expected} in {message}");
         }
     }
-    let message = checkpoint
-        .load(&other.vs, &other.adam)
-        .unwrap_err()
-        .to_string();
+    let message = checkpoint.load(&mut other).unwrap_err().to_string();
     assert!(
         message.contains("missing `optim.exp_avg.levels.9.scale`"),
         "{message}"
@@ -137,7 +134,7 @@ fn a_checkpoint_of_another_model_is_refused_with_every_difference_and_changes_no
 fn numbers_of_another_width_are_read_and_that_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.safetensors");
-    let single = learner();
+    let mut single = learner();
     save_to(&path, &single);
     let mut vs = learner().vs;
     vs.double();
@@ -160,10 +157,7 @@ fn numbers_of_another_width_are_read_and_that_is_said() {
     save_to(&path, &wide.unwrap());
     let checkpoint = Checkpoint::open(&path).unwrap();
     // a run goes on exactly or not at all
-    let message = checkpoint
-        .load(&single.vs, &single.adam)
-        .unwrap_err()
-        .to_string();
+    let message = checkpoint.load(&mut single).unwrap_err().to_string();
     assert!(
         message.contains("float64 [2, 3, 5] in the file, float32 [2, 3, 5]"),
         "{message}"

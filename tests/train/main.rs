@@ -11,6 +11,7 @@ mod skip;
 
 mod support;
 
+mod averages;
 mod checkpoint;
 mod config;
 mod evaluate;

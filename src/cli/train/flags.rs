@@ -124,6 +124,9 @@ pub struct Optimisation {
     /// Keep the last N checkpoints, beside last and best
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
+    /// Keep an average of the weights with this decay a step, such as 0.999: it is what is validated and sampled; 0 for none
+    #[arg(long, value_name = "X")]
+    ema: Option<f64>,
     /// Stop when validation reaches X bits per dimension
     #[arg(long, value_name = "X")]
     target_bpd: Option<f64>,
@@ -220,6 +223,9 @@ impl Optimisation {
         replace(&mut t.accumulate, self.accumulate);
         replace(&mut t.min_delta, self.min_delta);
         t.keep = self.keep.or(t.keep);
+        if let Some(decay) = self.ema {
+            t.ema = (decay != 0.0).then_some(decay);
+        }
         t.target_bpd = self.target_bpd.or(t.target_bpd);
         t.clamp_weights = self.clamp_weights.or(t.clamp_weights);
     }

@@ -1,8 +1,10 @@
 //! `inverse-flow train`
 
 mod flags;
+mod initial;
 
 use self::flags::{replace, Limits, Model, Optimisation};
+use self::initial::Initial;
 use super::compute::Compute;
 use super::exit::Told;
 use super::images::move_to;
@@ -60,6 +62,8 @@ pub struct TrainArgs {
     shape: Shape,
     #[command(flatten, next_help_heading = "Model and data")]
     pictures: Pictures,
+    #[command(flatten, next_help_heading = "First weights")]
+    initial: Initial,
     #[command(flatten, next_help_heading = "Limits")]
     limits: Limits,
     #[command(flatten, next_help_heading = "Optimisation")]
@@ -84,6 +88,12 @@ const RARE: &[&str] = &[
     "patience",
     "min_delta",
     "keep",
+    "ema",
+    "init_from",
+    "partial",
+    "key",
+    "prefix",
+    "no_ema",
     "resume_or_start",
     "samples",
     "precision",
@@ -180,11 +190,16 @@ impl TrainArgs {
             false => RunDir::elsewhere(root),
         };
         Trainer::resume_in(team.clone(), dir, screen, |config| {
-            if !self.resume_or_start {
+            if !self.resume_or_start || self.begins_as_its_weights() {
                 return self.change(config);
             }
             // the same command as before says all that the run is
+            let begun = config.init_from.take();
             *config = self.resolve()?;
+            match (begun, &mut config.init_from) {
+                (Some(begun), Some(again)) => again.fingerprint = begun.fingerprint,
+                (begun, _) => config.init_from = begun,
+            }
             Ok(())
         })
     }
@@ -204,10 +219,29 @@ impl TrainArgs {
             (None, None, Some(family)) => Some(presets::for_model(family)?),
             (preset, ..) => preset.clone(),
         };
-        let mut config = RunConfig::resolve(preset.as_deref(), model.config.as_deref())?;
+        let mut config = match self.begins_as_its_weights() {
+            false => RunConfig::resolve(preset.as_deref(), model.config.as_deref())?,
+            true => {
+                let config = self
+                    .initial
+                    .config()?
+                    .unwrap_or(RunConfig::resolve(None, None)?);
+                match &model.config {
+                    Some(file) => config.with_file(file)?,
+                    None => config,
+                }
+            }
+        };
+        config.init_from = self.initial.given()?.or(config.init_from);
         model.apply(&mut config, &self.shape, &self.pictures)?;
         self.apply(&mut config);
         Ok(config)
+    }
+
+    /// Whether all settings that are not given are those of the run whose weights this one begins with.
+    fn begins_as_its_weights(&self) -> bool {
+        let Model { preset, model, .. } = &self.model;
+        self.initial.is_given() && preset.is_none() && model.is_none()
     }
 
     /// Changes a run that has begun; what may not be changed is found out later.

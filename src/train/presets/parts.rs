@@ -45,6 +45,7 @@ pub(super) fn run(data: DataName, model: impl Into<ModelConfig>, train: TrainCon
         precision: Precision::Float32,
         bits: Bits::ALL,
         data: DataConfig::new(data),
+        init_from: None,
         train,
         changes: Vec::new(),
     }
