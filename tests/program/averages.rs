@@ -64,13 +64,19 @@ fn what_is_validated_is_what_eval_sample_and_convert_take() {
     let picture = |name: &str, arguments: &str| {
         done(
             at,
-            &format!("sample run --count 4 --device cpu --out {name} {arguments}"),
+            &format!("sample run --device cpu --out {name} {arguments}"),
         );
         std::fs::read(at.join(name)).unwrap()
     };
-    let averaged = picture("a.png", "");
-    assert_eq!(averaged, picture("b.png", ""));
-    assert_ne!(averaged, picture("c.png", "--no-ema"));
+    let averaged = picture("a.png", "--count 4");
+    assert_eq!(averaged, picture("b.png", "--count 4"));
+    assert_ne!(averaged, picture("c.png", "--count 4 --no-ema"));
+    // the pictures of the run are of the averages too
+    let grid = picture("d.png", "--count 64 --temperature 0.7 --seed 0");
+    assert_eq!(
+        grid,
+        std::fs::read(at.join("run/samples/epoch-0002.png")).unwrap()
+    );
 }
 
 #[test]

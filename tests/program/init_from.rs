@@ -157,7 +157,10 @@ fn what_does_not_fit_is_refused_or_with_partial_left_as_it_is_and_named() {
     let said = done(at, &format!("{wide} {STILL} --out wide"));
     assert!(said.contains("of other sizes"), "{said}");
     let set = tensor("wide", "levels.0.steps.0.actnorm.loc");
-    assert!(set.len() == 12 && set.iter().all(|value| *value != 0.0), "{set:?}");
+    assert!(
+        set.len() == 12 && set.iter().all(|value| value.abs() > 1e-3),
+        "{set:?}"
+    );
     let message = fails(
         at,
         "train --preset quick/mintnet --init-from run --partial --limit 20 --batch-size 5 --device cpu --out none",
