@@ -1,37 +1,12 @@
-//! The weights that a new run begins with.
+//! Fills a new model with the weights that its run begins with.
 
 use super::fingerprint::file_fingerprint;
 use super::load::{load_into, load_part_into};
-use super::{find_checkpoint, Weights};
+use super::{find_checkpoint, InitFrom};
 use crate::models::MultiScale;
 use crate::weights::{Report, StateFile};
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 use tch::nn::VarStore;
-
-/// A file whose weights a run begins with, in the place of random ones: fine-tuning.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InitFrom {
-    /// A run folder, of which the best checkpoint is taken, or a file of any [format](crate::weights::Format).
-    pub from: PathBuf,
-    /// Where in the file the weights lie; `None` for where they fit.
-    #[serde(default)]
-    pub key: Option<String>,
-    /// What the names begin with that are read; `None` for what all of them share.
-    #[serde(default)]
-    pub prefix: Option<String>,
-    /// Which parameters of a checkpoint.
-    #[serde(default)]
-    pub weights: Weights,
-    /// Take what fits and leave the rest as in a new model.
-    #[serde(default)]
-    pub partial: bool,
-    /// The file, once it has been read: half of its SHA-256.
-    #[serde(default)]
-    pub fingerprint: Option<String>,
-}
 
 impl InitFrom {
     /// Opens the file.

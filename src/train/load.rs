@@ -2,11 +2,10 @@
 
 use super::checkpoint::{has_averages, own, Checkpoint};
 use super::format::{stored_config, FileKind};
-use super::RunConfig;
+use super::{RunConfig, Weights};
 use crate::models::{self, MultiScale};
 use crate::weights::{Naming, Report, StateFile};
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
 use tch::{nn::VarStore, Device};
 
 /// A freshly drawn model, not yet initialised from data: the same parameters for the same seed, on every device, since
@@ -43,17 +42,6 @@ pub fn load_model(checkpoint: &Checkpoint, device: Device) -> Result<(MultiScale
     let (model, vs) = build_model(&checkpoint.config, device)?;
     checkpoint.load_model(&vs)?;
     Ok((model, vs))
-}
-
-/// Which parameters of a checkpoint, where it has two of each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Weights {
-    /// Their averages over the last steps, if there are any: what a run validates and samples with.
-    #[default]
-    Averaged,
-    /// Those after the last step.
-    Last,
 }
 
 /// A model of `config` for evaluation or sampling with the content of a file of any format.

@@ -10,7 +10,7 @@
 //! | `adam`, `averages`, `schedule` | the optimiser with its state, averages of the parameters, the learning rate of a step |
 //! | `feed`, `batches`, `host_batches`, `ahead` | [`Feed`], [`Batches`]: the images and the noise of every step, made ahead of it |
 //! | `classes` | which classes the images of a conditional run have |
-//! | `load`, `initial` | models, freshly drawn or with the content of a file; [`InitFrom`]: what a new run begins with |
+//! | `load`, `init_from`, `initial` | models, freshly drawn or with the content of a file; [`InitFrom`]: what a new run begins with |
 //! | `checkpoint`, `format` | [`Checkpoint`]: exact resume; versions of the files |
 //! | `finite`, `tally` | which numbers are not finite, and where that begins; what is wrong with the values of images |
 //! | `evaluate`, `log_probs`, `noised`, `round_trip` | likelihood of images and their noise, round trips |
@@ -67,6 +67,7 @@ pub mod finite;
 mod format;
 mod horizon;
 mod host_batches;
+mod init_from;
 mod initial;
 mod learner;
 mod load;
@@ -113,9 +114,9 @@ pub use exchange::{Own, Whole};
 pub use feed::{to_float, Feed};
 pub use fingerprint::{bytes_fingerprint, model_fingerprint, same_everywhere};
 pub use format::{stored_config, FileKind};
-pub use initial::InitFrom;
+pub use init_from::{InitFrom, Weights};
 pub use learner::{Given, Learner, Step};
-pub use load::{build_model, load_into, load_model, load_part_into, load_state, Weights};
+pub use load::{build_model, load_into, load_model, load_part_into, load_state};
 pub use log_probs::{Likelihood, LogProbs};
 #[cfg(feature = "program")]
 pub(crate) use random_batch::{classes_in_turn, initialize_at_random, RandomBatch};
