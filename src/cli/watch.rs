@@ -6,6 +6,7 @@ use crate::train::{metrics, say, Figures, Lines, Moment, RunDir, Watch};
 use crate::{Error, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 /// Pixels of the picture for one of an image, in sample grids.
 const SCALE: usize = 2;
@@ -76,17 +77,17 @@ impl Watch for Screen {
         }
     }
 
-    fn validated(&mut self, moment: &Moment<'_>) -> Result<()> {
+    fn validated(&mut self, moment: &Moment<'_>) -> Result<Option<PathBuf>> {
         draw_curves(moment.run)?;
         let Some(drawn) = moment.samples()? else {
-            return Ok(());
+            return Ok(None);
         };
         let path = moment.run.samples(moment.epoch);
         save_grid(&drawn.images, moment.columns, SCALE, &path)?;
         if let Some(remark) = drawn.remark {
             self.line(&format!("samples: {remark}; magenta in {}", path.display()));
         }
-        Ok(())
+        Ok(Some(path))
     }
 
     fn finish(&mut self) {
@@ -106,11 +107,16 @@ pub fn draw_curves(run: &RunDir) -> Result<()> {
         records
             .iter()
             .filter(|record| record.split == split)
-            .filter_map(|record| Some((record.step as f64, record.bpd?)))
+            .filter_map(|record| Some((record.step as f64, record.any_bpd()?)))
             .collect()
     };
+    let lacking = records.iter().any(|r| r.bpd_without_log_dets.is_some());
+    let training = match lacking {
+        true => "training, without log-dets",
+        false => "training",
+    };
     let mut series = vec![
-        Series::dense("training", points(Split::Train)),
+        Series::dense(training, points(Split::Train)),
         Series::markers("validation", points(Split::Val)),
     ];
     series.retain(|series| !series.points.is_empty());

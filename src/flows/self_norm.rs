@@ -232,6 +232,10 @@ impl Transform for SelfNorm {
         same_channels("self_norm", self.channels, chw)
     }
 
+    fn trains_without_log_det(&self) -> bool {
+        true
+    }
+
     fn torchscript(&self) -> Result<Script> {
         Ok(Script::new(
             "SelfNorm",

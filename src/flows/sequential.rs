@@ -110,6 +110,11 @@ impl Transform for Sequential {
         Ok(stages.sequence())
     }
 
+    fn trains_without_log_det(&self) -> bool {
+        let mut children = self.children.iter();
+        children.any(|(_, child)| child.trains_without_log_det())
+    }
+
     fn raw_filters(&self) -> Vec<RawFilter<'_>> {
         let children = self.children.iter();
         children

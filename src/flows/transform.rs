@@ -26,7 +26,8 @@ pub struct Cx<'a> {
     /// ignore it; those that need one say so.
     pub condition: Option<&'a Tensor>,
     /// Present while a loss for the optimiser is computed. Layers put their auxiliary losses there, and may then
-    /// leave out a log-det whose gradient they supply in another way; without it everything is exact.
+    /// leave out a log-det whose gradient they supply in another way, which they
+    /// [say](Transform::trains_without_log_det); without it everything is exact.
     pub training: Option<&'a AuxiliaryLosses>,
     /// The filters of a model's inverse convolutions, where it has made them all at once; a layer that is not among them
     /// makes its own.
@@ -100,6 +101,12 @@ pub trait Transform: std::fmt::Debug + Send {
         Err(Error::no_torchscript(self.name()))
     }
 
+    /// Whether the layer leaves a log-det out of [training](Cx::training), so that what a training step measures is no
+    /// likelihood. A layer whose log-det is always there leaves this out.
+    fn trains_without_log_det(&self) -> bool {
+        false
+    }
+
     /// What the filters of the inverse convolutions inside are made of, so that a model can make all of them at once: see
     /// [`Cx::filters`]. A layer that leaves this out makes its filters itself.
     fn raw_filters(&self) -> Vec<RawFilter<'_>> {
@@ -159,6 +166,10 @@ macro_rules! named_transform {
 
             fn torchscript(&self) -> $crate::Result<$crate::torchscript::Script> {
                 self.0.torchscript()
+            }
+
+            fn trains_without_log_det(&self) -> bool {
+                self.0.trains_without_log_det()
             }
 
             fn raw_filters(&self) -> Vec<$crate::ops::filter::RawFilter<'_>> {

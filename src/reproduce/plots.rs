@@ -182,17 +182,18 @@ fn draw_losses(plan: &Plan, dir: &Path, plots: &Path) -> Result<()> {
             let losses: Vec<(f64, f64, f64)> = records
                 .iter()
                 .filter(|record| record.split == Split::Train)
-                .filter_map(|record| Some((record.step as f64, record.seconds, record.bpd?)))
+                .filter_map(|record| Some((record.step as f64, record.seconds, record.any_bpd()?)))
                 .collect();
             let means = means(&losses);
             let points = |x: fn(&(f64, f64, f64)) -> f64| -> Vec<(f64, f64)> {
                 means.iter().map(|mean| (x(mean), mean.2)).collect()
             };
             if !means.is_empty() {
-                let label = match row.paper.name {
-                    // its training loss is no likelihood and need not fall
-                    "snf" => format!("{} (without its log-det)", row.name),
-                    _ => row.name,
+                // such a training loss is no likelihood and need not fall
+                let lacking = records.iter().any(|r| r.bpd_without_log_dets.is_some());
+                let label = match lacking {
+                    true => format!("{} (without log-dets)", row.name),
+                    false => row.name,
                 };
                 by_step.push(Series::markers(label.clone(), points(|mean| mean.0)));
                 by_time.push(Series::markers(label, points(|mean| mean.1)));

@@ -85,6 +85,9 @@ pub struct TrainConfig {
     pub val_limit: Option<usize>,
     /// Steps between two lines of `metrics.jsonl`, which hold means over them.
     pub log_every: u64,
+    /// Write TensorBoard's event files into the run folder too.
+    #[serde(default)]
+    pub tensorboard: bool,
     /// Minutes between two checkpoints inside an epoch.
     pub checkpoint_minutes: f64,
     /// Images in the sample grid of every validated epoch; 0 for none.
@@ -134,6 +137,7 @@ impl Default for TrainConfig {
             val_every_steps: None,
             val_limit: None,
             log_every: 10,
+            tensorboard: false,
             checkpoint_minutes: 5.0,
             samples: 64,
             sample_temperature: 0.7,

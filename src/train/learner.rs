@@ -59,7 +59,7 @@ impl<'a> Given<'a> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
     /// Mean negative log-likelihood of the batch, nats per image, without auxiliary losses. Layers that leave their
-    /// log-det out of training ([`Cx::training`]) leave it out here.
+    /// log-det out of training leave it out here: [`MultiScale::trains_without_log_dets`] says whether there are any.
     pub nll: f64,
     /// Euclidean norm of the gradient of all parameters, before clipping.
     pub grad_norm: f64,

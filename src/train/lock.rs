@@ -73,9 +73,8 @@ impl Drop for Lock {
 
 impl Holder {
     fn this() -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Self {
-            host: host.trim().to_owned(),
+            host: host(),
             process: std::process::id(),
         }
     }
@@ -89,6 +88,12 @@ impl Holder {
     fn may_be_alive(&self) -> bool {
         self.host != Self::this().host || Path::new(&format!("/proc/{}", self.process)).exists()
     }
+}
+
+/// The name of this machine.
+pub(super) fn host() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    host.trim().to_owned()
 }
 
 fn in_use(root: &Path, holder: Option<Holder>) -> Error {

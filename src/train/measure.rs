@@ -15,12 +15,19 @@ impl Trainer {
     /// A line of this moment without measurements.
     pub(super) fn record(&self, split: Split) -> Record {
         let progress = self.progress();
+        let in_epoch = progress
+            .batch
+            .saturating_mul(self.config.train.batch_size as u64);
+        let all = self.train.len() as u64;
         Record {
             step: progress.step,
             epoch: progress.epoch,
+            images: Some((progress.epoch - 1) * all + in_epoch.min(all)),
             split,
             nll_nats: None,
             bpd: None,
+            nll_nats_without_log_dets: None,
+            bpd_without_log_dets: None,
             lr: self.schedule.lr(self.at(1)),
             grad_norm: None,
             images_per_s: None,
@@ -32,10 +39,27 @@ impl Trainer {
         }
     }
 
+    /// A line with the means over the steps since the one before.
+    pub(super) fn train_record(&self) -> Record {
+        let sums = &self.sums;
+        let record = Record {
+            grad_norm: sums.means().map(|(_, norm)| norm),
+            images_per_s: sums.images_per_s(),
+            data_wait: sums.data_wait(),
+            ..self.record(Split::Train)
+        };
+        match sums.means() {
+            Some((nll, _)) => {
+                record.with_nll(nll, self.bits_per_dim(nll), self.shown.without_log_dets)
+            }
+            None => record,
+        }
+    }
+
     /// Writes a line, in the process that keeps the files.
     pub(super) fn write(&mut self, record: &Record) -> Result<()> {
-        let metrics = self.metrics.as_mut();
-        metrics.map_or(Ok(()), |metrics| metrics.write(record))
+        let records = self.records.as_mut();
+        records.map_or(Ok(()), |records| records.write(record))
     }
 
     /// Whether the model of this step has been validated.
@@ -82,7 +106,7 @@ impl Trainer {
         // who finds the line finds the best checkpoint too
         self.write(&record)?;
         if self.team.is_main() {
-            self.show(&record, likelihood, improved);
+            self.show(&record, likelihood, improved)?;
         }
         self.listening.get_or_insert_with(stop::listen);
         // the pictures took their time, in one process
@@ -92,7 +116,7 @@ impl Trainer {
     }
 
     /// The pictures of a validation, and a line about it.
-    fn show(&mut self, record: &Record, likelihood: Likelihood, improved: bool) {
+    fn show(&mut self, record: &Record, likelihood: Likelihood, improved: bool) -> Result<()> {
         let moment = Moment {
             run: &self.dir,
             epoch: self.progress.epoch,
@@ -103,8 +127,14 @@ impl Trainer {
             },
         };
         // a picture is no reason to end a run
-        if let Err(err) = self.watch.validated(&moment) {
-            self.watch.line(&format!("no pictures this time: {err}"));
+        match self.watch.validated(&moment) {
+            Ok(Some(grid)) => {
+                if let Some(records) = &mut self.records {
+                    records.picture(record.step, &grid)?;
+                }
+            }
+            Ok(None) => {}
+            Err(err) => self.watch.line(&format!("no pictures this time: {err}")),
         }
         self.watch.line(&format!(
             "epoch {:>3}  step {}  validation {:.2} nats, {:.4} bits/dim{}  skipped {}  {:.0} s",
@@ -116,6 +146,7 @@ impl Trainer {
             record.skipped,
             record.seconds
         ));
+        Ok(())
     }
 
     fn validate(&self) -> Result<Likelihood> {

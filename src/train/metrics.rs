@@ -16,12 +16,22 @@ pub struct Record {
     pub step: u64,
     /// The epoch they are in, counted from 1.
     pub epoch: u64,
+    /// Training images that these steps have seen, each as often as it was seen. Lines of older versions do not say.
+    #[serde(default)]
+    pub images: Option<u64>,
     /// Images of which part: `train` lines are means over the steps since the one before.
     pub split: Split,
-    /// Mean negative log-likelihood, nats per image.
+    /// Mean negative log-likelihood, nats per image. `train` lines of a model that
+    /// [trains without log-dets](crate::models::MultiScale::trains_without_log_dets) have none.
     pub nll_nats: Option<f64>,
     /// The same in bits per dimension.
     pub bpd: Option<f64>,
+    /// In place of `nll_nats` in `train` lines of such a model: what is left of it without these log-dets, no likelihood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nll_nats_without_log_dets: Option<f64>,
+    /// The same in bits per dimension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bpd_without_log_dets: Option<f64>,
     /// Learning rate of the latest step.
     pub lr: f64,
     /// Mean norm of the gradient before clipping; `train` only.
@@ -41,6 +51,31 @@ pub struct Record {
     /// How many processes trained together; not written for one.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub ranks: usize,
+}
+
+impl Record {
+    /// Bits per dimension, of which a `train` line of some models lacks the log-dets.
+    pub fn any_bpd(&self) -> Option<f64> {
+        self.bpd.or(self.bpd_without_log_dets)
+    }
+
+    /// What `train` lines have measured, where `without_log_dets` says that it is no likelihood.
+    #[must_use]
+    pub fn with_nll(self, nll_nats: f64, bpd: f64, without_log_dets: bool) -> Self {
+        let (nll_nats, bpd) = (Some(nll_nats), Some(bpd));
+        match without_log_dets {
+            false => Self {
+                nll_nats,
+                bpd,
+                ..self
+            },
+            true => Self {
+                nll_nats_without_log_dets: nll_nats,
+                bpd_without_log_dets: bpd,
+                ..self
+            },
+        }
+    }
 }
 
 fn one() -> usize {
@@ -189,9 +224,12 @@ mod tests {
         Record {
             step,
             epoch: 1,
+            images: Some(10 * step),
             split: Split::Train,
             nll_nats: Some(1234.5),
             bpd: Some(2.25),
+            nll_nats_without_log_dets: None,
+            bpd_without_log_dets: None,
             lr: 1e-3,
             grad_norm: None,
             images_per_s: Some(100.0),
@@ -232,7 +270,7 @@ mod tests {
         let value = serde_json::to_value(record(1)).unwrap();
         let keys: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
         let documented =
-            "step epoch split nll_nats bpd lr grad_norm images_per_s data_wait seconds skipped";
+            "step epoch images split nll_nats bpd lr grad_norm images_per_s data_wait seconds skipped";
         assert_eq!(keys.join(" "), documented);
         assert!(value["grad_norm"].is_null());
         let of_three = Record {

@@ -17,6 +17,7 @@
 //! | `class_likelihood` | likelihood with the class unknown, and the most likely class |
 //! | `encode`, `sampling` | latents of images, images from latents |
 //! | `metrics`, `watch`, `clock` | `metrics.jsonl`; [`Watch`]: what a user sees of a run; its time |
+//! | `records`, `tensorboard`, `events` | where lines go: `metrics.jsonl`, and TensorBoard's event files if they are asked for |
 //! | `timing`, `random_batch` | how long a call takes, and images to measure on |
 //! | `run_dir`, `lock`, `device`, `stop` | the run folder, which one process at a time writes into, the choice of a device, the request to stop |
 //!
@@ -60,6 +61,7 @@ mod config;
 mod device;
 mod encode;
 mod evaluate;
+mod events;
 mod exchange;
 mod feed;
 mod fingerprint;
@@ -81,6 +83,7 @@ pub mod presets;
 #[cfg(feature = "program")]
 mod random_batch;
 pub mod recipes;
+mod records;
 mod resolve;
 mod round_trip;
 mod run_dir;
@@ -90,6 +93,7 @@ mod session;
 pub mod stop;
 mod tally;
 mod team;
+mod tensorboard;
 pub mod timing;
 mod totals;
 mod trainer;

@@ -9,7 +9,8 @@ use super::fingerprint::same_everywhere;
 use super::finite::{non_finite_parameters, parameters_text};
 use super::horizon::{place, total_steps};
 use super::lock::Lock;
-use super::metrics::{Metrics, Sums};
+use super::metrics::Sums;
+use super::records::Records;
 use super::{
     Change, Figures, Learner, Progress, RunConfig, RunDir, Schedule, Silent, Team, Trainer, Warmup,
     Watch, Wishes,
@@ -206,22 +207,25 @@ impl Parts {
         progress: Progress,
     ) -> Result<Trainer> {
         self.team.share(state(&learner))?;
-        let metrics = match self.team.is_main() {
+        let records = match self.team.is_main() {
             true => {
                 files::write(dir.config(), self.config.to_json()?)?;
-                Some(Metrics::open(&dir.metrics(), progress.step)?)
+                Some(Records::open(&dir, progress.step, &self.config)?)
             }
             false => None,
         };
         let schedule = self.schedule()?;
         Ok(Trainer {
-            metrics,
+            records,
             agreed: Wishes::default(),
             listening: None,
             _lock: lock,
             sums: Sums::default(),
             unread: None,
-            shown: Figures::default(),
+            shown: Figures {
+                without_log_dets: learner.model.trains_without_log_dets(),
+                ..Figures::default()
+            },
             clock: Clock::starting_at(progress.seconds),
             config: self.config,
             dir,

@@ -1,6 +1,6 @@
 //! The folder of a run.
 
-use super::{lock, RunConfig};
+use super::{lock, tensorboard, RunConfig};
 use crate::{files, Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -64,6 +64,9 @@ impl RunDir {
                     std::fs::remove_file(folder.join(name)).map_err(failed)?;
                 }
             }
+        }
+        for file in tensorboard::files(root)? {
+            std::fs::remove_file(&file).map_err(|err| Error::file(&file, err))?;
         }
         for file in [run.metrics(), run.curves(), run.config()] {
             if file.exists() {

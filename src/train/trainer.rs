@@ -5,12 +5,13 @@ use super::clock::Clock;
 use super::feed::{order, Feed};
 use super::learner::diverged;
 use super::lock::Lock;
-use super::metrics::{Metrics, Record, Sums};
+use super::metrics::Sums;
+use super::records::Records;
 use super::{
     save, stop, Figures, Given, Learner, Own, Progress, RunConfig, RunDir, Schedule, Team, Watch,
     Wishes,
 };
-use crate::data::{Dataset, Split};
+use crate::data::Dataset;
 use crate::distributions::bits_per_dim;
 use crate::Result;
 use std::path::Path;
@@ -41,7 +42,7 @@ pub struct Trainer {
     pub(super) learner: Learner,
     pub(super) schedule: Schedule,
     /// Rank 0 has it.
-    pub(super) metrics: Option<Metrics>,
+    pub(super) records: Option<Records>,
     pub(super) progress: Progress,
     pub(super) sums: Sums,
     /// Steps that were queued since the last reading.
@@ -342,7 +343,7 @@ impl Trainer {
     }
 
     /// Nats of an image in bits per dimension.
-    fn bits_per_dim(&self, nll_nats: f64) -> f64 {
+    pub(super) fn bits_per_dim(&self, nll_nats: f64) -> f64 {
         bits_per_dim(nll_nats, self.train.chw.iter().product())
     }
 
@@ -352,15 +353,7 @@ impl Trainer {
         if self.sums.is_empty() {
             return Ok(());
         }
-        let means = self.sums.means();
-        let record = Record {
-            nll_nats: means.map(|(nll, _)| nll),
-            bpd: means.map(|(nll, _)| self.bits_per_dim(nll)),
-            grad_norm: means.map(|(_, norm)| norm),
-            images_per_s: self.sums.images_per_s(),
-            data_wait: self.sums.data_wait(),
-            ..self.record(Split::Train)
-        };
+        let record = self.train_record();
         self.sums = Sums::default();
         self.write(&record)
     }

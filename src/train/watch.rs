@@ -4,6 +4,7 @@ use super::RunDir;
 use crate::Result;
 use std::fmt;
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tch::Tensor;
 
@@ -19,6 +20,8 @@ pub struct Figures {
     pub step: u64,
     /// Bits per dimension of the latest steps that were read; `None` if all were skipped.
     pub bpd: Option<f64>,
+    /// Whether they lack log-determinants, so that they are no likelihood.
+    pub without_log_dets: bool,
     /// Learning rate of the latest step.
     pub lr: f64,
     /// Training images per second.
@@ -34,8 +37,13 @@ impl fmt::Display for Figures {
         }
         write!(
             f,
-            " bits/dim  lr {:.2e}  {:.0} images/s",
-            self.lr, self.images_per_s
+            " bits/dim{}  lr {:.2e}  {:.0} images/s",
+            match self.without_log_dets {
+                true => " without log-dets",
+                false => "",
+            },
+            self.lr,
+            self.images_per_s
         )
     }
 }
@@ -100,15 +108,13 @@ pub trait Watch: fmt::Debug {
         let _ = text;
     }
 
-    /// An epoch is validated.
+    /// An epoch is validated. Returns the PNG file of the sample grid, if one was drawn.
     ///
     /// # Errors
-    /// A picture that cannot be written, or what the model reports. An inverse that does not converge
-    /// ([`Error::NotConverged`](crate::Error::NotConverged)) leaves out the rest of this call, any other error ends the
-    /// run.
-    fn validated(&mut self, moment: &Moment<'_>) -> Result<()> {
+    /// A picture that cannot be written, or what the model reports: the run says so and goes on.
+    fn validated(&mut self, moment: &Moment<'_>) -> Result<Option<PathBuf>> {
         let _ = moment;
-        Ok(())
+        Ok(None)
     }
 
     /// The session is over.

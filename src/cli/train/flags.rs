@@ -127,6 +127,9 @@ pub struct Optimisation {
     /// Keep an average of the weights with this decay a step, such as 0.999: it is what is validated and sampled; 0 for none
     #[arg(long, value_name = "X")]
     ema: Option<f64>,
+    /// Write event files for TensorBoard into the run folder
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    tensorboard: Option<bool>,
     /// Stop when validation reaches X bits per dimension
     #[arg(long, value_name = "X")]
     target_bpd: Option<f64>,
@@ -226,6 +229,7 @@ impl Optimisation {
         if let Some(decay) = self.ema {
             t.ema = (decay != 0.0).then_some(decay);
         }
+        replace(&mut t.tensorboard, self.tensorboard);
         t.target_bpd = self.target_bpd.or(t.target_bpd);
         t.clamp_weights = self.clamp_weights.or(t.clamp_weights);
     }

@@ -94,6 +94,7 @@ const RARE: &[&str] = &[
     "key",
     "prefix",
     "no_ema",
+    "tensorboard",
     "resume_or_start",
     "samples",
     "precision",

@@ -74,6 +74,13 @@ impl MultiScale {
         Ok(())
     }
 
+    /// Whether layers leave their log-det out of [training](Cx::training), as
+    /// [`SelfNorm`](crate::flows::SelfNorm) does: then what a training step measures is no likelihood, and may well rise.
+    /// Evaluation is exact in any case.
+    pub fn trains_without_log_dets(&self) -> bool {
+        self.stages.iter().any(Stage::trains_without_log_det)
+    }
+
     /// The bits of a pixel that this is a density of: 8 unless [`set_bits`](Self::set_bits) says otherwise.
     pub fn bits(&self) -> Bits {
         self.bits

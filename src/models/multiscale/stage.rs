@@ -97,6 +97,11 @@ impl Stage {
         }
     }
 
+    /// Whether the log-det of the stage is left out of training.
+    pub(super) fn trains_without_log_det(&self) -> bool {
+        matches!(&self.part, Part::Layer(layer) if layer.trains_without_log_det())
+    }
+
     /// Whether a latent leaves here.
     pub(super) fn is_split(&self) -> bool {
         !matches!(self.part, Part::Layer(_))
