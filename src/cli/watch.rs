@@ -1,9 +1,9 @@
 //! What a user sees of a run: a bar on a terminal, plain lines elsewhere, and the pictures in its folder.
 
-use crate::data::Split;
-use crate::plot::{curves, save_grid, Series};
-use crate::train::{metrics, say, Figures, Lines, Moment, RunDir, Watch};
-use crate::{Error, Result};
+use super::curves::draw_curves;
+use crate::plot::save_grid;
+use crate::train::{say, Figures, Lines, Moment, Watch};
+use crate::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -95,41 +95,4 @@ impl Watch for Screen {
             bar.finish_and_clear();
         }
     }
-}
-
-/// Draws the bits per dimension of a run over its steps.
-///
-/// # Errors
-/// No metrics yet, or a file that cannot be read or written.
-pub fn draw_curves(run: &RunDir) -> Result<()> {
-    let records = metrics::read(&run.metrics())?;
-    let points = |split: Split| -> Vec<(f64, f64)> {
-        records
-            .iter()
-            .filter(|record| record.split == split)
-            .filter_map(|record| Some((record.step as f64, record.any_bpd()?)))
-            .collect()
-    };
-    let lacking = records.iter().any(|r| r.bpd_without_log_dets.is_some());
-    let training = match lacking {
-        true => "training, without log-dets",
-        false => "training",
-    };
-    let mut series = vec![
-        Series::dense(training, points(Split::Train)),
-        Series::markers("validation", points(Split::Val)),
-    ];
-    series.retain(|series| !series.points.is_empty());
-    if series.is_empty() {
-        let problem = "holds no measurement yet: nothing to draw";
-        return Err(Error::file(run.metrics(), problem));
-    }
-    let title = run.root().file_name().unwrap_or_default();
-    curves(
-        &series,
-        &title.to_string_lossy(),
-        "step",
-        "bits per dimension",
-        run.curves(),
-    )
 }

@@ -36,6 +36,9 @@ pub(super) type Drawn<B> =
 pub(super) struct Scale(u32);
 
 impl Scale {
+    /// One pixel for one.
+    pub const ONE: Self = Self(1);
+
     /// A length in pixels of the finished chart.
     pub fn px(self, length: u32) -> u32 {
         length * self.0
@@ -49,7 +52,12 @@ impl Scale {
 
 /// Something that can be drawn on any backend.
 pub(super) trait Drawing {
-    /// Draws it into an area of [`SIZE`] times the scale.
+    /// Pixels of the finished picture.
+    fn size(&self) -> (u32, u32) {
+        SIZE
+    }
+
+    /// Draws it into an area of its size times the scale.
     fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, scale: Scale) -> Drawn<B>;
 }
 
@@ -59,13 +67,14 @@ pub(super) fn render(drawing: &impl Drawing, path: &Path) -> Result<()> {
     let failed = |err: &dyn std::fmt::Display| Error::file(path, format!("cannot be drawn: {err}"));
     if path.extension().is_some_and(|extension| extension == "svg") {
         let mut text = String::new();
-        let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+        let area = SVGBackend::with_string(&mut text, drawing.size()).into_drawing_area();
         area.fill(&WHITE).map_err(|err| failed(&err))?;
         drawing.draw(&area, Scale(1)).map_err(|err| failed(&err))?;
         drop(area);
         return write(path, text.as_bytes());
     }
-    let mut large = Picture::new(SIZE.0 * OVERSAMPLING, SIZE.1 * OVERSAMPLING, 255);
+    let (width, height) = drawing.size();
+    let mut large = Picture::new(width * OVERSAMPLING, height * OVERSAMPLING, 255);
     let size = (large.width, large.height);
     let area = BitMapBackend::with_buffer(&mut large.pixels, size).into_drawing_area();
     drawing

@@ -174,7 +174,7 @@ fn draw_line<B: DrawingBackend>(
 }
 
 /// The label of the y axis with a word about values that are not shown.
-fn y_axis_text(label: &str, view: &View) -> String {
+pub(super) fn y_axis_text(label: &str, view: &View) -> String {
     let (low, high) = (tick(view.y.low, view.y), tick(view.y.high, view.y));
     match view.clipped {
         (false, false) => label.to_owned(),
@@ -185,7 +185,7 @@ fn y_axis_text(label: &str, view: &View) -> String {
 }
 
 /// A number on an axis, with the decimals that the axis needs to tell its ticks apart.
-fn tick(value: f64, axis: Interval) -> String {
+pub(super) fn tick(value: f64, axis: Interval) -> String {
     let length = axis.length();
     // -0 would be written with its sign
     let value = if value.abs() < 1e-9 * length {

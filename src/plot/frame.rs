@@ -13,12 +13,31 @@ pub(super) fn titled<'a, 'b, B: DrawingBackend>(
     scale: Scale,
 ) -> ChartBuilder<'a, 'b, B> {
     let mut chart = ChartBuilder::on(area);
+    let room = area.dim_in_pixel().0.saturating_sub(2 * scale.px(40));
     chart
         .margin(scale.px(14))
-        .caption(title, scale.font(21))
+        // half of the last number of the x axis
+        .margin_right(scale.px(28))
+        .caption(fitted(title, &scale.font(21), room), scale.font(21))
         .x_label_area_size(scale.px(46))
         .y_label_area_size(scale.px(66));
     chart
+}
+
+/// A text without what is in its middle, if it were wider than that.
+fn fitted(text: &str, style: &TextStyle<'_>, width: u32) -> String {
+    let fits = |text: &str| style.font.box_size(text).is_ok_and(|size| size.0 <= width);
+    if fits(text) {
+        return text.to_owned();
+    }
+    let letters: Vec<char> = text.chars().collect();
+    let shortened = |kept: usize| {
+        let (start, end) = letters.split_at(kept.div_ceil(2));
+        let end = &end[end.len() - kept / 2..];
+        start.iter().chain(&['…']).chain(end).collect::<String>()
+    };
+    let kept = (0..letters.len()).rev().map(shortened);
+    kept.into_iter().find(|text| fits(text)).unwrap_or_default()
 }
 
 /// Grid and axes in grey, with about `labels` numbers and the texts `names` along them.

@@ -4,14 +4,18 @@ mod axis;
 mod backend;
 mod canvas;
 mod chart;
+mod compare;
 mod curves;
+mod dashes;
 mod film;
 mod frame;
 mod grid;
 mod histogram;
+mod legend;
 mod range;
 
 pub use chart::{chart, Chart, Mark, Marked};
+pub use compare::{compare, Compared};
 pub use curves::{curves, Series, Style};
 pub use film::save_film;
 pub use grid::{check_grid, save_grid, save_pairs};

@@ -60,6 +60,9 @@ impl Interval {
     }
 }
 
+/// How many times as long as that of the middle run an axis of several runs may get.
+const FAR: f64 = 4.0;
+
 /// The axes that show a chart's points well.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct View {
@@ -104,6 +107,32 @@ impl View {
             x: x.padded(0.0),
             y: y.padded(0.05),
             clipped,
+        })
+    }
+}
+
+impl View {
+    /// Axes for several runs that each have a view of their own. Those that end far above the others, as runs that went
+    /// wrong do, are left out, so that the others are seen: no more than half of them, and what is left says so.
+    pub fn together(views: &[View]) -> Option<Self> {
+        let x = Interval::around(views.iter().flat_map(|view| [view.x.low, view.x.high]))?;
+        let low = views
+            .iter()
+            .map(|view| view.y.low)
+            .fold(f64::INFINITY, f64::min);
+        let mut tops: Vec<f64> = views.iter().map(|view| view.y.high).collect();
+        tops.sort_unstable_by(f64::total_cmp);
+        let limit = low + FAR * (tops[(tops.len() - 1) / 2] - low);
+        let above = tops.partition_point(|top| *top <= limit);
+        let high = tops[above.saturating_sub(1)];
+        let any = |of: fn(&View) -> bool| views.iter().any(of);
+        Some(Self {
+            x,
+            y: Interval { low, high },
+            clipped: (
+                above < tops.len() || any(|view| view.clipped.0),
+                any(|view| view.clipped.1),
+            ),
         })
     }
 }
@@ -197,6 +226,20 @@ mod tests {
         let view = View::of(finite(&points)).unwrap();
         assert!(view.y.contains(2.0) && view.y.length() > 0.0 && view.x.length() > 0.0);
         assert_eq!(View::of([]), None);
+    }
+
+    #[test]
+    fn a_run_far_above_the_others_does_not_set_the_axis() {
+        let run = |top: f64| View::of([(0.0, top), (50.0, 0.7 * top), (100.0, 0.5 * top)]).unwrap();
+        let view = View::together(&[run(4.0), run(900.0), run(5.0)]).unwrap();
+        assert!(view.y.contains(5.0) && view.y.high < 20.0, "{view:?}");
+        assert!(view.clipped.0);
+        let view = View::together(&[run(4.0), run(8.0)]).unwrap();
+        assert!(view.y.contains(8.0) && !view.clipped.0, "{view:?}");
+        // a short run is seen whole
+        let short = View::of([(0.0, 6.0), (1.0, 5.0)]).unwrap();
+        assert!(View::together(&[run(4.0), short]).unwrap().y.contains(6.0));
+        assert_eq!(View::together(&[]), None);
     }
 
     #[test]

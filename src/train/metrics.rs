@@ -136,13 +136,15 @@ impl Metrics {
     }
 }
 
-/// All records of a file.
+/// All records of a file. A last line without its end is being written, or was when its process was ended: it does not
+/// count.
 ///
 /// # Errors
 /// The file cannot be read, or a line is not a record.
 pub fn read(path: &Path) -> Result<Vec<Record>> {
     let text = std::fs::read_to_string(path).map_err(|err| Error::file(path, err))?;
-    let lines = text.lines().enumerate();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let lines = whole.lines().enumerate();
     lines
         .map(|(i, line)| {
             serde_json::from_str(line)
@@ -252,6 +254,9 @@ mod tests {
         let mut text = std::fs::read_to_string(&path).unwrap();
         text.push_str("{\"step\": 50, \"epo");
         std::fs::write(&path, text).unwrap();
+        assert_eq!(read(&path).unwrap().len(), 4);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text + "\n").unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("line 5"));
 
         Metrics::open(&path, 30)

@@ -18,6 +18,7 @@ mod averages;
 mod bits;
 mod changes;
 mod commands;
+mod compare;
 mod conditional;
 mod convert;
 mod devices;
