@@ -230,14 +230,14 @@ mod tests {
 
     #[test]
     fn a_run_far_above_the_others_does_not_set_the_axis() {
-        let run = |top: f64| View::of([(0.0, top), (50.0, 0.7 * top), (100.0, 0.5 * top)]).unwrap();
+        let run = |top: f64| View::of([(0.0, top), (50.0, 0.9 * top), (100.0, 0.5 * top)]).unwrap();
         let view = View::together(&[run(4.0), run(900.0), run(5.0)]).unwrap();
         assert!(view.y.contains(5.0) && view.y.high < 20.0, "{view:?}");
         assert!(view.clipped.0);
         let view = View::together(&[run(4.0), run(8.0)]).unwrap();
         assert!(view.y.contains(8.0) && !view.clipped.0, "{view:?}");
         // a short run is seen whole
-        let short = View::of([(0.0, 6.0), (1.0, 5.0)]).unwrap();
+        let short = View::of([(0.0, 6.0), (1.0, 5.5), (2.0, 5.0)]).unwrap();
         assert!(View::together(&[run(4.0), short]).unwrap().y.contains(6.0));
         assert_eq!(View::together(&[]), None);
     }
