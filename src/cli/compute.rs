@@ -1,6 +1,6 @@
 //! Where to compute, as flags.
 
-use super::values;
+use super::{neighbours, values};
 use crate::train::{DeviceChoice, Team};
 use crate::Result;
 use clap::Args;
@@ -18,11 +18,19 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// Sets the number of threads of this process.
+    /// Sets the number of threads of this process: of those that libtorch would take, as many as the system gives processors to,
+    /// which in a container may be fewer than the machine has. And sees to it that they do not keep them from others.
     pub fn apply_threads(&self) {
-        if let Some(threads) = self.threads {
+        let given = self.threads.or_else(|| {
+            let most = std::thread::available_parallelism().ok()?.get();
+            let most = i32::try_from(most).ok()?;
+            let is_set = std::env::var_os("OMP_NUM_THREADS").is_some();
+            (!is_set && most < tch::get_num_threads()).then_some(most)
+        });
+        if let Some(threads) = given {
             tch::set_num_threads(threads);
         }
+        neighbours::watch();
     }
 
     /// Sets the threads and picks the device; a choice left to the program is reported on standard error.

@@ -22,6 +22,7 @@ mod labels;
 mod latents;
 mod listing;
 mod model_file;
+mod neighbours;
 mod non_finite;
 mod npy;
 mod of_class;

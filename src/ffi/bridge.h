@@ -95,6 +95,15 @@ int ivf_grad_enabled(void);
 // Splits [0, jobs) over libtorch's own threads; `run(context, begin, end)` must not unwind.
 void ivf_parallel_for(int64_t jobs, void (*run)(void* context, int64_t begin, int64_t end), void* context);
 
+// Over how many threads libtorch splits what the calling thread asks of it, from now on.
+void ivf_threads_here(int threads);
+
+// A parallel region of OpenMP with so many threads, which do nothing; they stay, asleep, until the calling thread ends.
+void ivf_empty_region(int threads);
+
+// Processors that OpenMP may use.
+int ivf_processors(void);
+
 // Euclidean norm of all the tensors together, as a 0-d tensor on their device (torch's _foreach_norm).
 int ivf_global_norm(const ivf_tensor* tensors, size_t n, ivf_tensor* out, char** error);
 

@@ -19,6 +19,7 @@
 //! | [`nccl`] | the part of it that needs libtorch's CUDA half |
 //! | `exit` (feature `program`) | the end of the process, at once |
 //! | `peak` (feature `program`) | the largest amount of memory in use |
+//! | `spin` (feature `program`) | how long threads that wait for work keep their processor |
 //! | [`precision`] | libtorch's settings of float32 products on GPUs |
 //! | [`optim`] | torch's fused Adam and global gradient norm |
 //! | [`upload`] | copies to a GPU for which the host does not wait |
@@ -40,6 +41,8 @@ pub mod optim;
 #[cfg(feature = "program")]
 pub mod peak;
 pub mod precision;
+#[cfg(feature = "program")]
+pub mod spin;
 pub(crate) mod status;
 mod sys;
 pub mod threads;

@@ -18,6 +18,7 @@
 #include <ATen/ops/stack.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <omp.h>
 
 using at::Tensor;
 using inverse_flow::borrow;
@@ -123,6 +124,20 @@ int ivf_grad_enabled(void) { return at::GradMode::is_enabled() ? 1 : 0; }
 void ivf_parallel_for(int64_t jobs, void (*run)(void*, int64_t, int64_t), void* context) {
   at::parallel_for(0, jobs, 1, [&](int64_t begin, int64_t end) { run(context, begin, end); });
 }
+
+void ivf_threads_here(int threads) {
+  at::get_num_threads();  // libtorch sets a thread up when it first asks
+  omp_set_num_threads(threads);
+}
+
+void ivf_empty_region(int threads) {
+#pragma omp parallel num_threads(threads)
+  {
+    asm volatile("" ::: "memory");  // a region that is empty is left out
+  }
+}
+
+int ivf_processors(void) { return omp_get_num_procs(); }
 
 int ivf_global_norm(const ivf_tensor* tensors, size_t n, ivf_tensor* out, char** error) {
   return guarded(error, [&] {

@@ -165,6 +165,12 @@ extern "C" {
         context: *mut c_void,
     );
 
+    pub fn ivf_threads_here(threads: c_int);
+
+    pub fn ivf_empty_region(threads: c_int);
+
+    pub fn ivf_processors() -> c_int;
+
     pub fn ivf_global_norm(
         tensors: *const Handle,
         n: usize,

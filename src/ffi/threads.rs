@@ -6,6 +6,13 @@ use std::ffi::c_void;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Mutex;
 
+/// From now on the calling thread does alone what libtorch would split over its threads: for a thread beside the one that
+/// computes, which has a team of its own otherwise.
+pub fn compute_alone() {
+    // SAFETY: sets a number that belongs to the calling thread.
+    unsafe { sys::ivf_threads_here(1) }
+}
+
 /// Calls `run(job)` for every `job` in `0..jobs`, split over libtorch's own threads (`tch::set_num_threads` holds).
 /// Which thread runs a job is not fixed: jobs must not depend on one another.
 ///

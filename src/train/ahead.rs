@@ -3,6 +3,7 @@
 use super::batches::Batches;
 use super::host_batches::Made;
 use crate::data::Dataset;
+use crate::ffi::threads::compute_alone;
 use crate::{Error, Result};
 use std::sync::mpsc::{sync_channel, Receiver};
 use std::sync::Arc;
@@ -83,6 +84,8 @@ impl Worker {
         let (host, data) = (Arc::clone(&batches.host), Arc::clone(data));
         let (sender, made) = sync_channel(READY);
         let work = move || {
+            // a team of its own would wait on the processors of the one that takes the step
+            compute_alone();
             for number in first..host.order.len() as u64 {
                 let made = host.make(&data, number);
                 let last = made.is_err();
