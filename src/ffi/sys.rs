@@ -167,8 +167,10 @@ extern "C" {
 
     pub fn ivf_threads_here(threads: c_int);
 
+    #[cfg(feature = "program")]
     pub fn ivf_empty_region(threads: c_int);
 
+    #[cfg(feature = "program")]
     pub fn ivf_processors() -> c_int;
 
     pub fn ivf_global_norm(
