@@ -265,7 +265,7 @@ part eval 20 "$program" eval "$work/run" --device cuda --limit 500 --roundtrip -
 if [ -n "$emulated" ]; then
   skip python "PyTorch needs a real GPU"
 elif compgen -G 'checks/python/test_*.py' >/dev/null; then
-  INVERSE_FLOW_LIBRARY=$root/bin/libinverse_flow.so part python 100 \
+  PYTHONPATH=$root/python INVERSE_FLOW_LIBRARY=$root/bin/libinverse_flow.so part python 100 \
     "$python" -m unittest discover --start-directory checks/python --verbose
 else
   skip python "the bundle has no checks/python"

@@ -109,6 +109,25 @@ test_packages() {
     note "${TEST_PACKAGES[*]} could not be installed: the tests that need them are skipped"
 }
 
+# Makes a wheel and installs it into an environment of its own, where the tests of Python run, with nothing of the source tree
+# on Python's path. The torch that the wheel demands is that of $1, seen through a path file: pip may download nothing.
+installed=$PWD/target/python-tests
+install_wheel() {
+  local wheel site pip=("$installed/bin/python" -m pip install --quiet --disable-pip-version-check --no-index)
+  wheel=$(scripts/wheel.sh | tail -n 1) || return 1
+  rm -rf "$installed"
+  "$1" -m venv "$installed" || return 1
+  site=$("$installed/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || return 1
+  (cd / && "$1" -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])') >"$site/torch.pth" || return 1
+  # there may be an editable one beside that torch; the second call is content only if that torch is what the wheel demands
+  "${pip[@]}" --no-deps --force-reinstall "$wheel" && "${pip[@]}" inverse-flow || return 1
+  unset PYTHONPATH INVERSE_FLOW_LIBRARY
+  (cd / && "$installed/bin/python" -c "import inverse_flow, sys; sys.exit(not inverse_flow.__file__.startswith('$site'))") || {
+    note "the tests of Python would not run on the wheel, but on what $installed/bin/python imports as inverse_flow"
+    return 1
+  }
+}
+
 python_tests() {
   local python
   if ! compgen -G 'tests/python/test_*.py' >/dev/null; then
@@ -120,8 +139,8 @@ python_tests() {
     return
   fi
   test_packages "$python"
-  # the tests load target/release/libinverse_flow.so
-  cargo build --release && "$python" -m unittest discover --start-directory tests/python --verbose 2>&1 | tee "$log"
+  install_wheel "$python" &&
+    "$installed/bin/python" -m unittest discover --start-directory tests/python --verbose 2>&1 | tee "$log"
 }
 
 licences() {

@@ -5,7 +5,7 @@ The first of these that exists is used:
 1. the file that the environment variable ``INVERSE_FLOW_LIBRARY`` names; if it is set, nothing else is tried;
 2. ``target/release/libinverse_flow.so`` of the checkout that this file is in (``$CARGO_TARGET_DIR/release`` where that
    is set);
-3. ``libinverse_flow.so`` next to this file, for those who copy the package somewhere else.
+3. ``libinverse_flow.so`` next to this file: in an installed wheel, and for those who copy the package somewhere else.
 
 The library is built for one version of torch. It contains that version's name, which is read from the file *before* the
 library is loaded: libtorch's C++ interface changes with every version, and a library for another one ends in undefined
@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 _NAME = "libinverse_flow.so"
-# src/ffi/bridge.cpp has the other end of this
+# src/ffi/bridge.cpp has the other end of this, and python/backend/inverse_flow_wheel.py reads it too
 _MARK = re.compile(rb"inverse-flow: built for torch ([0-9][0-9.]*)")
 _BUILD = "`scripts/setup.sh && cargo build --release` in the checkout of inverse-flow makes it"
 
@@ -86,8 +86,8 @@ def _check_version(path: Path) -> None:
     running = torch.__version__.split("+")[0]
     if built_for != running:
         raise LibraryError(
-            f"{path} is built for torch {built_for} and this is torch {running}: use a Python with torch=={built_for}, "
-            f"such as .venv/bin/python of the checkout"
+            f"{path} is built for torch {built_for} and this is torch {running}: use a Python with that torch "
+            f"(pip install torch=={built_for}), such as .venv/bin/python of the checkout"
         )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Literal, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .ops import CORNERS, Corner, inv_conv2d, masked_conv2d
+from . import _corners
+from ._corners import Corners
+from .ops import inv_conv2d, masked_conv2d
 
 
 class InvConv2d(nn.Module):
@@ -28,7 +31,7 @@ class InvConv2d(nn.Module):
     Args:
         channels: C.
         kernel_size: side k of the square filters.
-        corners: one corner for each of g groups of consecutive channels; g must divide C.
+        corners: one corner for each of g groups of consecutive channels, or a word for one group; g must divide C.
         diagonal: ``"unit"``, or ``"learnable"``: ``exp(weight)``, which cannot become 0.
         init_std: deviation of the initial taps; small, so that the layer starts near the identity.
         bound: keeps the recursion from growing along the image: at every output the other taps sum to less than this
@@ -37,7 +40,7 @@ class InvConv2d(nn.Module):
         dtype: of the parameter, float32 or float64.
 
     Raises:
-        ValueError: an argument out of range; the message names it.
+        TypeError, ValueError: an argument of another kind, or out of range; the message names it.
     """
 
     weight: nn.Parameter
@@ -48,7 +51,7 @@ class InvConv2d(nn.Module):
         self,
         channels: int,
         kernel_size: int,
-        corners: Sequence[Corner] = ("top_left",),
+        corners: Corners = ("top_left",),
         *,
         diagonal: Literal["unit", "learnable"] = "unit",
         init_std: float = 0.01,
@@ -57,12 +60,17 @@ class InvConv2d(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(corners, str):
-            corners = (corners,)
+        channels = _integer("channels", channels)
+        kernel_size = _integer("kernel_size", kernel_size)
+        init_std = _number("init_std", init_std)
+        bound = None if bound is None else _number("bound", bound)
+        corners = tuple(_corners.parse("InvConv2d", corners))
         _check(channels, kernel_size, corners, diagonal, init_std, bound)
+        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+            raise TypeError(f"InvConv2d: `dtype` must be a floating-point dtype such as torch.float32, got {dtype}")
         self.channels = channels
         self.kernel_size = kernel_size
-        self.corners = tuple(corners)
+        self.corners = corners
         self.diagonal = diagonal
         self.init_std = init_std
         self.bound = bound
@@ -142,21 +150,39 @@ def _constants(shape: tuple[int, int, int, int], corners: Sequence[str]) -> tupl
     return mask, identity
 
 
+def _integer(name: str, value: object) -> int:
+    hint = "; filters are square, and have one size" if name == "kernel_size" and isinstance(value, (tuple, list)) else ""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)  # whole numbers of NumPy and torch too
+    except TypeError:
+        raise TypeError(f"InvConv2d: `{name}` must be a whole number, got {type(value).__name__} {value!r}{hint}") from None
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__"):
+        raise TypeError(f"InvConv2d: `{name}` must be a number, got {type(value).__name__} {value!r}")
+    return float(value)
+
+
 def _check(
     channels: int, kernel_size: int, corners: Sequence[str], diagonal: str, init_std: float, bound: float | None
 ) -> None:
-    for corner in corners:
-        if corner not in CORNERS:
-            raise ValueError(f"corners: unknown corner {corner!r}, expected some of {', '.join(CORNERS)}")
-    if channels < 1 or not corners or channels % len(corners):
+    if channels < 1 or channels % len(corners):
         raise ValueError(
-            f"corners must divide the channels into equal groups, got {len(corners)} corners for {channels} channels"
+            "InvConv2d: `corners` must divide the channels into equal groups, got "
+            f"{_counted(len(corners), 'corner')} for {_counted(channels, 'channel')}"
         )
     if kernel_size < 1:
-        raise ValueError(f"kernel_size must be 1 or more, got {kernel_size}")
+        raise ValueError(f"InvConv2d: `kernel_size` must be 1 or more, got {kernel_size}")
     if diagonal not in ("unit", "learnable"):
-        raise ValueError(f"diagonal must be 'unit' or 'learnable', got {diagonal!r}")
+        raise ValueError(f"InvConv2d: `diagonal` must be 'unit' or 'learnable', got {diagonal!r}")
     if not (init_std >= 0 and math.isfinite(init_std)):
-        raise ValueError(f"init_std must be a number from 0 on, got {init_std}")
+        raise ValueError(f"InvConv2d: `init_std` must be a number from 0 on, got {init_std}")
     if bound is not None and not 0 < bound < 1:
-        raise ValueError(f"bound must be a number between 0 and 1, or None, got {bound}")
+        raise ValueError(f"InvConv2d: `bound` must be a number between 0 and 1, or None, got {bound}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,15 +1,12 @@
-"""The operator as Python users have it: torch.ops.load_library on the crate's shared library."""
+"""The operators in torch's dispatcher, as those have them who call torch.ops.load_library themselves."""
 
 import itertools
-import os
-import pathlib
 import unittest
 
+import inverse_flow
 import torch
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-LIBRARY = pathlib.Path(os.environ.get("INVERSE_FLOW_LIBRARY", ROOT / "target/release/libinverse_flow.so"))
-torch.ops.load_library(str(LIBRARY))
+torch.ops.load_library(str(inverse_flow.library_path()))
 ops = torch.ops.inverse_flow
 
 CORNERS = ["top_left", "top_right", "bottom_left", "bottom_right"]

@@ -13,12 +13,12 @@ import unittest
 import torch
 import torch._dynamo.testing
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "python"))
-
 import inverse_flow
 from inverse_flow import CORNERS, InvConv2d, inv_conv2d, masked_conv2d
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# the package that is tested: the installed one, or that of PYTHONPATH
+PACKAGE = pathlib.Path(inverse_flow.__file__).resolve().parent
 BOTH = [inv_conv2d, masked_conv2d]
 TWO = ("top_right", "bottom_left")
 
@@ -225,7 +225,8 @@ class Layer(unittest.TestCase):
     def test_errors_name_the_argument(self):
         bad = [
             (dict(channels=3, kernel_size=2, corners=("top_left", "top_right")), "2 corners for 3 channels"),
-            (dict(channels=3, kernel_size=2, corners=()), "0 corners"),
+            (dict(channels=1, kernel_size=2, corners=("top_left", "top_right")), "2 corners for 1 channel$"),
+            (dict(channels=3, kernel_size=2, corners=()), "`corners` must have a corner .* got none"),
             (dict(channels=3, kernel_size=2, corners="middle"), "unknown corner 'middle'"),
             (dict(channels=3, kernel_size=0), "kernel_size.*got 0"),
             (dict(channels=3, kernel_size=2, diagonal="free"), "diagonal.*'free'"),
@@ -235,6 +236,18 @@ class Layer(unittest.TestCase):
         for arguments, message in bad:
             with self.assertRaisesRegex(ValueError, message):
                 InvConv2d(**arguments)
+        for arguments, message in [
+            (dict(channels=3.0, kernel_size=2), "`channels` must be a whole number, got float 3.0"),
+            (dict(channels="3", kernel_size=2), "`channels` must be a whole number, got str '3'"),
+            (dict(channels=3, kernel_size=(3, 3)), r"`kernel_size` .* got tuple \(3, 3\); filters are square"),
+            (dict(channels=True, kernel_size=2), "`channels` must be a whole number, got bool"),
+            (dict(channels=3, kernel_size=2, corners=None), "`corners` must be a corner .* got NoneType None"),
+            (dict(channels=3, kernel_size=2, init_std="0.1"), "`init_std` must be a number, got str '0.1'"),
+            (dict(channels=3, kernel_size=2, bound=[0.5]), "`bound` must be a number, got list"),
+            (dict(channels=3, kernel_size=2, dtype=torch.int64), "`dtype` must be a floating-point dtype.*int64"),
+        ]:
+            with self.assertRaisesRegex(TypeError, "InvConv2d: " + message):
+                InvConv2d(**arguments)
         with self.assertRaisesRegex(RuntimeError, "inv_conv2d: `weight`"):
             InvConv2d(4, 3)(images(2, 3, 5, 5, dtype=torch.float32))
 
@@ -243,7 +256,7 @@ class Loading(unittest.TestCase):
     """What `import inverse_flow` says where it cannot work; each in a process of its own."""
 
     def run_import(self, library):
-        environment = dict(os.environ, PYTHONPATH=str(ROOT / "python"), INVERSE_FLOW_LIBRARY=str(library))
+        environment = dict(os.environ, PYTHONPATH=str(PACKAGE.parent), INVERSE_FLOW_LIBRARY=str(library))
         code = "import inverse_flow; print(inverse_flow.library_path())"
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
         return done.returncode, (done.stdout + done.stderr).strip().splitlines()[-1]
@@ -273,7 +286,7 @@ class Loading(unittest.TestCase):
             root = pathlib.Path(folder)
             package = root / "python" / "inverse_flow"
             package.mkdir(parents=True)
-            for source in (ROOT / "python/inverse_flow").glob("*.py"):
+            for source in PACKAGE.glob("*.py"):
                 (package / source.name).write_bytes(source.read_bytes())
             (root / "Cargo.toml").touch()
             environment = {k: v for k, v in os.environ.items() if k not in ("INVERSE_FLOW_LIBRARY", "CARGO_TARGET_DIR")}

@@ -12,9 +12,10 @@ import sys
 import tempfile
 import unittest
 
+import inverse_flow
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-LIBRARY = pathlib.Path(os.environ.get("INVERSE_FLOW_LIBRARY", ROOT / "target/release/libinverse_flow.so"))
 FILES = "INVERSE_FLOW_SCRIPT_FILES"
 
 
@@ -40,7 +41,7 @@ class TorchScript(unittest.TestCase):
         self.check("Portable", "Conditional")
 
     def test_files_with_operators_are_programs_with_the_operator_library(self):
-        self.environment["INVERSE_FLOW_LIBRARY"] = str(LIBRARY)
+        self.environment["INVERSE_FLOW_LIBRARY"] = str(inverse_flow.library_path())
         self.check("WithOperator")
 
 
