@@ -17,7 +17,7 @@ from pathlib import Path
 
 # Lowest first. A module imports from lower layers and, one way, from its own.
 LAYERS = [
-    ["error", "files", "words"],
+    ["error", "files", "phase", "words"],
     ["problem", "data", "weights", "plot"],
     ["ffi", "cuda"],
     ["autograd", "distributed", "ops", "torchscript"],

@@ -77,6 +77,12 @@ pub enum Error {
         /// Which rank it is about, the cause, and what to do.
         problem: String,
     },
+    /// The system does not allow what is needed.
+    #[error("{0}")]
+    System(String),
+    /// There is no memory for something.
+    #[error("out of memory: {0}")]
+    Memory(String),
     /// An error that libtorch reported.
     #[error("libtorch: {0}")]
     Torch(String),
@@ -154,8 +160,46 @@ impl From<tch::TchError> for Error {
             tch::TchError::Torch(text) => text,
             other => other.to_string(),
         };
-        Self::Torch(without_backtrace(&text).to_owned())
+        of_torch(&text)
     }
+}
+
+/// What libtorch reports: [`Error::Memory`] if that is what it is about.
+pub(crate) fn of_torch(text: &str) -> Error {
+    let text = without_backtrace(text);
+    match memory(text) {
+        Some(what) => Error::Memory(what),
+        None => Error::Torch(text.to_owned()),
+    }
+}
+
+/// What there is no memory for, if that is what a text of libtorch is about.
+pub(crate) fn memory(text: &str) -> Option<String> {
+    let asked = |start: &str| {
+        let (_, rest) = text.split_once(start)?;
+        let bytes = rest.split(' ').next()?;
+        bytes.parse::<u64>().ok()
+    };
+    if text.contains("DefaultCPUAllocator: ") {
+        let asked = asked("you tried to allocate ");
+        return Some(asked.map_or("no room for a tensor".into(), |bytes| {
+            format!("no room for a tensor of {bytes} bytes")
+        }));
+    }
+    let signs = ["bad_alloc", "CUDA out of memory", "Cannot allocate memory"];
+    if signs.iter().any(|sign| text.contains(sign)) {
+        return Some(format!("libtorch: {}", text.replace('\n', " ")));
+    }
+    if let Some((_, sizes)) = text.split_once("Storage size calculation overflowed with ") {
+        return Some(format!("no tensor can be so large: {sizes}"));
+    }
+    if text == "capacity overflow" {
+        return Some("more is asked for than any memory has".into());
+    }
+    // oneDNN says no more
+    let alike = ["could not create a primitive", "could not create a memory"];
+    let alike = alike.iter().any(|sign| text.contains(sign));
+    alike.then(|| format!("libtorch: {text}, as it says where memory is short"))
 }
 
 /// The part of a c10 error message before its C++ stack trace.
@@ -177,6 +221,23 @@ mod tests {
         let err = err.below("net").below("levels.0.coupling").to_string();
         let start = "`levels.0.coupling.net`: swirl has no TorchScript: ";
         assert!(err.starts_with(start), "{err}");
+    }
+
+    #[test]
+    fn memory_that_is_not_there_is_an_error_of_its_own() {
+        let huge = tch::Tensor::f_zeros([1 << 52], (tch::Kind::Float, tch::Device::Cpu));
+        let err = Error::from(huge.unwrap_err()).to_string();
+        let expected = "out of memory: no room for a tensor of 18014398509481984 bytes";
+        assert_eq!(err, expected);
+        for (text, is_memory) in [
+            ("std::bad_alloc", true),
+            ("CUDA out of memory. Tried to allocate 2 MiB.", true),
+            ("could not create a primitive", true),
+            ("shape '[5]' is invalid for input of size 6", false),
+        ] {
+            let err = of_torch(text);
+            assert_eq!(matches!(err, Error::Memory(_)), is_memory, "{err}");
+        }
     }
 
     #[test]

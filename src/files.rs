@@ -29,6 +29,11 @@ use tempfile::NamedTempFile;
 /// What the names of temporary files end with.
 const UNFINISHED: &str = ".unfinished";
 
+/// Whether a file of this name is one that nobody has finished.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(UNFINISHED)
+}
+
 /// Random characters in the name of a temporary file.
 const RANDOM: usize = 6;
 

@@ -95,6 +95,7 @@ pub mod flows;
 pub mod models;
 pub mod nn;
 pub mod ops;
+mod phase;
 #[cfg(feature = "program")]
 pub mod plot;
 mod problem;

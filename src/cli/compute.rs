@@ -1,6 +1,7 @@
 //! Where to compute, as flags.
 
 use super::{neighbours, values};
+use crate::ffi::limits::use_threads;
 use crate::train::{DeviceChoice, Team};
 use crate::Result;
 use clap::Args;
@@ -18,19 +19,22 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// Sets the number of threads of this process: of those that libtorch would take, as many as the system gives processors to,
-    /// which in a container may be fewer than the machine has. And sees to it that they do not keep them from others.
-    pub fn apply_threads(&self) {
+    /// Sets the number of threads of this process, and starts them: of those that libtorch would take, as many as the system gives
+    /// processors to, which in a container may be fewer than the machine has. And sees to it that they do not keep them from
+    /// others.
+    ///
+    /// # Errors
+    /// The system does not allow so many.
+    pub fn apply_threads(&self) -> Result<()> {
         let given = self.threads.or_else(|| {
             let most = std::thread::available_parallelism().ok()?.get();
             let most = i32::try_from(most).ok()?;
             let is_set = std::env::var_os("OMP_NUM_THREADS").is_some();
             (!is_set && most < tch::get_num_threads()).then_some(most)
         });
-        if let Some(threads) = given {
-            tch::set_num_threads(threads);
-        }
+        use_threads(given)?;
         neighbours::watch();
+        Ok(())
     }
 
     /// Sets the threads and picks the device; a choice left to the program is reported on standard error.
@@ -40,7 +44,7 @@ impl Compute {
 
     /// [`start`](Self::start) for several processes, of which rank 0 reports.
     pub fn start_in(&self, team: &Team) -> Result<Device> {
-        self.apply_threads();
+        self.apply_threads()?;
         let picked = team.pick(self.device.unwrap_or(DeviceChoice::Auto))?;
         let open = |choice| choice == DeviceChoice::Auto;
         if team.is_main() && self.device.is_none_or(open) {

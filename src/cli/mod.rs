@@ -41,10 +41,14 @@ mod train;
 mod values;
 mod watch;
 
+pub use crate::ffi::last_words::OrEnd;
 pub use watch::Screen;
 
 use exit::{exit_code, Told, FAILED, WRONG_USAGE};
 
+use crate::ffi::last_words::{self, OutOfMemory};
+use crate::ffi::limits::on_a_stack_of_its_size;
+use crate::Error;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::panic::{catch_unwind, AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
@@ -107,6 +111,20 @@ impl Command {
         }
     }
 
+    /// What to do where there is not enough memory.
+    fn way_out_of_memory(&self) -> &'static str {
+        match self {
+            Self::Train(_) => {
+                "use a smaller --batch-size, --accumulate or --rebuild-activations, or give it more (ulimit -v, the limit of the \
+                 container)"
+            }
+            Self::Eval(_) | Self::Score(_) | Self::Reproduce(_) => {
+                "use a smaller --batch-size, or give it more (ulimit -v, the limit of the container)"
+            }
+            _ => "give it more (ulimit -v, the limit of the container)",
+        }
+    }
+
     fn run(&self) -> anyhow::Result<()> {
         if let Some((command, why)) = self.only_alone() {
             ranks::refuse(command, why)?;
@@ -133,31 +151,53 @@ impl Command {
     }
 }
 
+/// The commands and their flags, as [`main`] parses them.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Entry point of the program.
 pub fn main() -> ExitCode {
     // before the first tensor: the setting holds for memory that is allocated later
     crate::ffi::keep_freed_memory();
+    last_words::watch();
+    std::panic::set_hook(Box::new(report_panic));
+    let status = on_a_stack_of_its_size(run).unwrap_or_else(|err| told(&err.into()));
+    last_words::done();
+    ExitCode::from(status)
+}
+
+/// Runs the command of the arguments, and says what went wrong.
+fn run() -> u8 {
     // before the first tensor; whoever needs CUDA asks `cuda::availability`, which repeats why it failed
     let _ = crate::cuda::libtorch::load();
-    std::panic::set_hook(Box::new(report_panic));
     let cli = match parse() {
         Ok(cli) => cli,
         Err(usage) => {
             let _ = usage.print();
-            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(WRONG_USAGE));
+            return u8::try_from(usage.exit_code()).unwrap_or(WRONG_USAGE);
         }
     };
-    match catch_unwind(AssertUnwindSafe(|| cli.command.run())) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(err)) => {
-            if err.downcast_ref::<Told>().is_none() {
-                eprintln!("error: {err:#}");
-            }
-            ExitCode::from(exit_code(&err))
-        }
+    last_words::advise(cli.command.way_out_of_memory());
+    match catch_unwind(AssertUnwindSafe(|| {
+        signals::survive_large_files()?;
+        cli.command.run()
+    })) {
+        Ok(Ok(())) => 0,
+        Ok(Err(err)) => told(&err),
         // the hook has said what there is to say
-        Err(_) => ExitCode::from(FAILED),
+        Err(_) => FAILED,
     }
+}
+
+/// Says what went wrong, unless somebody has done so, and gives the exit status for it.
+fn told(err: &anyhow::Error) -> u8 {
+    match err.downcast_ref::<Error>() {
+        Some(Error::Memory(what)) => eprintln!("error: {}", OutOfMemory(what)),
+        _ if err.downcast_ref::<Told>().is_some() => {}
+        _ => eprintln!("error: {err:#}"),
+    }
+    exit_code(err)
 }
 
 fn parse() -> Result<Cli, clap::Error> {
@@ -169,7 +209,8 @@ fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&matches).map_err(|err| err.format(&mut command))
 }
 
-/// A panic is a bug of this program: one line that helps to find it, without a backtrace.
+/// A panic is a bug of this program, or of libtorch's functions that return no error where memory runs out: one line, without a
+/// backtrace.
 fn report_panic(info: &PanicHookInfo<'_>) {
     let payload = info.payload();
     let text = payload
@@ -177,7 +218,11 @@ fn report_panic(info: &PanicHookInfo<'_>) {
         .map(String::as_str)
         .or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("panic");
-    let text = crate::error::without_backtrace(text).replace('\n', " ");
+    let text = crate::error::without_backtrace(text);
+    if let Some(what) = crate::error::memory(text) {
+        return eprintln!("error: {}", OutOfMemory(&what));
+    }
+    let text = text.replace('\n', " ");
     let place = info
         .location()
         .map(|at| format!(" at {at}"))

@@ -141,7 +141,7 @@ impl ReproduceArgs {
     }
 
     fn plan(&self) -> anyhow::Result<Plan> {
-        self.compute.apply_threads();
+        self.compute.apply_threads()?;
         let device = self.compute.device.unwrap_or(DeviceChoice::Auto);
         let picked = device.pick()?;
         if device == DeviceChoice::Auto {
@@ -256,14 +256,15 @@ impl ReproduceArgs {
 
     /// One row in this process.
     fn child(&self, name: &str) -> anyhow::Result<()> {
-        std::thread::spawn(|| {
+        let watched = std::thread::Builder::new().spawn(|| {
             // nothing is ever written: the end of the input means that the parent stops or is gone
             let _ = std::io::stdin().read_to_end(&mut Vec::new());
             stop::request();
         });
+        watched.map_err(|err| Error::System(format!("no thread can be started: {err}")))?;
         let mut plan =
             Plan::read(&self.out)?.ok_or_else(|| Error::file(&self.out, "holds no plan.json"))?;
-        self.compute.apply_threads();
+        self.compute.apply_threads()?;
         plan.threads = self.compute.threads;
         if let Some(device) = self.compute.device {
             plan.device = device.to_string();

@@ -4,9 +4,10 @@ use crate::distributed::Place;
 use crate::ffi::exit::exit_at_once;
 use crate::train::stop;
 use crate::{Error, Result};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::Arc;
 
 /// The first one; 0 before it.
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
@@ -26,7 +27,11 @@ pub fn install() -> Result<()> {
     let ignored = ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
     let watched = [SIGINT, SIGTERM, SIGHUP];
     let watched = watched.into_iter().filter(|signal| !ignored(*signal));
-    let failed = |err| Error::config(format!("cannot watch for Ctrl-C: {err}"));
+    let failed = |err| {
+        Error::System(format!(
+            "cannot watch for Ctrl-C: {err}; raise the limits (ulimit -u, ulimit -v, ulimit -n)"
+        ))
+    };
     let mut signals = Signals::new(watched).map_err(failed)?;
     let watch = move || {
         for signal in signals.forever() {
@@ -42,6 +47,18 @@ pub fn install() -> Result<()> {
     };
     let thread = std::thread::Builder::new().name("signals".into());
     thread.spawn(watch).map_err(failed)?;
+    Ok(())
+}
+
+/// Lets a file that has become too large for `ulimit -f` be an error of who writes it, and not the end of the process.
+///
+/// # Errors
+/// The system does not allow it.
+pub fn survive_large_files() -> Result<()> {
+    // a handler that does nothing, which programs that are started do not inherit
+    let flag = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGXFSZ, flag)
+        .map_err(|err| Error::config(format!("cannot watch for large files: {err}")))?;
     Ok(())
 }
 

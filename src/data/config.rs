@@ -83,7 +83,23 @@ impl DataConfig {
                 self.val_fraction
             )));
         }
-        Ok(())
+        let sides = self.pad.iter().flatten();
+        sides
+            .chain(self.image.iter().flatten())
+            .try_for_each(|side| check_side(*side))
+    }
+}
+
+/// The largest side of an image, that of the largest PNG files that anybody draws.
+const MOST_SIDE: i64 = 1 << 16;
+
+/// Checks a side that images are to have.
+pub(super) fn check_side(side: i64) -> Result<()> {
+    match side {
+        1..=MOST_SIDE => Ok(()),
+        _ => Err(Error::config(format!(
+            "a side of an image must be from 1 to {MOST_SIDE} pixels, not {side}: see --image and --pad"
+        ))),
     }
 }
 

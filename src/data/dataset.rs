@@ -1,5 +1,6 @@
 //! Images with labels, and batches of them as tensors.
 
+use super::config::check_side;
 use super::pixels::Pixels;
 use super::{Augmentation, Background};
 use crate::words::counted;
@@ -197,6 +198,7 @@ impl Dataset {
         if self.chw[1..] == size {
             return Ok(self);
         }
+        size.into_iter().try_for_each(check_side)?;
         if h > size[0] || w > size[1] {
             return Err(Error::config(format!(
                 "images of {h}x{w} cannot be padded to {}x{}: use a larger --pad",

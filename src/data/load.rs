@@ -4,6 +4,7 @@ use super::own::Packing;
 use super::{
     cifar10, glyphs, mnist, noise, own, DataConfig, DataName, Dataset, Source, Split, Splits,
 };
+use crate::phase::{self, Phase};
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -14,6 +15,7 @@ use std::path::Path;
 /// # Errors
 /// As [`load_split`]; files of one's own may have no test images.
 pub fn load(config: &DataConfig, seed: u64) -> Result<Splits> {
+    phase::enter(Phase::Data);
     let all = Split::ALL;
     let (splits, fingerprint, remarks) = match &config.name {
         Source::Known(name) => {
@@ -42,6 +44,7 @@ pub fn load(config: &DataConfig, seed: u64) -> Result<Splits> {
 /// # Errors
 /// A limit of 0, or a file that is missing or not what it should be.
 pub fn load_split(config: &DataConfig, seed: u64, split: Split) -> Result<Dataset> {
+    phase::enter(Phase::Data);
     match &config.name {
         Source::Known(name) => known(config, *name, seed, split),
         Source::Own(path) => {

@@ -32,6 +32,7 @@ mod mnist;
 mod name;
 mod noise;
 mod own;
+pub(crate) mod parallel;
 mod pixels;
 mod published;
 mod rng;

@@ -110,7 +110,9 @@ fn in_time<T: Send + 'static>(
 ) -> Result<T> {
     let store = Arc::clone(store);
     let (done, result) = sync_channel(1);
-    thread::spawn(move || done.send(work(&store)));
+    thread::Builder::new()
+        .spawn(move || done.send(work(&store)))
+        .map_err(|err| Error::Torch(format!("no thread can be started: {err}")))?;
     let time = PATIENCE + LINGER + LINGER;
     result.recv_timeout(time).unwrap_or_else(|_| {
         Err(Error::Torch(format!(

@@ -62,8 +62,13 @@ impl Heartbeat {
             on_loss: Mutex::new(Some(Box::new(on_loss))),
         });
         let beating = Arc::clone(&watch);
-        thread::spawn(move || beating.beat(&store));
-        thread::spawn(move || watch.look_at_the_store());
+        let no_thread = |err| place.problem(format!("no thread can be started: {err}"));
+        thread::Builder::new()
+            .spawn(move || beating.beat(&store))
+            .map_err(no_thread)?;
+        thread::Builder::new()
+            .spawn(move || watch.look_at_the_store())
+            .map_err(no_thread)?;
         Ok(Self(ended))
     }
 }

@@ -92,6 +92,12 @@ int ivf_upload(ivf_tensor tensor, int index, ivf_tensor* out, char** error);
 // Whether operations on this thread are being recorded for autograd: 1 or 0.
 int ivf_grad_enabled(void);
 
+// From now on an exception that nothing catches calls `end(its text or null, whether it is about memory)`, which must not return.
+void ivf_on_terminate(void (*end)(const char* what, int memory));
+
+// Lets threads that are started from now on have a stack of so many bytes, unless who starts them says otherwise.
+void ivf_set_stack_of_threads(size_t bytes);
+
 // Splits [0, jobs) over libtorch's own threads; `run(context, begin, end)` must not unwind.
 void ivf_parallel_for(int64_t jobs, void (*run)(void* context, int64_t begin, int64_t end), void* context);
 

@@ -19,6 +19,8 @@
 //! | [`nccl`] | the part of it that needs libtorch's CUDA half |
 //! | `exit` (feature `program`) | the end of the process, at once |
 //! | `peak` (feature `program`) | the largest amount of memory in use |
+//! | `last_words` (feature `program`) | the end of a process that finds no more memory |
+//! | [`limits`] | what the system allows: stack and threads |
 //! | `spin` (feature `program`) | how long threads that wait for work keep their processor |
 //! | [`precision`] | libtorch's settings of float32 products on GPUs |
 //! | [`optim`] | torch's fused Adam and global gradient norm |
@@ -34,6 +36,9 @@ pub mod convolution;
 #[cfg(feature = "program")]
 pub mod exit;
 pub(crate) mod group;
+#[cfg(feature = "program")]
+pub mod last_words;
+pub mod limits;
 pub mod memory;
 pub(crate) mod nccl;
 pub mod operator;

@@ -20,6 +20,10 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <omp.h>
 
+#include <exception>
+#include <new>
+#include <pthread.h>
+
 using at::Tensor;
 using inverse_flow::borrow;
 using inverse_flow::borrow_all;
@@ -37,6 +41,25 @@ void legacy(Change change) {
   Unheard unheard;
   const c10::WarningUtils::WarningHandlerGuard no_deprecation(&unheard);
   change(at::globalContext());
+}
+
+// Who has the last word; see ivf_on_terminate.
+void (*last_word)(const char*, int) = nullptr;
+
+[[noreturn]] void terminated() {
+  try {
+    if (const std::exception_ptr current = std::current_exception()) std::rethrow_exception(current);
+    last_word(nullptr, 0);
+  } catch (const std::bad_alloc& e) {
+    last_word(e.what(), 1);
+  } catch (const c10::Error& e) {
+    last_word(e.what_without_backtrace(), 0);
+  } catch (const std::exception& e) {
+    last_word(e.what(), 0);
+  } catch (...) {
+    last_word(nullptr, 0);
+  }
+  std::abort();
 }
 
 // IEEE and not NONE, which would follow a setting for all of CUDA, or for all devices.
@@ -120,6 +143,22 @@ int ivf_conv2d_backward(ivf_tensor grad, ivf_tensor x, ivf_tensor weight, int64_
 }
 
 int ivf_grad_enabled(void) { return at::GradMode::is_enabled() ? 1 : 0; }
+
+void ivf_on_terminate(void (*end)(const char* what, int memory)) {
+  last_word = end;
+  std::set_terminate(terminated);
+}
+
+void ivf_set_stack_of_threads(size_t bytes) {
+#ifdef __GLIBC__
+  pthread_attr_t attributes;
+  if (pthread_getattr_default_np(&attributes) != 0) return;
+  if (pthread_attr_setstacksize(&attributes, bytes) == 0) pthread_setattr_default_np(&attributes);
+  pthread_attr_destroy(&attributes);
+#else
+  (void)bytes;
+#endif
+}
 
 void ivf_parallel_for(int64_t jobs, void (*run)(void*, int64_t, int64_t), void* context) {
   at::parallel_for(0, jobs, 1, [&](int64_t begin, int64_t end) { run(context, begin, end); });

@@ -1,6 +1,7 @@
 //! Status codes and messages in both directions; no unwinding crosses the border.
 
-use crate::{error::without_backtrace, Error, Result};
+use crate::error::{of_torch, without_backtrace};
+use crate::{Error, Result};
 use std::ffi::{c_char, c_int, CStr};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
@@ -15,9 +16,7 @@ pub fn checked(call: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<()> {
         return Ok(());
     }
     if message.is_null() {
-        return Err(Error::Torch(
-            "out of memory while reporting an error".into(),
-        ));
+        return Err(Error::Memory("no room for the text of an error".into()));
     }
     // SAFETY: on failure the bridge stores a NUL-terminated string from malloc that is ours to free.
     let text = unsafe {
@@ -31,7 +30,7 @@ pub fn checked(call: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<()> {
             place: String::new(),
             problem,
         },
-        _ => Error::Torch(problem),
+        _ => of_torch(&problem),
     })
 }
 

@@ -7,6 +7,9 @@ use crate::nn::CouplingConfig;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// Steps of a level, many times those of the deepest published model.
+const MOST_STEPS: usize = 1_000;
+
 /// A Glow-like model: levels of squeeze, steps of flow, split.
 ///
 /// ```text
@@ -78,6 +81,12 @@ impl GlowConfig {
             if value == 0 {
                 return Err(Error::config(format!("`{field}` must be 1 or more, got 0")));
             }
+        }
+        if self.steps > MOST_STEPS {
+            return Err(Error::config(format!(
+                "`steps` must be at most {MOST_STEPS}, got {}",
+                self.steps
+            )));
         }
         let block = u32::try_from(self.levels)
             .ok()

@@ -98,7 +98,9 @@ impl Worker {
         Ok(Self {
             made: Some(made),
             thread: Some(thread.map_err(|err| {
-                Error::config(format!("no thread can be started to make batches: {err}"))
+                Error::System(format!(
+                    "no thread can be started to make batches: {err}; raise the limits (ulimit -u, ulimit -v)"
+                ))
             })?),
         })
     }

@@ -8,6 +8,7 @@ use crate::cuda::numbers;
 use crate::data::{Dataset, Epoch};
 use crate::flows::Cx;
 use crate::models::MultiScale;
+use crate::phase::{self, Phase};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -129,6 +130,7 @@ impl Evaluation {
         samples: usize,
     ) -> Result<LogProbs> {
         self.dequantize.check_samples(samples)?;
+        phase::enter(Phase::Likelihood);
         let mut values = vec![0.0; data.len() * samples];
         let mut waiting = Vec::with_capacity(samples);
         self.each_batch(team.part(), model, data, samples, |first, x, cx| {

@@ -4,6 +4,7 @@ use super::checkpoint::{has_averages, own, Checkpoint};
 use super::format::{stored_config, FileKind};
 use super::{RunConfig, Weights};
 use crate::models::{self, MultiScale};
+use crate::phase::{self, Phase};
 use crate::weights::{Naming, Report, StateFile};
 use crate::{Error, Result};
 use tch::{nn::VarStore, Device};
@@ -14,6 +15,7 @@ use tch::{nn::VarStore, Device};
 /// # Errors
 /// A configuration that no model can be built from, or a GPU without what it takes.
 pub fn build_model(config: &RunConfig, device: Device) -> Result<(MultiScale, VarStore)> {
+    phase::enter(Phase::Model);
     if device.is_cuda() {
         crate::cuda::libtorch::load()?;
     }
@@ -68,6 +70,7 @@ pub fn load_into(
     vs: &VarStore,
     weights: Weights,
 ) -> Result<Report> {
+    phase::enter(Phase::Weights);
     let targets = vs.variables().into_iter().collect();
     let layers = model.layers();
     let (naming, remark) = naming(file, &layers, weights)?;
@@ -85,6 +88,7 @@ pub fn load_part_into(
     vs: &VarStore,
     weights: Weights,
 ) -> Result<Report> {
+    phase::enter(Phase::Weights);
     let targets = vs.variables().into_iter().collect();
     let layers = model.layers();
     let (naming, remark) = naming(file, &layers, weights)?;

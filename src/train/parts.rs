@@ -16,6 +16,7 @@ use super::{
     Watch, Wishes,
 };
 use crate::data::{self, Dataset};
+use crate::ffi::limits::use_threads;
 use crate::flows::{Bits, Cx};
 use crate::models::MultiScale;
 use crate::nn::Precision;
@@ -61,7 +62,7 @@ impl Parts {
             false => Box::new(Silent),
         };
         if let Some(threads) = config.train.threads {
-            tch::set_num_threads(threads);
+            use_threads(Some(threads))?;
         }
         let picked = team.pick(config.train.device.parse()?)?;
         let splits = data::load(&config.data, config.seed)?;

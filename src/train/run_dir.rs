@@ -8,6 +8,20 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDir(PathBuf);
 
+/// Whether this is what a run leaves that ended before it had written anything.
+fn is_nothing(entry: &std::fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    let name = name.to_string_lossy();
+    let is_empty = |folder| {
+        let mut inside = std::fs::read_dir(folder).into_iter().flatten();
+        inside.all(|entry| entry.is_ok_and(|entry| is_nothing(&entry)))
+    };
+    match &*name {
+        "checkpoints" | "samples" => entry.path().is_dir() && is_empty(entry.path()),
+        name => name == lock::NAME || files::is_unfinished(name),
+    }
+}
+
 impl RunDir {
     /// Checks that a new run may be made in `root`, without changing anything.
     ///
@@ -18,11 +32,10 @@ impl RunDir {
             return Ok(());
         }
         let content = std::fs::read_dir(root).map_err(|err| Error::file(root, err))?;
-        let is_lock = |name: std::ffi::OsString| name == lock::NAME;
         // what cannot be read is there
         if content
             .into_iter()
-            .all(|entry| entry.is_ok_and(|entry| is_lock(entry.file_name())))
+            .all(|entry| entry.is_ok_and(|entry| is_nothing(&entry)))
         {
             return Ok(());
         }

@@ -6,6 +6,7 @@ use crate::cuda::check;
 use crate::data::{standard_normal_after, stream, Purpose};
 use crate::flows::{to_range, Bits, Cx};
 use crate::models::{Latents, MultiScale};
+use crate::phase::{self, Phase};
 use crate::Result;
 use std::fmt;
 use std::ops::Range;
@@ -99,6 +100,7 @@ impl Decoding<'_> {
         batches: &[u64],
         mut take: impl FnMut(Range<u64>, Tensor) -> Result<()>,
     ) -> Result<()> {
+        phase::enter(Phase::Decoding);
         let _guard = tch::no_grad_guard();
         for round in batches.chunks(team.ranks()) {
             let own = round.get(team.rank());

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::data::Dataset;
 use crate::distributions::bits_per_dim;
+use crate::phase::{self, Phase};
 use crate::Result;
 use std::path::Path;
 use std::sync::Arc;
@@ -253,6 +254,7 @@ impl Trainer {
     }
 
     fn run_step(&mut self, epoch: &mut Ahead) -> Result<()> {
+        phase::enter(Phase::Step);
         let own_wishes = self.own_wishes();
         let lr = self.schedule.lr(self.at(0));
         let unread = self.unread.get_or_insert_with(Unread::now);
@@ -363,6 +365,7 @@ impl Trainer {
         if !self.team.is_main() {
             return Ok(());
         }
+        phase::enter(Phase::Checkpoint);
         save(path, &self.learner, &self.config, &self.progress())
     }
 

@@ -27,6 +27,7 @@ mod evaluate;
 mod files;
 mod help;
 mod init_from;
+mod limits;
 mod models;
 mod orders;
 mod own_pictures;

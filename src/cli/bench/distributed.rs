@@ -83,7 +83,7 @@ impl StepTimes {
 impl DistributedArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
-        self.compute.apply_threads();
+        self.compute.apply_threads()?;
         let place = Place::from_env()?.ok_or_else(|| {
             Error::config(
                 "bench distributed measures several processes, and this one is alone: \

@@ -1,12 +1,13 @@
 //! How many bits an image takes without a model: the length of the shortest PNG file of it.
 
+use crate::data::parallel::together;
 use crate::data::Dataset;
 use crate::flows::Bits;
 use crate::train::Team;
 use crate::{Error, Result};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
-use std::thread;
+use std::sync::Mutex;
 
 /// All that the encoder has.
 const FILTERS: [FilterType; 6] = [
@@ -31,23 +32,19 @@ pub fn png_bits(team: &Team, data: &Dataset, bits: Bits) -> Result<Vec<f64>> {
     let at_a_time = lengths
         .len()
         .div_ceil(tch::get_num_threads().max(1) as usize);
-    thread::scope(|scope| {
-        let parts = lengths.chunks_mut(at_a_time.max(1)).enumerate();
-        let threads: Vec<_> = parts
-            .map(|(part, lengths)| {
-                let first = start + part * at_a_time;
-                scope.spawn(move || -> Result<()> {
-                    for (i, length) in lengths.iter_mut().enumerate() {
-                        *length = shortest(&data.image(first + i)?, data.chw, bits)?;
-                    }
-                    Ok(())
-                })
-            })
-            .collect();
-        let lost = |_| Error::config("a thread that compresses images has ended early");
-        let mut done = threads.into_iter().map(|thread| thread.join());
-        done.try_for_each(|done| done.map_err(lost)?)
-    })?;
+    let parts = Mutex::new(lengths.chunks_mut(at_a_time.max(1)).enumerate());
+    let next = || parts.lock().unwrap_or_else(|held| held.into_inner()).next();
+    let done = together(tch::get_num_threads().max(1) as usize, || -> Result<()> {
+        while let Some((part, lengths)) = next() {
+            let first = start + part * at_a_time;
+            for (i, length) in lengths.iter_mut().enumerate() {
+                *length = shortest(&data.image(first + i)?, data.chw, bits)?;
+            }
+        }
+        Ok(())
+    });
+    done.into_iter().collect::<Result<()>>()?;
+    drop(parts);
     // where one process has a length, the others have zeros
     team.sum_numbers(&mut all)?;
     Ok(all)

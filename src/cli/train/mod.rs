@@ -141,7 +141,7 @@ pub fn in_short(command: clap::Command) -> clap::Command {
 impl TrainArgs {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
-        self.compute.apply_threads();
+        self.compute.apply_threads()?;
         signals::install()?;
         let ranks = Ranks::join(self.advice())?;
         let mut outcome = Outcome::Finished;

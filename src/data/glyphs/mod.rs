@@ -3,12 +3,14 @@
 mod pen;
 mod skeletons;
 
+use super::parallel::{cores, together};
 use super::rng::unit_f32;
 use super::{stream, uniform_below, DataName, Dataset, Purpose, Split};
 use crate::Result;
 use pen::{Canvas, Pen, SIDE};
 use rand_chacha::rand_core::RngCore;
 use skeletons::{smooth, Stroke, DIGITS};
+use std::sync::Mutex;
 
 const TRAIN: usize = 10_000;
 const VAL: usize = 1_000;
@@ -26,19 +28,25 @@ pub(super) fn load(seed: u64, split: Split, limit: Option<usize>) -> Result<Data
     let count = limit.map_or(count, |limit| limit.min(count));
     let mut images = vec![0; count * SIDE * SIDE];
     let mut labels = vec![0; count];
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores();
     let share = count.div_ceil(threads).max(1);
-    std::thread::scope(|scope| {
-        let shares = images.chunks_mut(share * SIDE * SIDE);
-        for (nth, (images, labels)) in shares.zip(labels.chunks_mut(share)).enumerate() {
-            scope.spawn(move || {
-                let images = images.chunks_exact_mut(SIDE * SIDE);
-                for (i, (image, label)) in images.zip(labels).enumerate() {
-                    *label = draw(seed, (id << 32) | (nth * share + i) as u64, image);
-                }
-            });
+    let shares = images.chunks_mut(share * SIDE * SIDE);
+    let shares = Mutex::new(shares.zip(labels.chunks_mut(share)).enumerate());
+    let next = || {
+        shares
+            .lock()
+            .unwrap_or_else(|held| held.into_inner())
+            .next()
+    };
+    together(threads, || {
+        while let Some((nth, (images, labels))) = next() {
+            let images = images.chunks_exact_mut(SIDE * SIDE);
+            for (i, (image, label)) in images.zip(labels).enumerate() {
+                *label = draw(seed, (id << 32) | (nth * share + i) as u64, image);
+            }
         }
     });
+    drop(shares);
     let name = format!("glyphs {split}");
     Dataset::new(name, DataName::Glyphs.chw(), images, labels)
 }

@@ -11,6 +11,9 @@ use crate::words::counted;
 use crate::{Error, Result};
 use tch::nn;
 
+/// Many times the layers of the deepest published model; millions would take minutes before memory ends.
+const MOST_LAYERS: usize = 5_000;
+
 /// Puts a [`MultiScale`] together, stage by stage from data to latent.
 ///
 /// What cannot be a model is refused where it is said, and changes nothing.
@@ -92,7 +95,7 @@ impl MultiScaleBuilder {
     /// Appends a layer. The name is the one in reports and files: the path of its variables, dotted.
     ///
     /// # Errors
-    /// [`Error::Config`] for a name that is there already or cannot be one, and for a layer that cannot take the shape
+    /// [`Error::Config`] for a name that is there already or cannot be one, for more than 5,000 layers, and for a layer that cannot take the shape
     /// so far.
     pub fn layer(
         &mut self,
@@ -157,6 +160,11 @@ impl MultiScaleBuilder {
     }
 
     fn push(&mut self, name: String, part: Part) -> Result<()> {
+        if self.flow.stages.len() >= MOST_LAYERS {
+            return Err(Error::config(format!(
+                "the model has more than {MOST_LAYERS} layers: use fewer `steps`"
+            )));
+        }
         check_name(&name, self.flow.stages.iter().map(Stage::name))?;
         self.flow.stages.push(Stage { name, part });
         Ok(())

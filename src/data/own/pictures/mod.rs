@@ -17,8 +17,8 @@ pub(super) use list::has_pictures;
 pub(super) use load::{load, pack, shape};
 pub(super) use survey::survey;
 
-use super::parallel::in_parallel;
 use crate::data::fit::size_text;
+use crate::data::parallel::in_parallel;
 use crate::data::DataConfig;
 use crate::{Error, Result};
 use decode::{Problem, Wanted};

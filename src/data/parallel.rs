@@ -1,8 +1,30 @@
-//! One function on many things, on as many threads as there are cores, in order.
+//! Work on as many threads as there are cores, or as the system allows.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 use std::thread;
+
+/// Runs `work` on this thread and, at the same time, on up to `threads - 1` others: on fewer where the system refuses to start
+/// one. Each takes its parts of the work from a place that all of them share. What they give back comes in no order.
+pub(crate) fn together<R: Send>(threads: usize, work: impl Fn() -> R + Sync) -> Vec<R> {
+    let work = &work;
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..threads)
+            .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
+            .collect();
+        let mut done = vec![work()];
+        done.extend(others.into_iter().map(|other| match other.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }));
+        done
+    })
+}
+
+/// The threads that are worth it.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
 
 /// `f` of every item, in their order. If some fail, the error is that of the first of them.
 ///
@@ -14,7 +36,6 @@ pub(super) fn in_parallel<T: Sync, R: Send, E: Send>(
 ) -> Result<Vec<R>, E> {
     let next = AtomicUsize::new(0);
     let first_error: Mutex<Option<(usize, E)>> = Mutex::new(None);
-    let threads = thread::available_parallelism().map_or(1, usize::from);
     let work = || {
         let mut done = Vec::new();
         loop {
@@ -36,18 +57,8 @@ pub(super) fn in_parallel<T: Sync, R: Send, E: Send>(
             }
         }
     };
-    let mut results: Vec<(usize, R)> = thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads.min(items.len()))
-            .map(|_| scope.spawn(work))
-            .collect();
-        handles
-            .into_iter()
-            .flat_map(|handle| match handle.join() {
-                Ok(done) => done,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-            .collect()
-    });
+    let done = together(cores().min(items.len()), work);
+    let mut results: Vec<(usize, R)> = done.into_iter().flatten().collect();
     let first = first_error
         .into_inner()
         .unwrap_or_else(|held| held.into_inner());
