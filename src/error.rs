@@ -183,7 +183,10 @@ pub(crate) fn memory(text: &str) -> Option<String> {
     if text.contains("DefaultCPUAllocator: ") {
         let asked = asked("you tried to allocate ");
         return Some(asked.map_or("no room for a tensor".into(), |bytes| {
-            format!("no room for a tensor of {bytes} bytes")
+            format!(
+                "no room for a tensor of {}",
+                crate::words::counted(bytes, "byte")
+            )
         }));
     }
     let signs = ["bad_alloc", "CUDA out of memory", "Cannot allocate memory"];

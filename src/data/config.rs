@@ -98,7 +98,7 @@ pub(super) fn check_side(side: i64) -> Result<()> {
     match side {
         1..=MOST_SIDE => Ok(()),
         _ => Err(Error::config(format!(
-            "a side of an image must be from 1 to {MOST_SIDE} pixels, not {side}: see --image and --pad"
+            "a side of an image must be at least 1 and at most {MOST_SIDE}, not {side}: see --image and --pad"
         ))),
     }
 }

@@ -64,7 +64,7 @@ fn bytes(size: usize) -> impl fmt::Display {
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no room for {} bytes more", self.0)
+        write!(f, "an allocation has failed (bytes: {})", self.0)
     }
 }
 

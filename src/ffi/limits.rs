@@ -1,6 +1,7 @@
 //! What the system allows the process: its stack, its threads, the sizes of its files.
 
 use super::threads::parallel_for;
+use crate::words::counted;
 use crate::{Error, Result};
 use std::sync::Mutex;
 use std::thread::Builder;
@@ -55,8 +56,9 @@ pub fn use_threads(count: Option<i32>) -> Result<()> {
     let needed = wanted - 1 + if is_new { wanted } else { 0 };
     if let Err((started, err)) = can_start(needed) {
         return Err(Error::System(format!(
-            "{wanted} threads cannot be started, the system allows {started} more of the {needed} that they take: {err}; use a \
-             smaller --threads, or raise the limits (ulimit -u, ulimit -v)"
+            "{} cannot be started, the system allows {started} of the {needed} that it takes: {err}; use a \
+             smaller --threads, or raise the limits (ulimit -u, ulimit -v)",
+            counted(wanted, "thread")
         )));
     }
     if is_new {

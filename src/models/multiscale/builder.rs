@@ -162,7 +162,8 @@ impl MultiScaleBuilder {
     fn push(&mut self, name: String, part: Part) -> Result<()> {
         if self.flow.stages.len() >= MOST_LAYERS {
             return Err(Error::config(format!(
-                "the model has more than {MOST_LAYERS} layers: use fewer `steps`"
+                "the model has more than {}: use fewer `steps`",
+                counted(MOST_LAYERS, "layer")
             )));
         }
         check_name(&name, self.flow.stages.iter().map(Stage::name))?;
