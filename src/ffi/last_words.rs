@@ -108,9 +108,9 @@ pub fn done() {
 
 /// An exception that nothing catches, such as one in a thread of libtorch.
 unsafe extern "C" fn terminated(what: *const c_char, memory: i32) {
-    // SAFETY: the bridge passes a text that ends with a zero and outlives the call, or null.
     let what = match what.is_null() {
         true => c"an unknown exception",
+        // SAFETY: the bridge passes a text that ends with a zero and outlives the call, or null.
         false => unsafe { CStr::from_ptr(what) },
     };
     let what = what.to_str().unwrap_or("an exception");

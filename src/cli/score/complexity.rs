@@ -44,7 +44,6 @@ pub fn png_bits(team: &Team, data: &Dataset, bits: Bits) -> Result<Vec<f64>> {
         Ok(())
     });
     done.into_iter().collect::<Result<()>>()?;
-    drop(parts);
     // where one process has a length, the others have zeros
     team.sum_numbers(&mut all)?;
     Ok(all)

@@ -46,7 +46,6 @@ pub(super) fn load(seed: u64, split: Split, limit: Option<usize>) -> Result<Data
             }
         }
     });
-    drop(shares);
     let name = format!("glyphs {split}");
     Dataset::new(name, DataName::Glyphs.chw(), images, labels)
 }
