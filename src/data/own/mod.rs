@@ -19,7 +19,6 @@ mod named;
 mod npy;
 mod pack;
 mod packed;
-#[cfg(feature = "pictures")]
 mod pickled;
 #[cfg(feature = "pictures")]
 mod pictures;
