@@ -24,6 +24,7 @@ pub(crate) enum Phase {
     Checkpoint,
 }
 
+#[cfg(feature = "program")]
 impl Phase {
     const ALL: [Self; 8] = [
         Self::Start,

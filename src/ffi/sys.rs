@@ -159,7 +159,9 @@ extern "C" {
     ) -> c_int;
 
     pub fn ivf_grad_enabled() -> c_int;
+    #[cfg(feature = "program")]
     pub fn ivf_on_terminate(end: unsafe extern "C" fn(what: *const c_char, memory: c_int));
+    #[cfg(feature = "program")]
     pub fn ivf_set_stack_of_threads(bytes: usize);
     pub fn ivf_parallel_for(
         jobs: i64,
