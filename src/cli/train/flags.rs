@@ -124,7 +124,7 @@ pub struct Optimisation {
     /// Keep the last N checkpoints, beside last and best
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
-    /// Keep an average of the weights with this decay a step, such as 0.999: it is what is validated and sampled; 0 for none
+    /// Validate and sample with averaged weights, of this decay a step, such as 0.999
     #[arg(long, value_name = "X")]
     ema: Option<f64>,
     /// Write event files for TensorBoard into the run folder
