@@ -7,7 +7,7 @@ use crate::models::{self, MultiScale};
 use crate::phase::{self, Phase};
 use crate::weights::{Naming, Report, StateFile};
 use crate::{Error, Result};
-use tch::{nn::VarStore, Device};
+use tch::{nn::VarStore, Device, Tensor};
 
 /// A freshly drawn model, not yet initialised from data: the same parameters for the same seed, on every device, since
 /// they are drawn on the CPU.
@@ -70,11 +70,7 @@ pub fn load_into(
     vs: &VarStore,
     weights: Weights,
 ) -> Result<Report> {
-    phase::enter(Phase::Weights);
-    let targets = vs.variables().into_iter().collect();
-    let layers = model.layers();
-    let (naming, remark) = naming(file, &layers, weights)?;
-    with_remark(file.load(targets, naming)?, remark)
+    read(file, model, vs, weights, StateFile::load)
 }
 
 /// [`load_into`] of what fits; the rest of the model is left as it is, and the report names it. A layer that is set from a first
@@ -88,14 +84,21 @@ pub fn load_part_into(
     vs: &VarStore,
     weights: Weights,
 ) -> Result<Report> {
+    read(file, model, vs, weights, StateFile::load_part)
+}
+
+fn read<'a>(
+    file: &'a StateFile,
+    model: &MultiScale,
+    vs: &VarStore,
+    weights: Weights,
+    load: impl FnOnce(&'a StateFile, Vec<(String, Tensor)>, Naming<'_>) -> Result<Report>,
+) -> Result<Report> {
     phase::enter(Phase::Weights);
     let targets = vs.variables().into_iter().collect();
     let layers = model.layers();
     let (naming, remark) = naming(file, &layers, weights)?;
-    with_remark(file.load_part(targets, naming)?, remark)
-}
-
-fn with_remark(mut report: Report, remark: Option<String>) -> Result<Report> {
+    let mut report = load(file, targets, naming)?;
     report.remarks.splice(..0, remark);
     Ok(report)
 }
