@@ -1,5 +1,7 @@
 //! Data sets, their files, and the random numbers that go with them.
 
+#[path = "../common/damaged_bytes.rs"]
+mod damaged_bytes;
 #[path = "../common/pictures.rs"]
 mod pictures;
 #[path = "../common/skip.rs"]
@@ -8,6 +10,7 @@ mod skip;
 mod files;
 mod glyphs;
 mod own_arrays;
+mod own_damaged;
 mod own_files;
 mod own_layouts;
 mod own_pictures;

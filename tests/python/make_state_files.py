@@ -130,6 +130,8 @@ def make(folder):
     save("nested.pt", nested, own)
     save("legacy.pt", own, own, _use_new_zipfile_serialization=False)
     save("legacy_nested.pt", nested, own, _use_new_zipfile_serialization=False)
+    torch.save(net, folder / "module.pt")
+    torch.save(net, folder / "legacy_module.pt", _use_new_zipfile_serialization=False)
     torch.export.save(torch.export.export(net, (torch.randn(2, 3),)), folder / "program.pt2")
     expected["program.pt2"] = describe(own)
     save("only.pt", {"step": 3, "generator": own}, own)

@@ -4,7 +4,8 @@
 //! counted.
 
 use crate::counted::Taken;
-use crate::damage::{damage, hostile_archives, hostile_headers, hostile_legacy, Rng};
+use crate::damage::{hostile_archives, hostile_headers, hostile_legacy};
+use crate::damaged_bytes::{damage, Rng};
 use crate::process::again;
 use crate::python::made_by_python;
 use crate::support::{snapshot, targets};
@@ -22,7 +23,7 @@ const READS: u64 = 4;
 const FILES: usize = 300;
 
 const FOLDER: &str = "INVERSE_FLOW_TEST_CORPUS";
-const FORMATS: [&str; 8] = [
+const FORMATS: [&str; 10] = [
     "model.safetensors",
     "legacy.pt",
     "legacy_nested.pt",
@@ -31,6 +32,8 @@ const FORMATS: [&str; 8] = [
     "flat.pt",
     "nested.pt",
     "script.pt",
+    "module.pt",
+    "legacy_module.pt",
 ];
 
 /// The variables of `Net` in tests/python/make_state_files.py.
@@ -96,7 +99,7 @@ fn read_corpus_of(path: &Path) {
     let files = match name {
         "model.safetensors" => [damage(&whole, 400, &mut rng), hostile_headers()].concat(),
         "program.pt2" => damage(&whole, 400, &mut rng),
-        "legacy.pt" | "legacy_nested.pt" => {
+        "legacy.pt" | "legacy_nested.pt" | "legacy_module.pt" => {
             let inside = hostile_legacy(&whole, 200, marker.to_str().unwrap(), &mut rng);
             [damage(&whole, 300, &mut rng), inside].concat()
         }

@@ -1,5 +1,7 @@
 //! Files of parameters: those that PyTorch writes, and those that are damaged.
 
+#[path = "../common/damaged_bytes.rs"]
+mod damaged_bytes;
 #[path = "../common/process.rs"]
 mod process;
 #[path = "../common/python.rs"]
