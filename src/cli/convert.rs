@@ -55,6 +55,7 @@ impl ConvertArgs {
     pub fn run(&self) -> anyhow::Result<()> {
         let target = OutputFormat::of(&self.output, self.operator, self.state_dict)?;
         out::check_place(&self.output)?;
+        out::check_beside(&self.output, &self.input)?;
         let loaded = model_file::load(&self.input, &self.described, &self.precision, Device::Cpu)?;
         target.write(&self.output, &loaded)?;
         let (params, buffers) = model_file::scalars(&loaded.vs);

@@ -125,6 +125,16 @@ impl Command {
         }
     }
 
+    /// A result that could not be written is a failure; that of training is in the folder of the run.
+    fn has_told(&self) -> anyhow::Result<()> {
+        match crate::train::lost_output() {
+            Some(why) if !matches!(self, Self::Train(_)) => {
+                anyhow::bail!("the result cannot be written to standard output: {why}")
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn run(&self) -> anyhow::Result<()> {
         if let Some((command, why)) = self.only_alone() {
             ranks::refuse(command, why)?;
@@ -181,7 +191,8 @@ fn run() -> u8 {
     last_words::advise(cli.command.way_out_of_memory());
     match catch_unwind(AssertUnwindSafe(|| {
         signals::survive_large_files()?;
-        cli.command.run()
+        cli.command.run()?;
+        cli.command.has_told()
     })) {
         Ok(Ok(())) => 0,
         Ok(Err(err)) => told(&err),

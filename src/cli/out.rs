@@ -59,6 +59,31 @@ pub fn check_place(path: &Path) -> Result<()> {
     }
 }
 
+/// Checks that `path` is no checkpoint that `input` (a run or a file of one) is read from, nor another of its run.
+///
+/// # Errors
+/// It is one, by whatever name or link.
+pub fn check_beside(path: &Path, input: &Path) -> Result<()> {
+    let (Ok(written), Ok(read)) = (path.canonicalize(), input.canonicalize()) else {
+        return Ok(());
+    };
+    let checkpoints = match read.is_dir() {
+        true => Some(read.join("checkpoints")),
+        false => read
+            .parent()
+            .filter(|folder| folder.ends_with("checkpoints"))
+            .map(Path::to_path_buf),
+    };
+    let is_its = written == read || checkpoints.is_some_and(|folder| written.starts_with(folder));
+    match is_its && written.is_file() {
+        true => Err(Error::config(format!(
+            "{}: is what is read, or a checkpoint of the same run: write to another file",
+            path.display()
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// Checks that a PNG file can be written.
 ///
 /// # Errors

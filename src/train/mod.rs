@@ -134,5 +134,5 @@ pub use tally::{first_lost, Tally};
 pub use team::{Part, Team};
 pub use totals::{Totals, MAX_SKIPPED_IN_ROW};
 pub use trainer::{Outcome, Trainer};
-pub use watch::{say, Drawn, Figures, Lines, Moment, Silent, Watch};
+pub use watch::{lost_output, say, Drawn, Figures, Lines, Moment, Silent, Watch};
 pub use wishes::Wishes;

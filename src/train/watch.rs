@@ -3,8 +3,9 @@
 use super::RunDir;
 use crate::Result;
 use std::fmt;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tch::Tensor;
 
@@ -167,8 +168,20 @@ impl Watch for Lines {
     }
 }
 
-/// Prints a line on standard output; a reader that has gone away is not this program's error.
+/// Why the first line was lost that could not be written.
+static LOST: OnceLock<String> = OnceLock::new();
+
+/// Prints a line on standard output; a reader that has gone away is not this program's error. Any other failure is kept for
+/// [`lost_output`].
 pub fn say(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(err) if err.kind() != ErrorKind::BrokenPipe => drop(LOST.set(err.to_string())),
+        _ => {}
+    }
+}
+
+/// Why lines of [`say`] did not reach standard output, if that is full or broken.
+pub fn lost_output() -> Option<&'static str> {
+    LOST.get().map(String::as_str)
 }

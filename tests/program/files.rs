@@ -3,8 +3,9 @@
 //! A limit on the size of files takes the place of the full disk: the write that would cross it fails, or, unless the
 //! signal is ignored, ends the process.
 
-use crate::run::done;
+use crate::run::{done, fails};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -99,4 +100,58 @@ fn a_killed_program_leaves_no_half_file_under_the_final_name() {
         fs::remove_file(at.join(output(command))).unwrap();
         assert_eq!(content(at), before, "{command}");
     }
+}
+
+#[test]
+fn what_is_read_is_never_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    done(at, RUN);
+    let best = "run/checkpoints/best.safetensors";
+    symlink(best, at.join("link.safetensors")).unwrap();
+    symlink("run", at.join("same")).unwrap();
+    fs::hard_link(at.join(best), at.join("hard.safetensors")).unwrap();
+    let before = content(at);
+    for arguments in [
+        format!("convert run {best}"),
+        "convert run run/checkpoints/last.safetensors".to_owned(),
+        format!("convert same {best}"),
+        format!("convert {best} {best}"),
+        format!("convert {best} ./run/../{best}"),
+        format!("convert {best} link.safetensors"),
+        format!("convert link.safetensors {best}"),
+    ] {
+        let message = fails(at, &arguments, 2);
+        assert!(message.contains("write to another file"), "{message}");
+        assert_eq!(content(at), before, "{arguments}");
+    }
+    // a hard link is another name, whose content alone is replaced
+    done(at, &format!("convert {best} hard.safetensors"));
+    done(at, "train --resume run --epochs 2 --quiet");
+    done(at, "convert run run/model.ot");
+    done(at, "convert run run/model.ot");
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    done(at, RUN);
+    for command in [
+        "eval run --limit 2 --device cpu --json",
+        "eval run --limit 2 --device cpu",
+        "inspect run",
+        "convert run out.ot",
+        "sample run --count 4 --device cpu --out out.png",
+        "doctor",
+        "completions bash",
+    ] {
+        let failed = shell(at, "exec >/dev/full", command);
+        let message = String::from_utf8_lossy(&failed.stderr);
+        assert_eq!(failed.status.code(), Some(1), "{command}: {message}");
+        assert!(message.contains("No space left"), "{command}: {message}");
+    }
+    // a reader that has read enough is no failure
+    let output = shell(at, "exec > >(head -c 1 >/dev/null)", "inspect run");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }

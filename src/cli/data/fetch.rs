@@ -97,7 +97,7 @@ fn check(files: Files, dir: &Path) -> Result<()> {
     let (name, reports) = (files.name(), files.reports(dir));
     for report in &reports {
         let verdict = report.problem.as_deref().unwrap_or("ok");
-        println!("{}: {verdict}", report.path.display());
+        crate::train::say(&format!("{}: {verdict}", report.path.display()));
     }
     let wrong = reports.iter().filter(|report| !report.ok()).count();
     if wrong > 0 {
