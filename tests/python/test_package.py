@@ -314,6 +314,11 @@ class Example(unittest.TestCase):
             # a page is one program
             exec("\n".join(blocks), scope)
             self.assertEqual(scope["x"].shape, (2, 4, 8, 8))
+        # what docs/python.md writes without vmap is what its comments say
+        mapped = torch.vmap(lambda x: inv_conv2d(x, scope["weight"]))(scope["images"])
+        torch.testing.assert_close(scope["over_images"], mapped)
+        mapped = torch.vmap(lambda w: inv_conv2d(scope["x"], w))(scope["weights"])
+        torch.testing.assert_close(scope["over_weights"], mapped)
 
     def test_toy_flow_learns_and_draws(self):
         with tempfile.TemporaryDirectory() as folder:
