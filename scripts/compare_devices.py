@@ -48,7 +48,7 @@ def step_in(folder, program, family, device):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     of = {line["split"]: line for line in lines}
     return {
-        "loss": of["train"]["nll_nats"],
+        "loss": of["train"].get("nll_nats") or of["train"]["nll_nats_without_log_dets"],
         "gradient norm": of["train"]["grad_norm"],
         "gradient": moments(run / "checkpoints" / "last.safetensors"),
         "loss after the step": of["val"]["nll_nats"],

@@ -114,7 +114,7 @@ test_packages() {
 installed=$PWD/target/python-tests
 install_wheel() {
   local wheel site pip=("$installed/bin/python" -m pip install --quiet --disable-pip-version-check --no-index)
-  wheel=$(scripts/wheel.sh | tail -n 1) || return 1
+  { wheel=$(scripts/wheel.sh | tail -n 1); } 2>&1 || return 1
   rm -rf "$installed"
   "$1" -m venv "$installed" || return 1
   site=$("$installed/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || return 1

@@ -126,8 +126,8 @@ fn nothing_is_waited_for_before_the_first_step() {
     assert!(made.unwrap().success());
     for (arguments, sign) in [
         ("--data ./silent.npy", None),
-        // hours of building
-        ("--steps 3000000", None),
+        // seconds of building
+        ("--steps 1000 --levels 2 --width 256", None),
         // pictures of a validated run
         (
             "--limit 20 --batch-size 10 --max-steps 1 --samples 200000",

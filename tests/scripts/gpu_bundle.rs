@@ -27,7 +27,7 @@ esac"#;
 #[test]
 fn a_bundle_holds_the_tests_of_every_device_and_travels_with_the_checkout() {
     let machine = Machine::new();
-    for name in ["install", "du", "tr", "sleep"] {
+    for name in ["install", "tr", "sleep"] {
         symlink(which(name).unwrap(), machine.bin().join(name)).unwrap();
     }
     machine.program("cargo", CARGO);

@@ -12,7 +12,7 @@ pub const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Programs of any Linux system that the scripts use.
 pub const TOOLS: &[&str] = &[
-    "awk", "basename", "bash", "cat", "chmod", "cp", "cut", "df", "dirname", "env", "find",
+    "awk", "basename", "bash", "cat", "chmod", "cp", "cut", "df", "dirname", "du", "env", "find",
     "flock", "getconf", "grep", "head", "id", "ln", "mkdir", "mktemp", "mv", "rm", "sed", "sort",
     "tail", "tee", "uname", "wc",
 ];

@@ -234,6 +234,12 @@ fn an_unknown_step_is_refused() {
     );
 }
 
+/// What a Python does for the wheel that the tests run on, as cases of a shell: it packs an empty one, makes an environment
+/// with a copy of itself, and says where that has its packages.
+const PACKS: &str = r#"*'pip wheel '*) while [ $# -gt 0 ]; do [ "$1" != --wheel-dir ] || : >"$2/a.whl"; shift; done ;;
+*'-m venv '*) mkdir -p "${!#}/bin" && cp "$0" "${!#}/bin/python" ;;
+*get_path*) mkdir -p "${0%/*}/../site" && cd "${0%/*}/../site" && pwd ;;"#;
+
 #[test]
 fn the_closing_line_counts_tests_and_a_skipped_one_is_not_passed() {
     let machine = Machine::new();
@@ -286,7 +292,7 @@ fn the_closing_line_counts_tests_and_a_skipped_one_is_not_passed() {
     fs::write(machine.root().join("tests/python/test_it.py"), "").unwrap();
     let python = |verdict: &str| {
         let text = format!(
-            "#!/bin/bash\n[ \"$2\" = unittest ] || exit 0\necho \"test_d (it.T.test_d) ... skipped 'no GPU'\"\n{verdict}\n"
+            "#!/bin/bash\ncase \"$*\" in\n*' unittest '*) echo \"test_d (it.T.test_d) ... skipped 'no GPU'\"; {verdict} ;;\n{PACKS}\nesac\n"
         );
         write_executable(&machine.root().join(".venv/bin/python"), &text);
         closing("python", "exit 0")
