@@ -206,7 +206,15 @@ fn told(err: &anyhow::Error) -> u8 {
     match err.downcast_ref::<Error>() {
         Some(Error::Memory(what)) => eprintln!("error: {}", OutOfMemory(what)),
         _ if err.downcast_ref::<Told>().is_some() => {}
-        _ => eprintln!("error: {err:#}"),
+        _ => {
+            let text = format!("{err:#}");
+            // whichever file it was about
+            let more = match text.contains("Too many open files") {
+                true => "; let the process have more of them (ulimit -n)",
+                false => "",
+            };
+            eprintln!("error: {text}{more}");
+        }
     }
     exit_code(err)
 }

@@ -104,7 +104,7 @@ pub(super) fn any(
             ));
         }
         let mut sources = BTreeMap::new();
-        let mut unexpected = Vec::new();
+        let (mut unexpected, mut joined) = (Vec::new(), BTreeSet::new());
         for Bare { key, name } in &bare {
             match name.strip_prefix(front.as_str()) {
                 Some(name) if !sources.contains_key(name) => {
@@ -112,6 +112,9 @@ pub(super) fn any(
                 }
                 // they belong to the other copy of the model
                 None if others().any(|other| !other.is_empty() && name.starts_with(other)) => {}
+                None if joined_copy(name, variables).is_some() => {
+                    joined.extend(joined_copy(name, variables));
+                }
                 _ => unexpected.push((*key).to_owned()),
             }
         }
@@ -123,6 +126,13 @@ pub(super) fn any(
                 variables.contains(&&name[..]) || !copies.contains(&format!("{front}{name}"))
             });
         }
+        if !joined.is_empty() {
+            let fronts: Vec<_> = joined.iter().map(|front| format!("`{front}.`")).collect();
+            remarks.push(format!(
+                "copies of the weights whose names have no dots, below {}, are left out",
+                fronts.join(", ")
+            ));
+        }
         KeyMap {
             sources,
             unexpected,
@@ -130,6 +140,20 @@ pub(super) fn any(
         }
     };
     Ok(fronts.iter().map(map).collect())
+}
+
+/// What is in front of a name that is a variable's without its dots: some training programs keep averages so.
+fn joined_copy<'a>(name: &'a str, variables: &[&str]) -> Option<&'a str> {
+    let (front, last) = name.rsplit_once('.')?;
+    let is_variable = |variable: &&str| {
+        let parts = variable.split('.').rev();
+        let mut rest = Some(last);
+        for part in parts {
+            rest = rest.and_then(|rest| rest.strip_suffix(part));
+        }
+        variable.contains('.') && rest.is_some()
+    };
+    variables.iter().any(is_variable).then_some(front)
 }
 
 /// Names that a remark lists.
@@ -298,4 +322,26 @@ fn published_map(
     remarks.push("names of the paper's own code".to_owned());
     map.remarks = remarks;
     Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_dots_is_known_by_its_parts() {
+        let variables = ["levels.0.weight", "bias"];
+        let found = |name| joined_copy(name, &variables);
+        assert_eq!(found("model_ema.levels0weight"), Some("model_ema"));
+        // the wrapped model had a name of its own
+        assert_eq!(found("a.ema.netlevels0weight"), Some("a.ema"));
+        for other in [
+            "model_ema.levels1weight",
+            "ema.levels.0.weight",
+            "ema.bias",
+            "levels0weight",
+        ] {
+            assert_eq!(found(other), None, "{other}");
+        }
+    }
 }

@@ -147,7 +147,10 @@ fn a_small_stack_and_few_open_files_do() {
         (Some(1), 1),
         "{output:?}"
     );
-    assert!(said[0].contains("Too many open files"), "{said:?}");
+    assert!(
+        said[0].contains("Too many open files") && said[0].contains("ulimit -n"),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use crate::python::{made_by_python, Folder};
 use crate::support::{snapshot, targets};
+use inverse_flow::train::{build_model, load_into, model_fingerprint, presets, Weights};
 use inverse_flow::weights::{Format, Naming, StateFile};
 use serde_json::Value;
 use std::path::Path;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 fn expected(folder: &Folder) -> Value {
     serde_json::from_slice(&std::fs::read(folder.path().join("expected.json")).unwrap()).unwrap()
@@ -182,4 +183,34 @@ fn every_difference_is_listed_at_once_and_nothing_changes() {
         }
         assert_eq!(snapshot(&wrong), before);
     }
+}
+
+/// As the training programs of diffusion models write them.
+#[test]
+fn averages_whose_names_have_no_dots_do_not_hide_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("theirs.safetensors");
+    let config = presets::by_name(presets::DEFAULT).unwrap();
+    let (model, vs) = build_model(&config, Device::Cpu).unwrap();
+    let mut all = vec![("model_ema.decay".to_owned(), Tensor::from(0.999f32))];
+    for (name, tensor) in vs.variables() {
+        let joined = name.replace('.', "");
+        all.push((format!("model_ema.{joined}"), tensor.zeros_like()));
+        all.push((format!("model.{name}"), tensor.detach().copy()));
+    }
+    Tensor::write_safetensors(&all, &path).unwrap();
+    let expected = model_fingerprint(&config, &vs).unwrap();
+    tch::no_grad(|| {
+        vs.variables()
+            .into_values()
+            .for_each(|mut tensor| drop(tensor.f_zero_()))
+    });
+    let file = StateFile::open(&path).unwrap();
+    let report = load_into(&file, &model, &vs, Weights::Averaged).unwrap();
+    assert_eq!(model_fingerprint(&config, &vs).unwrap(), expected);
+    let said = report.remarks.join("\n");
+    assert!(
+        said.contains("no dots") && said.contains("`model_ema.`"),
+        "{said}"
+    );
 }
