@@ -164,9 +164,16 @@ impl From<tch::TchError> for Error {
     }
 }
 
-/// What libtorch reports: [`Error::Memory`] if that is what it is about.
+/// What helps where a GPU has no memory left.
+pub(crate) const MORE_ON_GPU: &str = "use a smaller batch (train: --batch-size, --accumulate, --rebuild-activations), or a GPU that nobody else computes on";
+
+/// What libtorch reports: [`Error::Memory`] if that is what it is about, [`Error::Cuda`] if it is that of a GPU.
 pub(crate) fn of_torch(text: &str) -> Error {
     let text = without_backtrace(text);
+    if text.contains("CUDA out of memory") {
+        let text = text.replace('\n', " ");
+        return Error::Cuda(format!("{text}; {MORE_ON_GPU}"));
+    }
     match memory(text) {
         Some(what) => Error::Memory(what),
         None => Error::Torch(text.to_owned()),
@@ -174,7 +181,7 @@ pub(crate) fn of_torch(text: &str) -> Error {
 }
 
 /// What there is no memory for, if that is what a text of libtorch is about.
-pub(crate) fn memory(text: &str) -> Option<String> {
+fn memory(text: &str) -> Option<String> {
     let asked = |start: &str| {
         let (_, rest) = text.split_once(start)?;
         let bytes = rest.split(' ').next()?;
@@ -189,7 +196,7 @@ pub(crate) fn memory(text: &str) -> Option<String> {
             )
         }));
     }
-    let signs = ["bad_alloc", "CUDA out of memory", "Cannot allocate memory"];
+    let signs = ["bad_alloc", "Cannot allocate memory"];
     if signs.iter().any(|sign| text.contains(sign)) {
         return Some(format!("libtorch: {}", text.replace('\n', " ")));
     }
@@ -234,13 +241,14 @@ mod tests {
         assert_eq!(err, expected);
         for (text, is_memory) in [
             ("std::bad_alloc", true),
-            ("CUDA out of memory. Tried to allocate 2 MiB.", true),
             ("could not create a primitive", true),
             ("shape '[5]' is invalid for input of size 6", false),
         ] {
             let err = of_torch(text);
             assert_eq!(matches!(err, Error::Memory(_)), is_memory, "{err}");
         }
+        let of_gpu = of_torch("CUDA out of memory. Tried to allocate 2 MiB.").to_string();
+        assert!(of_gpu.contains("2 MiB.; use a smaller batch"), "{of_gpu}");
     }
 
     #[test]

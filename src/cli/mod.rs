@@ -238,8 +238,10 @@ fn report_panic(info: &PanicHookInfo<'_>) {
         .or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("panic");
     let text = crate::error::without_backtrace(text);
-    if let Some(what) = crate::error::memory(text) {
-        return eprintln!("error: {}", OutOfMemory(&what));
+    match crate::error::of_torch(text) {
+        Error::Memory(what) => return eprintln!("error: {}", OutOfMemory(&what)),
+        err @ Error::Cuda(_) => return eprintln!("error: {err}"),
+        _ => {}
     }
     let text = text.replace('\n', " ");
     let place = info

@@ -1,6 +1,7 @@
 //! What the driver reports, with where and the way out.
 
 use super::images::ARCHS;
+use crate::error::MORE_ON_GPU;
 use crate::Error;
 use cudarc::driver::sys::CUresult;
 use cudarc::driver::DriverError;
@@ -19,9 +20,7 @@ pub(super) fn driver_error(what: &str, device: usize, err: DriverError) -> Error
         | CUresult::CUDA_ERROR_NOT_FOUND => {
             "the kernels inside this build are damaged: cargo clean -p inverse-flow, and build again".into()
         }
-        CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
-            "use a smaller batch, or a GPU that nobody else computes on".into()
-        }
+        CUresult::CUDA_ERROR_OUT_OF_MEMORY => MORE_ON_GPU.into(),
         CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
         | CUresult::CUDA_ERROR_MISALIGNED_ADDRESS
         | CUresult::CUDA_ERROR_LAUNCH_FAILED => {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `config`, `resolve`, `presets`, `recipes` | [`RunConfig`]: what a run is made of, and named starting points |
 //! | `change`, `changes`, `horizon` | [`Change`]: what may be changed in a run that goes on, and what was; where it ends |
-//! | `session`, `fingerprint`, `trainer`, `measure` | [`Trainer`]: puts a run together; its epochs, stopping; validation |
+//! | `session`, `parts`, `fingerprint`, `trainer`, `measure` | [`Trainer`]: puts a run together; its epochs, stopping; validation |
 //! | `team`, `exchange`, `wishes` | [`Team`]: the processes of a run, their sum of a step, what they must do together |
 //! | `learner`, `totals` | [`Learner`]: optimisation steps; [`Totals`]: what they measured, and which were skipped |
 //! | `adam`, `averages`, `schedule` | the optimiser with its state, averages of the parameters, the learning rate of a step |

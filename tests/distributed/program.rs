@@ -121,7 +121,7 @@ fn two_ranks_train_like_one_and_rank_0_alone_leaves_files_and_lines() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = (dir.path().join("one"), dir.path().join("two"));
     // what is validated is the averages, of which every rank has its own
-    let two_epochs = format!("{RUN} --epochs 2 --val-every 2 --ema 0.9");
+    let two_epochs = format!("{RUN} --epochs 2 --val-every 2 --ema 0.9 --tensorboard");
     let output = program(&folder_of(&one, 0), &two_epochs).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = done(&two, 2, &two_epochs);
@@ -129,6 +129,12 @@ fn two_ranks_train_like_one_and_rank_0_alone_leaves_files_and_lines() {
     assert!(text.contains("done: 8 steps"), "{text}");
 
     trained_alike(&one, &two);
+    let events = |run: &Path| {
+        let entries = std::fs::read_dir(folder_of(run, 0).join("run")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.contains("tfevents")).count()
+    };
+    assert_eq!((events(&one), events(&two)), (1, 1));
 
     // the images of two are those of one, to the byte
     done(&two, 2, "sample run --count 25 --device cpu --out shared");

@@ -1,10 +1,9 @@
 //! `eval`: samples of the noise, round trips in JSON, and numbers that are not finite.
 
+use crate::altered::altered;
 use crate::run::{done, fails};
-use inverse_flow::train::{find_checkpoint, load_model, save_model, Checkpoint};
 use serde_json::Value;
 use std::path::Path;
-use tch::Device;
 
 const SMALL: &str =
     "train --limit 12 --batch-size 6 --levels 2 --steps 1 --width 6 --device cpu --epochs 1 --quiet --out run";
@@ -20,15 +19,6 @@ fn json(folder: &Path, arguments: &str) -> Value {
 
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value}"))
-}
-
-/// The model of the run in a file of its own, with one number of a parameter that is `value`.
-fn damaged(folder: &Path, parameter: &str, value: f64) {
-    let run = find_checkpoint(&folder.join("run")).unwrap();
-    let checkpoint = Checkpoint::open(&run).unwrap();
-    let (_model, vs) = load_model(&checkpoint, Device::Cpu).unwrap();
-    let _ = tch::no_grad(|| vs.variables()[parameter].view(-1).get(0).fill_(value));
-    save_model(&folder.join("damaged.safetensors"), &vs, &checkpoint.config).unwrap();
 }
 
 #[test]
@@ -92,7 +82,12 @@ fn what_is_not_finite_is_named_and_ends_with_1_unless_it_is_allowed() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
     done(at, SMALL);
-    damaged(at, "levels.0.steps.0.actnorm.loc", f64::NAN);
+    altered(
+        at,
+        "levels.0.steps.0.actnorm.loc",
+        f64::NAN,
+        "damaged.safetensors",
+    );
     let message = fails(at, "eval damaged.safetensors --device cpu", 1);
     let expected = "damaged.safetensors: 1 number of the parameters is not finite: `levels.0.steps.0.actnorm.loc` (1 number)";
     assert!(
@@ -128,7 +123,12 @@ fn what_is_not_finite_is_named_and_ends_with_1_unless_it_is_allowed() {
     assert_eq!(result["roundtrip"]["data"]["not_finite"], 10);
 
     // finite parameters, and likelihoods that are not
-    damaged(at, "levels.1.steps.0.actnorm.loc", 1e30);
+    altered(
+        at,
+        "levels.1.steps.0.actnorm.loc",
+        1e30,
+        "damaged.safetensors",
+    );
     let message = fails(at, "eval damaged.safetensors --device cpu --limit 10", 1);
     assert!(
         message.contains("glyphs test: the likelihood of 10 of 10 images is not finite"),

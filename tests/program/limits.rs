@@ -45,6 +45,18 @@ fn errors(output: &Output) -> Vec<String> {
         .collect()
 }
 
+/// The one line of a command that has failed.
+#[track_caller]
+fn failed_with(output: &Output) -> String {
+    let mut said = errors(output);
+    assert_eq!(
+        (output.status.code(), said.len()),
+        (Some(1), 1),
+        "{output:?}"
+    );
+    said.remove(0)
+}
+
 /// Whether the loader, or libtorch before `main`, has found no memory.
 fn has_not_begun(output: &Output) -> bool {
     let text = String::from_utf8_lossy(&output.stderr);
@@ -92,17 +104,11 @@ fn a_batch_that_is_too_large_is_named_with_its_way_out() {
     let folder = tempfile::tempdir().unwrap();
     let large = "train --out run --quiet --limit 1000 --batch-size 1000 --width 2000 --steps 1 --max-steps 1 --samples 0";
     let output = limited(folder.path(), "-v 1000000", large);
-    let said = errors(&output);
-    assert_eq!(
-        (output.status.code(), said.len()),
-        (Some(1), 1),
-        "{output:?}"
-    );
-    let line = &said[0];
-    assert!(line.starts_with("error: out of memory "), "{line}");
+    let said = failed_with(&output);
+    assert!(said.starts_with("error: out of memory "), "{said}");
     assert!(
-        line.contains("--batch-size") && line.contains("--accumulate"),
-        "{line}"
+        said.contains("--batch-size") && said.contains("--accumulate"),
+        "{said}"
     );
 }
 
@@ -111,14 +117,9 @@ fn a_file_that_gets_too_large_is_an_error_and_the_folder_can_be_used_again() {
     let folder = tempfile::tempdir().unwrap();
     // blocks of 512 bytes
     let output = limited(folder.path(), "-f 1", RUN);
-    let said = errors(&output);
-    assert_eq!(
-        (output.status.code(), said.len()),
-        (Some(1), 1),
-        "{output:?}"
-    );
+    let said = failed_with(&output);
     assert!(
-        said[0].contains("cannot be written: File too large"),
+        said.contains("cannot be written: File too large"),
         "{said:?}"
     );
     // what it left is no run, and does not count as something else either
@@ -141,15 +142,10 @@ fn a_small_stack_and_few_open_files_do() {
     }
     let folder = tempfile::tempdir().unwrap();
     let output = limited(folder.path(), "-n 6", RUN);
-    let said = errors(&output);
-    assert_eq!(
-        (output.status.code(), said.len()),
-        (Some(1), 1),
-        "{output:?}"
-    );
+    let said = failed_with(&output);
     assert!(
-        said[0].contains("Too many open files") && said[0].contains("ulimit -n"),
-        "{said:?}"
+        said.contains("Too many open files") && said.contains("ulimit -n"),
+        "{said}"
     );
 }
 
@@ -160,13 +156,8 @@ fn more_threads_than_the_system_allows_are_refused() {
     for threads in [100_000, i32::MAX] {
         let command = format!("eval run --limit 2 --threads {threads}");
         let output = limited(folder.path(), "-v 4000000", &command);
-        let said = errors(&output);
-        assert_eq!(
-            (output.status.code(), said.len()),
-            (Some(1), 1),
-            "{output:?}"
-        );
-        assert!(said[0].contains("smaller --threads"), "{said:?}");
+        let said = failed_with(&output);
+        assert!(said.contains("smaller --threads"), "{said}");
     }
 }
 

@@ -11,6 +11,8 @@ mod python;
 #[path = "../common/skip.rs"]
 mod skip;
 
+mod altered;
+mod folder;
 mod made_up;
 mod run;
 
@@ -27,7 +29,9 @@ mod evaluate;
 mod files;
 mod help;
 mod init_from;
+mod latents;
 mod limits;
+mod lost_values;
 mod models;
 mod orders;
 mod own_pictures;

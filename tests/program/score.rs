@@ -1,13 +1,13 @@
 //! `score`: a line for every image, ranks, two sets side by side, and everything that is refused before the work.
 
+use crate::altered::altered;
 use crate::pictures::{self, write};
 use crate::run::{done, fails, run};
 use inverse_flow::data::{evaluation_noise, load_split, DataConfig, DataName, Dataset, Split};
-use inverse_flow::train::{find_checkpoint, load_model, save_model, Checkpoint};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use tch::{CModule, Device, Kind};
+use tch::{CModule, Kind};
 
 const SMALL: &str =
     "train --limit 12 --batch-size 6 --levels 2 --steps 1 --width 6 --device cpu --epochs 1 --quiet --out run";
@@ -320,11 +320,7 @@ fn scores_that_are_not_finite_end_with_1_unless_they_are_allowed() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
     done(at, SMALL);
-    let checkpoint = Checkpoint::open(&find_checkpoint(&at.join("run")).unwrap()).unwrap();
-    let (_model, vs) = load_model(&checkpoint, Device::Cpu).unwrap();
-    let loc = vs.variables()["levels.1.steps.0.actnorm.loc"].shallow_clone();
-    let _ = tch::no_grad(|| loc.view(-1).get(0).fill_(1e30));
-    save_model(&at.join("far.safetensors"), &vs, &checkpoint.config).unwrap();
+    altered(at, "levels.1.steps.0.actnorm.loc", 1e30, "far.safetensors");
     let command =
         "score far.safetensors glyphs --limit 5 --device cpu --out a.jsonl --reference none";
     let message = fails(at, command, 1);

@@ -1,18 +1,9 @@
 //! When a run ends by itself, which checkpoints it keeps, and what `--overwrite` leaves alone.
 
+use crate::folder::names;
 use crate::run::{done, fails};
-use std::path::Path;
 
 const RUN: &str = "train --limit 20 --batch-size 5 --levels 1 --steps 1 --width 4 --device cpu --val-every 1 --out run";
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
 
 #[test]
 fn a_run_without_improvement_ends() {

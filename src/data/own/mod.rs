@@ -8,7 +8,7 @@
 //! | `cifar`, `pickled` | CIFAR-10 and CIFAR-100, binary or pickled |
 //! | `packed`, `pack` | one file with all images, which is read as they are needed; writes it |
 //! | `found` | what a source holds, its splits and its fingerprint |
-//! | `bytes`, `parallel` | whole files, unpacked; one function on many things |
+//! | `bytes` | whole files, unpacked |
 
 mod bytes;
 mod cifar;
@@ -19,8 +19,6 @@ mod named;
 mod npy;
 mod pack;
 mod packed;
-#[cfg(feature = "pictures")]
-mod parallel;
 mod pickled;
 #[cfg(feature = "pictures")]
 mod pictures;

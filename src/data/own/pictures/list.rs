@@ -1,7 +1,7 @@
 //! The pictures below a folder: their names, classes, splits, and the hashes of their contents.
 
 use crate::data::own::found::{short, Carved};
-use crate::data::own::parallel::in_parallel;
+use crate::data::parallel::in_parallel;
 use crate::data::Split;
 use crate::words::counted;
 use crate::{Error, Result};

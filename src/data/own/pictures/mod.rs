@@ -18,7 +18,7 @@ pub(super) use load::{load, pack, shape};
 pub(super) use survey::survey;
 
 use crate::data::fit::size_text;
-use crate::data::own::parallel::in_parallel;
+use crate::data::parallel::in_parallel;
 use crate::data::DataConfig;
 use crate::{Error, Result};
 use decode::{Problem, Wanted};

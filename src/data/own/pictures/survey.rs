@@ -2,7 +2,7 @@
 
 use super::load::left_out;
 use super::{content, decode, list};
-use crate::data::own::parallel::in_parallel;
+use crate::data::parallel::in_parallel;
 use crate::data::survey::{classes, split_counts};
 use crate::data::{DataConfig, Survey};
 use crate::{Error, Result};
